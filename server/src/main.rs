@@ -1,0 +1,2 @@
+//! The `annulus` binary.
+fn main() {}
