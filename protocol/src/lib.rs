@@ -1,1 +1,12 @@
-//! Annulus protocol.
+//! The wire of Annulus: RESP2 and RESP3, hash slots, and the texts of numbers as Redis writes and reads them.
+//!
+//! Bytes in, values out. This crate does no I/O, knows no clock, no command and no key space, and holds no unsafe code;
+//! what it is given may be anything that a network can carry.
+
+#![forbid(unsafe_code)]
+
+mod number;
+mod reply;
+
+pub use number::{DoubleText, format_double, parse_i64};
+pub use reply::{Encoder, Version};
