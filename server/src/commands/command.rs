@@ -1,0 +1,401 @@
+//! What a row of the command table is made of. Everything that the server says or decides about a command (routing,
+//! `COMMAND`, ACL categories, documentation, statistics) is derived from its row.
+
+use super::Run;
+
+macro_rules! named_bits {
+    ($(#[$doc:meta])* $name:ident($int:ty) { $($(#[$bit_doc:meta])* $bit:ident = $shift:literal $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name($int);
+
+        impl $name {
+            /// No bit.
+            pub const NONE: Self = Self(0);
+            $($(#[$bit_doc])* pub const $bit: Self = Self(1 << $shift);)*
+
+            /// Every bit with its name, in the order in which they are listed to clients.
+            pub const NAMES: &'static [(Self, &'static str)] = &[$((Self::$bit, $text),)*];
+
+            /// Both sets together.
+            #[must_use]
+            pub const fn union(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// The union of a list.
+            #[must_use]
+            pub const fn of(list: &[Self]) -> Self {
+                let mut bits = 0;
+                let mut index = 0;
+                while index < list.len() {
+                    bits |= list[index].0;
+                    index += 1;
+                }
+                Self(bits)
+            }
+
+            /// True if every bit of `other` is set here.
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// The names of the bits that are set.
+            pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+                Self::NAMES.iter().filter(move |(bit, _)| self.contains(*bit)).map(|(_, name)| *name)
+            }
+        }
+    };
+}
+
+named_bits! {
+    /// Properties of a command, with the names that `COMMAND INFO` shows.
+    Flags(u32) {
+        /// May change data.
+        WRITE = 0 "write",
+        /// Never changes data.
+        READONLY = 1 "readonly",
+        /// Refused when memory is exhausted.
+        DENYOOM = 2 "denyoom",
+        /// For administrators.
+        ADMIN = 4 "admin",
+        /// Part of publish/subscribe.
+        PUBSUB = 5 "pubsub",
+        /// Not callable from scripts.
+        NOSCRIPT = 6 "noscript",
+        /// May block the connection.
+        BLOCKING = 7 "blocking",
+        /// Allowed while data is being loaded.
+        LOADING = 8 "loading",
+        /// Allowed on a replica with stale data.
+        STALE = 9 "stale",
+        /// Short and of constant or logarithmic cost.
+        FAST = 13 "fast",
+        /// Allowed before authentication.
+        NO_AUTH = 14 "no_auth",
+        /// Refused while data is being loaded in the background.
+        NO_ASYNC_LOADING = 18 "no_async_loading",
+        /// Not allowed inside a transaction.
+        NO_MULTI = 19 "no_multi",
+        /// Its keys are not at fixed positions.
+        MOVABLE_KEYS = 20 "movablekeys",
+        /// Allowed while a script or another command holds the server.
+        ALLOW_BUSY = 21 "allow_busy",
+        /// Sent by one shard to another, never by a client; such commands are not listed.
+        INTERNAL = 31 "internal",
+    }
+}
+
+named_bits! {
+    /// ACL categories, in Redis's order.
+    Categories(u32) {
+        /// Commands on keys of any type.
+        KEYSPACE = 0 "keyspace",
+        /// Reads data.
+        READ = 1 "read",
+        /// Changes data.
+        WRITE = 2 "write",
+        /// Works on strings.
+        STRING = 7 "string",
+        /// Publish/subscribe.
+        PUBSUB = 12 "pubsub",
+        /// For administrators.
+        ADMIN = 13 "admin",
+        /// Of constant or logarithmic cost.
+        FAST = 14 "fast",
+        /// Not fast.
+        SLOW = 15 "slow",
+        /// May block the connection.
+        BLOCKING = 16 "blocking",
+        /// May hurt when used without care.
+        DANGEROUS = 17 "dangerous",
+        /// Concerns the connection or other connections.
+        CONNECTION = 18 "connection",
+    }
+}
+
+named_bits! {
+    /// What a command does with a key.
+    KeyFlags(u16) {
+        /// Reads the value only.
+        RO = 0 "RO",
+        /// Reads and changes the value.
+        RW = 1 "RW",
+        /// Overwrites the value.
+        OW = 2 "OW",
+        /// Removes the key.
+        RM = 3 "RM",
+        /// May return user data of the key, or derive it.
+        ACCESS = 4 "access",
+        /// May change the value.
+        UPDATE = 5 "update",
+        /// May add data, never changes what is there.
+        INSERT = 6 "insert",
+        /// May delete explicitly.
+        DELETE = 7 "delete",
+        /// The flags depend on the arguments.
+        VARIABLE_FLAGS = 10 "variable_flags",
+    }
+}
+
+/// One run of keys among the arguments, and what happens to them.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse {
+    /// What is done with these keys.
+    pub flags: KeyFlags,
+    /// Position of the first one.
+    pub first: u8,
+    /// The last one: relative to `first`, or, if negative, counted from the end of the arguments.
+    pub last: i8,
+    /// Distance from one key to the next.
+    pub step: u8,
+    /// Why the flags are what they are, where that is not obvious.
+    pub notes: Option<&'static str>,
+}
+
+impl KeyUse {
+    /// One key at a position.
+    pub const fn one(first: u8, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), first, last: 0, step: 1, notes: None }
+    }
+
+    /// Two keys side by side.
+    pub const fn two(first: u8, flags: &[KeyFlags]) -> Self {
+        Self { last: 1, ..Self::one(first, flags) }
+    }
+
+    /// Every argument from `first` on, or every `step`th one.
+    pub const fn every(first: u8, step: u8, flags: &[KeyFlags]) -> Self {
+        Self { last: -1, step, ..Self::one(first, flags) }
+    }
+
+    /// Adds a note.
+    #[must_use]
+    pub const fn notes(self, notes: &'static str) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+}
+
+/// Where a command's keys are among its arguments; position 0 is the command's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Position of the first key; 0: the command has no keys.
+    pub first: u8,
+    /// Position of the last key; negative positions count from the end (-1: the last argument).
+    pub last: i8,
+    /// Distance from one key to the next.
+    pub step: u8,
+}
+
+impl KeySpec {
+    /// The one range that covers all uses.
+    const fn covering(uses: &[KeyUse]) -> Self {
+        let mut spec = Self { first: 0, last: 0, step: 0 };
+        let mut index = 0;
+        while index < uses.len() {
+            let each = &uses[index];
+            let last = if each.last < 0 { each.last } else { each.first as i8 + each.last };
+            if index == 0 {
+                spec = Self { first: each.first, last, step: each.step };
+            } else {
+                assert!(spec.last >= 0 && last == spec.last + 1, "key uses must lie side by side");
+                spec.last = last;
+            }
+            index += 1;
+        }
+        spec
+    }
+
+    /// Positions of the keys in a command of `count` arguments, its name included.
+    pub fn positions(self, count: usize) -> impl Iterator<Item = usize> + Clone {
+        let last = if self.last < 0 { count as i64 + i64::from(self.last) } else { i64::from(self.last) };
+        // A range that ends beyond the arguments has been refused by the arity check; here it only must not panic.
+        let end = if self.first == 0 { 0 } else { usize::try_from(last + 1).unwrap_or(0).min(count) };
+        (usize::from(self.first)..end).step_by(usize::from(self.step).max(1))
+    }
+}
+
+/// The chapter of the documentation that a command belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Any key.
+    Generic,
+    /// Strings.
+    String,
+    /// The connection itself.
+    Connection,
+    /// The server.
+    Server,
+    /// Slots, shards and nodes.
+    Cluster,
+}
+
+impl Group {
+    /// The name in `COMMAND DOCS`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// A row of the command table.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Its name in lower case; of a subcommand only the second word.
+    pub name: &'static str,
+    /// The container that a subcommand belongs to.
+    pub parent: Option<&'static str>,
+    /// Number of arguments, names included; negative: at least so many.
+    pub arity: i8,
+    /// Properties.
+    pub flags: Flags,
+    /// Where the keys are.
+    pub keys: KeySpec,
+    /// What is done with the keys.
+    pub key_uses: &'static [KeyUse],
+    /// Chapter of the documentation.
+    pub group: Group,
+    /// The version of Redis that introduced it.
+    pub since: &'static str,
+    /// What it costs.
+    pub complexity: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// The arguments after the name, in the notation of [`syntax`](super::syntax).
+    pub syntax: &'static str,
+    /// Set for commands that others have replaced: the version, and what to use instead.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// Hints for clients and proxies.
+    pub tips: &'static [&'static str],
+    /// How it runs.
+    pub run: Run,
+    acl: Categories,
+    id: u16,
+    subcommands_start: u16,
+    subcommands_count: u16,
+}
+
+impl Command {
+    /// A row with no flags, keys or documentation yet.
+    pub(super) const fn new(name: &'static str, arity: i8, group: Group, run: Run) -> Self {
+        Self {
+            name,
+            parent: None,
+            arity,
+            flags: Flags::NONE,
+            keys: KeySpec { first: 0, last: 0, step: 0 },
+            key_uses: &[],
+            group,
+            since: "",
+            complexity: "",
+            summary: "",
+            syntax: "",
+            deprecated: None,
+            tips: &[],
+            run,
+            acl: Categories::NONE,
+            id: 0,
+            subcommands_start: 0,
+            subcommands_count: 0,
+        }
+    }
+
+    pub(super) const fn of(self, parent: &'static str) -> Self {
+        Self { parent: Some(parent), ..self }
+    }
+
+    pub(super) const fn flags(self, flags: &[Flags]) -> Self {
+        Self { flags: Flags::of(flags), ..self }
+    }
+
+    pub(super) const fn keys(self, uses: &'static [KeyUse]) -> Self {
+        Self { keys: KeySpec::covering(uses), key_uses: uses, ..self }
+    }
+
+    /// Categories beyond those that follow from the flags.
+    pub(super) const fn acl(self, categories: &[Categories]) -> Self {
+        Self { acl: Categories::of(categories), ..self }
+    }
+
+    pub(super) const fn docs(
+        self,
+        since: &'static str,
+        complexity: &'static str,
+        summary: &'static str,
+        syntax: &'static str,
+    ) -> Self {
+        Self { since, complexity, summary, syntax, ..self }
+    }
+
+    pub(super) const fn deprecated(self, since: &'static str, instead: &'static str) -> Self {
+        Self { deprecated: Some((since, instead)), ..self }
+    }
+
+    pub(super) const fn tips(self, tips: &'static [&'static str]) -> Self {
+        Self { tips, ..self }
+    }
+
+    pub(super) const fn placed(self, id: u16, subcommands_start: u16, subcommands_count: u16) -> Self {
+        Self { id, subcommands_start, subcommands_count, ..self }
+    }
+
+    /// Its place in the table, `0..COUNT`: the index into per-command statistics.
+    pub const fn id(&self) -> usize {
+        self.id as usize
+    }
+
+    /// The rows of a container's subcommands.
+    pub fn subcommands(&self) -> &'static [Command] {
+        let start = usize::from(self.subcommands_start);
+        super::table::ALL.get(start..start + usize::from(self.subcommands_count)).unwrap_or_default()
+    }
+
+    /// The name as `COMMAND` lists it: `get`, `client|list`.
+    pub fn full_name(&self) -> String {
+        match self.parent {
+            Some(parent) => format!("{parent}|{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// All ACL categories: those of the row and those that follow from the flags.
+    pub const fn categories(&self) -> Categories {
+        const IMPLIED: [(Flags, Categories); 5] = [
+            (Flags::WRITE, Categories::WRITE),
+            (Flags::READONLY, Categories::READ),
+            (Flags::ADMIN, Categories::ADMIN.union(Categories::DANGEROUS)),
+            (Flags::PUBSUB, Categories::PUBSUB),
+            (Flags::BLOCKING, Categories::BLOCKING),
+        ];
+        let speed = if self.flags.contains(Flags::FAST) { Categories::FAST } else { Categories::SLOW };
+        let mut categories = self.acl.union(speed);
+        let mut index = 0;
+        while index < IMPLIED.len() {
+            if self.flags.contains(IMPLIED[index].0) {
+                categories = categories.union(IMPLIED[index].1);
+            }
+            index += 1;
+        }
+        categories
+    }
+
+    /// True if a command with `count` arguments, names included, has as many as it takes. Beyond the arity, arguments that
+    /// go by key (`MSET key value …`) must be complete.
+    pub const fn accepts(&self, count: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        let enough = if self.arity < 0 { count >= arity } else { count == arity };
+        let whole = self.keys.step < 2
+            || count.saturating_sub(self.keys.first as usize).is_multiple_of(self.keys.step as usize);
+        enough && whole
+    }
+
+    /// True for commands that only other shards may send.
+    pub const fn is_internal(&self) -> bool {
+        self.flags.contains(Flags::INTERNAL)
+    }
+}

@@ -1,0 +1,279 @@
+//! The commands: one [table](table) of what they are, a file per family of how they work.
+//!
+//! A handler sees a [`Context`] (its shard's store, the reply encoder) and the arguments as byte slices. It never sees
+//! a connection or another shard: where a command runs is what its row's [`Run`] says, and `shard` does. So that this stays so:
+//!
+//! - handlers change data through `Store`'s mutators only, which log what they do;
+//! - every handler writes exactly one reply, whatever the arguments: arity is checked before ([`resolve`]), everything else
+//!   by the handler, before it changes anything;
+//! - time is `store.now()`, randomness is `Context::random`.
+
+mod arguments;
+mod command;
+mod errors;
+mod expire;
+mod generic;
+mod glob;
+mod internal;
+mod introspection;
+mod lcs;
+mod lookup;
+mod object;
+mod scan;
+mod strings;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod testing;
+mod transfer;
+
+use std::fmt;
+use std::ops::Range;
+
+use annulus_protocol::{Encoder, Version, slot};
+use annulus_storage::{DatabaseId, Key, Log, ShardId, Store};
+
+use crate::runtime::{FileId, Rng};
+
+pub use command::{Categories, Command, Flags, Group, KeyFlags, KeySpec, KeyUse};
+pub use glob::glob_match;
+pub use introspection::introspect;
+pub use lookup::{Refusal, lookup, lookup_subcommand, resolve};
+pub use scan::cursor_group;
+pub use table::{ALL, COUNT};
+
+/// A shard's store, with its log as the sink of effects.
+pub type ShardStore = Store<Log<FileId>>;
+
+/// What a handler of a command with keys works with.
+pub struct Context<'a> {
+    /// The shard's part of the keyspace.
+    pub store: &'a mut ShardStore,
+    /// The connection's database.
+    pub database: DatabaseId,
+    /// Where the reply goes.
+    pub out: Encoder<'a>,
+    /// The shard's source of randomness.
+    pub random: &'a mut Rng,
+    /// The shard.
+    pub shard: ShardId,
+    /// The slot groups that the shard owns.
+    pub groups: Range<u16>,
+    /// Slot of the first key in these arguments, as the router has computed it; of no meaning to commands without keys.
+    pub slot: u16,
+    /// Longest string allowed (`proto-max-bulk-len`).
+    pub bulk_bytes_max: u64,
+}
+
+impl Context<'_> {
+    /// The first key, whose slot is known already.
+    fn first_key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        debug_assert_eq!(self.slot, slot(bytes), "the router's slot is not the key's");
+        Key { bytes, slot: self.slot }
+    }
+}
+
+/// Any key.
+fn key(bytes: &[u8]) -> Key<'_> {
+    Key { bytes, slot: slot(bytes) }
+}
+
+/// A handler: `args[0]` is the command's name; all its keys are on this shard. Writes one reply.
+pub type Keyed = fn(&mut Context<'_>, &[&[u8]]);
+
+/// How a command runs.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// On the one shard that owns its keys.
+    Keyed(Keyed),
+    /// Split by shard: each runs the handler with the name and its own keys (and what belongs to each key, by
+    /// [`KeySpec::step`]); the replies are merged. With all keys on one shard: as `Keyed`.
+    Split(Keyed, Merge),
+    /// The handler runs on every shard with all arguments; the replies are merged, also when there is only one shard.
+    Broadcast(Keyed, Merge),
+    /// On the shard that owns the slot group in the cursor ([`cursor_group`]).
+    Cursor(Keyed),
+    /// Several rounds of requests, for keys on several shards. With all keys on one shard: as `Keyed` with the handler.
+    Hops(HopPlan, Keyed),
+    /// By the connection's shard, which has what it needs.
+    Connection(ConnectionCommand),
+    /// Never: a container has subcommands ([`resolve`] refuses it bare).
+    Container,
+}
+
+/// How the replies of several shards become one. An error from any shard is the reply.
+#[derive(Clone, Copy)]
+pub enum Merge {
+    /// The sum of integers.
+    Sum,
+    /// `+OK`, as every shard said.
+    Ok,
+    /// Arrays with an element a key, put together in the order of the original keys.
+    Array,
+    /// Arrays of any length, one after the other.
+    Concat,
+    /// The first shard's reply stands for all.
+    First,
+    /// A function of all replies, in shard order.
+    Custom(MergeFn),
+}
+
+/// See [`Merge::Custom`].
+pub type MergeFn = fn(&[Vec<u8>], &mut Encoder<'_>, &mut Rng);
+
+/// A command in rounds: a pure function from the replies of one round to the requests of the next.
+pub type HopPlan = fn(&Hop<'_>) -> HopStep;
+
+/// What a [`HopPlan`] decides by.
+pub struct Hop<'a> {
+    /// Rounds done so far.
+    pub round: u32,
+    /// The command as the client sent it.
+    pub args: &'a [&'a [u8]],
+    /// The replies of the last round as RESP2, in the order of its requests; empty in round 0.
+    pub replies: &'a [Vec<u8>],
+    /// The version that the final reply is written in.
+    pub version: Version,
+    /// The connection's database; requests run in it.
+    pub database: DatabaseId,
+    /// Number of databases.
+    pub databases: u16,
+    /// Longest string allowed (`proto-max-bulk-len`).
+    pub bulk_bytes_max: u64,
+}
+
+/// What comes next in a command of several rounds.
+pub enum HopStep {
+    /// These requests, all at once; their replies come back in the same order.
+    Send(Vec<HopRequest>),
+    /// The command's reply, encoded.
+    Reply(Vec<u8>),
+}
+
+/// A request of one round.
+pub struct HopRequest {
+    /// Name and arguments; routed by the key positions of its own row. May be an internal command. All its keys are on one shard.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// Commands that belong to the connection or to the server as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionCommand {
+    /// `PING [message]`
+    Ping,
+    /// `ECHO message`
+    Echo,
+    /// `HELLO [version …]`
+    Hello,
+    /// `AUTH [user] password`
+    Auth,
+    /// `SELECT index`
+    Select,
+    /// `QUIT`
+    Quit,
+    /// `RESET`
+    Reset,
+    /// `CLIENT …`
+    Client(ClientCommand),
+    /// `INFO [section …]`
+    Info,
+    /// `COMMAND …`: [`introspect`] answers it.
+    Command(CommandCommand),
+    /// `CONFIG …`
+    Config(ConfigCommand),
+    /// `CLUSTER …`
+    Cluster(ClusterCommand),
+    /// `READONLY`
+    Readonly,
+    /// `READWRITE`
+    Readwrite,
+    /// `TIME`
+    Time,
+    /// `DEBUG subcommand …`
+    Debug,
+    /// `SAVE`
+    Save,
+    /// `BGSAVE [SCHEDULE]`
+    Bgsave,
+    /// `LASTSAVE`
+    Lastsave,
+    /// `BGREWRITEAOF`
+    Bgrewriteaof,
+    /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`
+    Shutdown,
+    /// `MODULE LIST`
+    ModuleList,
+    /// `LOLWUT [VERSION version]`
+    Lolwut,
+    /// `CONTAINER HELP`: [`help`] answers it.
+    Help,
+}
+
+/// Subcommands of `CLIENT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum ClientCommand {
+    Getname,
+    Id,
+    Info,
+    Kill,
+    List,
+    NoEvict,
+    NoTouch,
+    Pause,
+    Reply,
+    Setinfo,
+    Setname,
+    Unpause,
+}
+
+/// Subcommands of `COMMAND`, and the command without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum CommandCommand {
+    All,
+    Count,
+    Docs,
+    Getkeys,
+    Getkeysandflags,
+    Info,
+    List,
+}
+
+/// Subcommands of `CONFIG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum ConfigCommand {
+    Get,
+    Resetstat,
+    Rewrite,
+    Set,
+}
+
+/// Subcommands of `CLUSTER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum ClusterCommand {
+    Countkeysinslot,
+    Getkeysinslot,
+    Info,
+    Keyslot,
+    Myid,
+    Nodes,
+    Shards,
+    Slots,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keyed(_) => "Keyed",
+            Self::Split(..) => "Split",
+            Self::Broadcast(..) => "Broadcast",
+            Self::Cursor(_) => "Cursor",
+            Self::Hops(..) => "Hops",
+            Self::Connection(command) => return write!(f, "Connection({command:?})"),
+            Self::Container => "Container",
+        })
+    }
+}
