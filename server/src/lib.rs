@@ -1,1 +1,2 @@
 //! The Annulus server.
+pub mod admin;

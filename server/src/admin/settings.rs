@@ -1,0 +1,289 @@
+//! Every setting of the server: one table from which the file, the environment, the command line, `CONFIG` and the
+//! reference in `docs/configuration.md` derive. A setting has one name, in kebab-case, in all of them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use super::value::Value;
+pub use super::value::{
+    Bind, Durability, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, Secret,
+};
+
+/// More shards than this would leave some without a slot group: 256 groups of 64 slots are dealt out.
+pub const SHARDS_MAX: i64 = 256;
+
+/// Whether a setting may change while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `CONFIG SET` changes it.
+    Live,
+    /// It is fixed at the start.
+    Start,
+}
+
+/// What is known about a setting, apart from its value.
+pub struct Setting {
+    /// Its name everywhere: `log-level`, `--log-level`, `ANNULUS_LOG_LEVEL`.
+    pub name: &'static str,
+    /// What stands for a value in help texts.
+    pub hint: &'static str,
+    /// What it does: a first sentence, then details.
+    pub docs: &'static str,
+    /// Whether `CONFIG SET` may change it.
+    pub change: Change,
+    /// Whether several words make one value.
+    pub list: bool,
+    pub(super) show: fn(&Settings) -> String,
+    pub(super) toml: fn(&Settings) -> String,
+    pub(super) update: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// The environment variable that gives it.
+    pub fn variable(&self) -> String {
+        format!("ANNULUS_{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// The first sentence of the documentation.
+    pub fn summary(&self) -> &'static str {
+        self.docs.trim().split("\n\n").next().unwrap_or_default().trim()
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:expr])+ $change:ident $name:literal $field:ident: $ty:ty = $default:expr $(, $range:expr)?;)+) => {
+        /// The value of every setting.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Settings { $($(#[doc = $doc])+ pub $field: $ty,)+ }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        /// Every setting, in the order in which the reference lists them.
+        pub static SETTINGS: &[Setting] = &[$(Setting {
+            name: $name,
+            hint: <$ty as Value>::HINT,
+            docs: concat!($($doc, "\n"),+),
+            change: Change::$change,
+            list: <$ty as Value>::LIST,
+            show: |settings| settings.$field.show(),
+            toml: |settings| settings.$field.toml(),
+            update: |settings, text| {
+                #[allow(unused_mut, unused_assignments, reason = "a setting may narrow its type's range")]
+                let mut range = <$ty as Value>::RANGE;
+                $(range = $range;)?
+                settings.$field.update(text, range)
+            },
+        }),+];
+    };
+}
+
+settings! {
+    /// The TCP port; 0 listens on no TCP port.
+    Start "port" port: u16 = 6379;
+    /// The addresses to listen on.
+    ///
+    /// `*` is every IPv4 address and `::*` every IPv6 address; a `-` before an address lets the server start when the
+    /// machine does not have it. The default serves this machine only.
+    Start "bind" bind: Vec<Bind> = vec![
+        Bind { address: IpAddr::V4(Ipv4Addr::LOCALHOST), optional: false },
+        Bind { address: IpAddr::V6(Ipv6Addr::LOCALHOST), optional: true },
+    ];
+    /// The path of a Unix socket to listen on as well.
+    Start "unixsocket" unixsocket: Option<PathBuf> = None;
+    /// The permissions of the Unix socket, in octal; 0 leaves what the process's mask gives.
+    Start "unixsocketperm" unixsocketperm: FileMode = FileMode(0);
+    /// The data directory; it is created when it does not exist.
+    ///
+    /// One server at a time uses it. A directory that another program filled, or a newer version wrote, is refused.
+    Start "dir" dir: PathBuf = PathBuf::from("./annulus-data");
+    /// The number of shards, each with a thread, a log and a part of the keys; `auto` is one for each core.
+    ///
+    /// May change from start to start: keys are taken over from the logs of the old shards.
+    Start "shards" shards: usize = super::value::available_cores().min(SHARDS_MAX as usize), (1, SHARDS_MAX);
+    /// Which core each shard stays on: `yes` (the cores that the process may use, in order), `no`, or a list like `0,2,4-7`.
+    Start "pin" pin: Pin = Pin::Yes;
+    /// When a reply to a write leaves: `always` once it is on disk, `everysec` and `none` at once.
+    ///
+    /// With `everysec` a crash loses about a second of acknowledged writes; with `none` nothing is written to disk, and a restart begins empty or
+    /// with what an earlier run wrote.
+    Start "durability" durability: Durability = Durability::Always;
+    /// How the server talks to the kernel: `auto` takes io_uring where it is permitted, else epoll.
+    ///
+    /// `uring` refuses to start where io_uring is not permitted; `annulus doctor` says why that is.
+    Start "io-driver" io_driver: IoDriver = IoDriver::Auto;
+    /// The number of databases that SELECT can choose from.
+    Start "databases" databases: u32 = 16, (1, 16_384);
+    /// The most connections at one time; further ones are refused with an error.
+    ///
+    /// Bounded by the limit of open files, which the server raises as far as it may.
+    Live "maxclients" maxclients: u32 = 10_000, (1, 10_000_000);
+    /// Seconds after which an idle connection is closed; 0 never closes one.
+    Live "timeout" timeout: u32 = 0, (0, i32::MAX as i64);
+    /// Seconds of silence after which TCP asks whether the peer is still there; 0 never asks.
+    Start "tcp-keepalive" tcp_keepalive: u32 = 300, (0, 32_767);
+    /// How many connections may wait to be accepted; the kernel bounds it by net.core.somaxconn.
+    Start "tcp-backlog" tcp_backlog: u32 = 511, (1, i32::MAX as i64);
+    /// The password that AUTH and HELLO must give; empty asks for none.
+    ///
+    /// Prefer the file or the environment: other users of the machine can read the command line.
+    Live "requirepass" requirepass: Secret = Secret::default();
+    /// Whether connections from other machines are refused as long as there's no password.
+    Live "protected-mode" protected_mode: bool = true;
+    /// Whether each shard also listens on a port of its own, shown to cluster clients as a node.
+    ///
+    /// Shard *i* then listens on `port` + 1 + *i*, and CLUSTER SLOTS, SHARDS and NODES name it, so that cluster clients send each command to the core
+    /// that owns the key. Every port still takes every command.
+    Start "cluster-ports" cluster_ports: bool = false;
+    /// The address that CLUSTER SLOTS, SHARDS and NODES name; empty is the address that the client connected to.
+    Live "cluster-announce-ip" cluster_announce_ip: Option<IpAddr> = None;
+    /// The longest argument of a command.
+    Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
+    /// How much unparsed input one connection may have before it is closed.
+    Live "client-query-buffer-limit" client_query_buffer_limit: u64 = 1 << 30, (1 << 20, i64::MAX);
+    /// How much unsent output a connection of a class may have: a hard limit, a soft one, and its seconds.
+    ///
+    /// The classes are `normal`, `replica` and `pubsub`; 0 is no limit; classes that are not named keep their limits.
+    Live "client-output-buffer-limit" client_output_buffer_limit: OutputLimits = OutputLimits::default();
+    /// The size of one log file; files are prepared ahead, and reused.
+    Start "log-segment-size" log_segment_size: u64 = 64 << 20, (1 << 20, 4 << 30);
+    /// How many log writes of one shard may be in flight at once.
+    ///
+    /// One or two give the lowest latency; more help on disks that need depth.
+    Start "commit-depth" commit_depth: u32 = 2, (1, 32);
+    /// Microseconds for which a shard with recent traffic looks for more before it sleeps; 0 sleeps at once.
+    ///
+    /// Saves the wake-up of a sleeping core, which costs more than most commands. An idle shard never spins.
+    Start "spin-us" spin_us: u32 = 5, (0, 1000);
+    /// The least important message that is logged.
+    Live "log-level" log_level: LogLevel = LogLevel::Info;
+    /// The shape of a line of the log: `text` for people, `json` for collectors.
+    Start "log-format" log_format: LogFormat = LogFormat::Text;
+    /// The file that the log is appended to; empty is the standard error output.
+    Start "logfile" logfile: Option<PathBuf> = None;
+}
+
+/// The setting with this name, in any case.
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
+}
+
+/// Among `names`, the one that `word` was probably meant to be: at most a third of it is different.
+pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase().replace('_', "-");
+    names
+        .map(|name| (edit_distance(&word, name), name))
+        .filter(|(distance, name)| *distance <= name.len().max(word.len()).div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// The least number of inserted, removed and replaced bytes that turn one text into the other.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let cost = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+impl Settings {
+    /// Refuses settings that contradict each other.
+    pub fn check(&self) -> Result<(), String> {
+        if self.port == 0 && self.unixsocket.is_none() {
+            return Err("there's nothing to listen on: port is 0 and unixsocket is empty".to_owned());
+        }
+        if self.port != 0 && self.bind.is_empty() {
+            return Err("there's no address to listen on: bind is empty; port 0 serves the Unix socket only"
+                .to_owned());
+        }
+        if self.cluster_ports {
+            let last = usize::from(self.port) + self.shards;
+            if self.port == 0 {
+                return Err("cluster-ports needs a TCP port".to_owned());
+            }
+            if last > usize::from(u16::MAX) {
+                return Err(format!(
+                    "cluster-ports needs the ports up to {last}, above 65535: choose a lower port or fewer shards"
+                ));
+            }
+        }
+        if self.log_segment_size % 4096 != 0 {
+            return Err(format!("log-segment-size is {}, not a multiple of 4096", self.log_segment_size));
+        }
+        Ok(())
+    }
+
+    /// The port that a shard has of its own, when it has one.
+    pub fn shard_port(&self, shard: usize) -> Option<u16> {
+        if !self.cluster_ports {
+            return None;
+        }
+        u16::try_from(usize::from(self.port) + 1 + shard).ok()
+    }
+
+    /// The settings as a file that gives exactly them.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for setting in SETTINGS {
+            text.push_str("# ");
+            text.push_str(&setting.summary().replace('\n', "\n#"));
+            text.push_str(&format!("\n{} = {}\n", setting.name, (setting.toml)(self)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_back_what_it_shows() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            let text = (setting.show)(&settings);
+            if text.is_empty() {
+                continue;
+            }
+            assert_eq!((setting.update)(&mut settings, &text), Ok(()), "{} = {text}", setting.name);
+            assert_eq!(settings, Settings::default(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_sorted_nowhere_twice() {
+        for (i, setting) in SETTINGS.iter().enumerate() {
+            assert!(SETTINGS.iter().skip(i + 1).all(|other| other.name != setting.name), "{}", setting.name);
+            assert!(setting.summary().ends_with('.'), "{}: {}", setting.name, setting.summary());
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut settings = Settings { port: 0, ..Settings::default() };
+        assert!(settings.check().unwrap_err().contains("nothing to listen on"));
+        settings.unixsocket = Some(PathBuf::from("/tmp/s"));
+        assert_eq!(settings.check(), Ok(()));
+        settings = Settings { port: 65_530, shards: 8, cluster_ports: true, ..Settings::default() };
+        assert!(settings.check().unwrap_err().contains("65538"));
+        settings.shards = 5;
+        assert_eq!(settings.check(), Ok(()));
+        assert_eq!(settings.shard_port(4), Some(65_535));
+    }
+
+    #[test]
+    fn nearest_name_forgives_a_slip_but_not_another_word() {
+        let names = || SETTINGS.iter().map(|setting| setting.name);
+        assert_eq!(nearest("max_clients", names()), Some("maxclients"));
+        assert_eq!(nearest("durabilty", names()), Some("durability"));
+        assert_eq!(nearest("zzzzzzzz", names()), None);
+    }
+}
