@@ -1,0 +1,9 @@
+//! The system tests, one module per subject; see `docs/testing.md`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests are outside the server: they watch real clocks, files and processes"
+)]
+
+mod scripts;
