@@ -5,8 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod command;
 mod number;
 mod reply;
+mod slot;
 
+pub use command::{Args, CommandParser, Limits, ProtocolError, Step};
 pub use number::{DoubleText, format_double, parse_i64};
 pub use reply::{Encoder, Version};
+pub use slot::{SLOT_COUNT, slot};

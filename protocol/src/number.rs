@@ -23,7 +23,7 @@ pub fn format_double(value: f64) -> DoubleText {
     if value == 0.0 {
         return DoubleText::from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
     }
-    if value.abs() <= INTEGRAL_MAX && value.trunc() == value {
+    if value.abs() <= INTEGRAL_MAX && value.fract() == 0.0 {
         return DoubleText::from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
     }
     let (digits, exponent) = shortest_digits(value.abs());
