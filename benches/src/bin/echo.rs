@@ -2,7 +2,8 @@
 
 use std::io;
 
-use annulus_benches::floor::{BufferMode, Floor, FloorOptions};
+use annulus_benches::floor::{Floor, FloorOptions};
+use annulus_benches::ring::BufferMode;
 use clap::{Parser, ValueEnum};
 
 /// A server that answers every command with a constant: what a RESP server costs at least.

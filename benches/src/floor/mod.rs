@@ -3,9 +3,7 @@
 //! Its CPU time per command is what the kernel's TCP, the ring and the counting of commands cost on this machine.
 //! Whatever a real server needs beyond that is its own.
 
-mod buffers;
 mod parse;
 mod server;
 
-pub use buffers::BufferMode;
 pub use server::{Floor, FloorOptions};

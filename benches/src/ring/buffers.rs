@@ -53,7 +53,7 @@ impl Drop for Pages {
 }
 
 /// A registered group of receive buffers.
-pub(super) struct BufferRing {
+pub(crate) struct BufferRing {
     entries: Pages,
     data: Pages,
     buffer_count: u16,
@@ -67,10 +67,10 @@ pub(super) struct BufferRing {
 
 impl BufferRing {
     /// The only buffer group of the server.
-    pub(super) const GROUP: u16 = 0;
+    pub(crate) const GROUP: u16 = 0;
 
     /// Registers `buffer_count` (a power of two) buffers of `buffer_bytes` with the ring.
-    pub(super) fn register(
+    pub(crate) fn register(
         ring: &IoUring,
         mode: BufferMode,
         buffer_count: u16,
@@ -104,7 +104,7 @@ impl BufferRing {
     }
 
     /// Hands each piece of received data that a completion reports to `take`, and its buffers back to the kernel.
-    pub(super) fn consume(&mut self, first_id: u16, flags: u32, length: u32, mut take: impl FnMut(&[u8])) {
+    pub(crate) fn consume(&mut self, first_id: u16, flags: u32, length: u32, mut take: impl FnMut(&[u8])) {
         match self.mode {
             BufferMode::Plain => {
                 take(self.slice(first_id, 0, length));
