@@ -6,4 +6,5 @@
     reason = "tests are outside the server: they watch real clocks, files and processes"
 )]
 
+mod clients;
 mod scripts;
