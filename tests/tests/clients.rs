@@ -22,7 +22,8 @@ fn everywhere(test: impl Fn(&Server)) {
 }
 
 fn client(server: &Server, query: &str) -> redis::Connection {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{}/{query}", server.port())).expect("a valid URL");
+    let client =
+        redis::Client::open(format!("redis://127.0.0.1:{}/{query}", server.port())).expect("a valid URL");
     client.get_connection().expect("the redis crate connects")
 }
 
@@ -47,7 +48,10 @@ fn redis_crate_reads_and_writes() {
         assert_eq!(connection.get::<_, Option<String>>("absent").unwrap(), None);
         assert_eq!(connection.incr::<_, _, i64>("counter", 5).unwrap(), 5);
         let _: () = connection.mset(&[("a", 1), ("b", 2), ("c", 3)]).unwrap();
-        assert_eq!(connection.mget::<_, Vec<Option<i64>>>(&["a", "x", "b", "c"]).unwrap(), [Some(1), None, Some(2), Some(3)]);
+        assert_eq!(
+            connection.mget::<_, Vec<Option<i64>>>(&["a", "x", "b", "c"]).unwrap(),
+            [Some(1), None, Some(2), Some(3)]
+        );
         assert_eq!(connection.del::<_, i64>(&["a", "b", "x"]).unwrap(), 2);
         let failed = connection.incr::<_, _, i64>("key", 1).unwrap_err();
         assert!(failed.to_string().contains("not an integer"), "{failed}");
@@ -110,7 +114,10 @@ fn redis_cli_runs_single_commands() {
         assert_eq!(text(&cli(server, &["SET", "key", "value with blanks"], "")), "OK\n");
         assert_eq!(text(&cli(server, &["GET", "key"], "")), "value with blanks\n");
         assert_eq!(text(&cli(server, &["-3", "GET", "absent"], "")), "\n");
-        assert_eq!(text(&cli(server, &["--no-raw", "MGET", "key", "absent"], "")), "1) \"value with blanks\"\n2) (nil)\n");
+        assert_eq!(
+            text(&cli(server, &["--no-raw", "MGET", "key", "absent"], "")),
+            "1) \"value with blanks\"\n2) (nil)\n"
+        );
         assert_eq!(text(&cli(server, &["-x", "SET", "piped"], "from stdin")), "OK\n");
         assert_eq!(text(&cli(server, &["STRLEN", "piped"], "")), "10\n");
         let scanned = text(&cli(server, &["--scan"], ""));
@@ -123,7 +130,8 @@ fn redis_cli_runs_single_commands() {
 #[test]
 fn redis_cli_reads_commands_from_stdin() {
     everywhere(|server| {
-        let session = "SET counter 10\nINCR counter\nselect 2\nGET counter\nNOSUCH\nINFO server\nECHO \"a\\nb\"\n";
+        let session =
+            "SET counter 10\nINCR counter\nselect 2\nGET counter\nNOSUCH\nINFO server\nECHO \"a\\nb\"\n";
         let said = text(&cli(server, &[], session));
         for part in ["OK\n11\nOK\n\n", "ERR unknown command 'NOSUCH'", "redis_version:7.", "a\nb\n"] {
             assert!(said.contains(part), "{part:?} is not in {said:?}");
@@ -161,8 +169,9 @@ fn redis_benchmark_completes() {
 fn unix_socket_serves_like_tcp() {
     everywhere(|server| {
         let mut connection = Connection::unix(&server.unix_path()).unwrap();
-        let sets: Vec<Vec<String>> =
-            (0..500).map(|index| vec!["SET".into(), format!("key:{index}"), format!("value {index}")]).collect();
+        let sets: Vec<Vec<String>> = (0..500)
+            .map(|index| vec!["SET".into(), format!("key:{index}"), format!("value {index}")])
+            .collect();
         assert!(connection.pipeline(&sets).unwrap().iter().all(|reply| *reply == Value::ok()));
         assert_eq!(server.connect().line("GET key:499"), Value::bulk("value 499"));
         let path = server.unix_path();
@@ -189,7 +198,8 @@ fn large_values_survive_the_way_there_and_back() {
 fn bytes_may_arrive_one_at_a_time() {
     everywhere(|server| {
         let mut connection = server.connect();
-        let bytes = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nv\r\nal\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING\r\n";
+        let bytes =
+            b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nv\r\nal\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING\r\n";
         for byte in bytes {
             connection.send(&[*byte]).unwrap();
         }
@@ -204,7 +214,9 @@ fn many_connections_at_once_are_all_served() {
     everywhere(|server| {
         let mut connections: Vec<Connection> = (0..300).map(|_| server.connect()).collect();
         for (index, connection) in connections.iter_mut().enumerate() {
-            connection.send(format!("INCRBY total {index}\r\nSET own:{index} {index}\r\n").as_bytes()).unwrap();
+            connection
+                .send(format!("INCRBY total {index}\r\nSET own:{index} {index}\r\n").as_bytes())
+                .unwrap();
         }
         for connection in &mut connections {
             assert!(matches!(connection.read().unwrap(), Value::Integer(_)));

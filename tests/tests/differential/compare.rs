@@ -1,0 +1,108 @@
+//! When two replies to the same command are the same.
+//!
+//! Byte for byte, except where a reply is unordered, shows the passing of time, or names the server. What differs
+//! knowingly is in [`KNOWN`], with the reason.
+
+use annulus_tests::resp::Value;
+
+/// Between the two servers' answers to the same question some time passes, on a busy machine even seconds.
+const TOLERANCE_MS: i64 = 20_000;
+const TOLERANCE_S: i64 = TOLERANCE_MS / 1000;
+
+/// A difference that is meant.
+struct Known {
+    /// The command (and subcommand) in lower case.
+    command: &'static str,
+    /// What the oracle says, from its beginning.
+    oracle: &'static str,
+    /// What ours says, from its beginning.
+    ours: &'static str,
+    #[expect(dead_code, reason = "it is for the reader")]
+    reason: &'static str,
+}
+
+/// Every difference that is meant, and why.
+const KNOWN: &[Known] = &[Known {
+    command: "object refcount",
+    oracle: ":2147483647",
+    ours: ":1",
+    reason: "redis shares objects of small integers; we have no objects to share",
+}];
+
+pub(super) fn same(arguments: &[Vec<u8>], expected: &Value, got: &Value) -> bool {
+    if expected == got {
+        return true;
+    }
+    let name = lower(arguments.first());
+    let sub = lower(arguments.get(1));
+    let full = format!("{name} {sub}");
+    let like = match (name.as_str(), expected, got) {
+        ("keys", Value::Array(expected), Value::Array(got)) => sorted(expected) == sorted(got),
+        ("randomkey", _, _) => is_string(expected) && is_string(got),
+        ("ttl" | "expiretime", Value::Integer(expected), Value::Integer(got)) => {
+            close(*expected, *got, TOLERANCE_S)
+        }
+        ("pttl" | "pexpiretime", Value::Integer(expected), Value::Integer(got)) => {
+            close(*expected, *got, TOLERANCE_MS)
+        }
+        ("object", Value::Integer(expected), Value::Integer(got)) if sub == "idletime" => {
+            (expected - got).abs() <= TOLERANCE_S
+        }
+        ("time", Value::Array(expected), Value::Array(got)) => expected.len() == got.len(),
+        ("lastsave", Value::Integer(_), Value::Integer(_)) => true,
+        ("client", Value::Integer(_), Value::Integer(_)) => sub == "id",
+        ("hello", _, _) => same_hello(expected, got),
+        _ => false,
+    };
+    like || is_known(&full, &name, expected, got)
+}
+
+/// Two entries of a dump: database, key, value, time to live, encoding.
+pub(super) fn same_entry(expected: &Value, got: &Value) -> bool {
+    let (Value::Array(expected), Value::Array(got)) = (expected, got) else { return expected == got };
+    expected.iter().zip(got).enumerate().all(|(index, pair)| match pair {
+        (Value::Integer(expected), Value::Integer(got)) if index == 3 => close(*expected, *got, TOLERANCE_MS),
+        (expected, got) => expected == got,
+    })
+}
+
+fn is_known(full: &str, name: &str, expected: &Value, got: &Value) -> bool {
+    let (expected, got) = (expected.to_string(), got.to_string());
+    KNOWN.iter().any(|known| {
+        (known.command == full || known.command == name)
+            && expected.starts_with(known.oracle)
+            && got.starts_with(known.ours)
+    })
+}
+
+/// -1 (no expiry) and -2 (no key) are answers of their own.
+fn close(expected: i64, got: i64, tolerance: i64) -> bool {
+    expected == got || (expected >= 0 && got >= 0 && (expected - got).abs() <= tolerance)
+}
+
+fn is_string(value: &Value) -> bool {
+    matches!(value, Value::Bulk(_))
+}
+
+fn sorted(values: &[Value]) -> Vec<Value> {
+    let mut values = values.to_vec();
+    values.sort();
+    values
+}
+
+/// The same fields in the same shape; what they say of version, id and mode is each server's own.
+fn same_hello(expected: &Value, got: &Value) -> bool {
+    let names = |value: &Value| -> Option<Vec<Value>> {
+        match value {
+            Value::Map(pairs) => Some(pairs.iter().map(|(name, _)| name.clone()).collect()),
+            Value::Array(items) => Some(items.iter().step_by(2).cloned().collect()),
+            _ => None,
+        }
+    };
+    let same_protocol = expected.field("proto") == got.field("proto");
+    same_protocol && names(expected).is_some() && names(expected) == names(got)
+}
+
+fn lower(argument: Option<&Vec<u8>>) -> String {
+    argument.map(|bytes| String::from_utf8_lossy(bytes).to_lowercase()).unwrap_or_default()
+}

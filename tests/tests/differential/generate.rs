@@ -1,0 +1,602 @@
+//! Random commands. Each row of [`ROWS`] is a command with the kinds of its arguments; around that, arguments are sometimes
+//! dropped, doubled, replaced or shuffled, because what is wrong must be answered as Redis answers it.
+
+use annulus_tests::random::Random;
+
+pub(super) type Arguments = Vec<Vec<u8>>;
+
+/// What to do next.
+pub(super) enum Step {
+    /// Send this.
+    Command(Arguments),
+    /// Iterate over the whole database with these options.
+    FullScan(Arguments),
+}
+
+/// What an argument is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Key,
+    Value,
+    /// A counter's step: small or at the edge of 64 bits.
+    Number,
+    Float,
+    /// An offset into a string: small, or so large that it must be refused.
+    Offset,
+    /// Seconds or milliseconds from now, far away or in the past.
+    Seconds,
+    Millis,
+    /// A moment, far away or in the past.
+    AtSeconds,
+    AtMillis,
+    Database,
+    Pattern,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// Sometimes one of these options, in any order, with its argument.
+    Options(&'static [(&'static str, Option<&'static Kind>)]),
+    /// Up to this many keys more.
+    Keys(usize),
+    /// Up to this many pairs of key and value more.
+    Pairs(usize),
+}
+
+use Kind::{
+    AtMillis, AtSeconds, Database, Float, Key, Keys, Millis, Number, Offset, Options, Pairs, Pattern,
+    Seconds, Value, Word,
+};
+
+struct Row {
+    weight: usize,
+    name: &'static str,
+    arguments: &'static [Kind],
+}
+
+const fn row(weight: usize, name: &'static str, arguments: &'static [Kind]) -> Row {
+    Row { weight, name, arguments }
+}
+
+const EXPIRE_OPTIONS: Kind = Options(&[("NX", None), ("XX", None), ("GT", None), ("LT", None)]);
+
+const ROWS: &[Row] = &[
+    row(
+        30,
+        "SET",
+        &[
+            Key,
+            Value,
+            Options(&[
+                ("NX", None),
+                ("XX", None),
+                ("GET", None),
+                ("KEEPTTL", None),
+                ("EX", Some(&Seconds)),
+                ("PX", Some(&Millis)),
+                ("EXAT", Some(&AtSeconds)),
+                ("PXAT", Some(&AtMillis)),
+            ]),
+        ],
+    ),
+    row(20, "SET", &[Key, Value]),
+    row(8, "SET", &[Key, Number]),
+    row(20, "GET", &[Key]),
+    row(
+        8,
+        "GETEX",
+        &[
+            Key,
+            Options(&[
+                ("PERSIST", None),
+                ("EX", Some(&Seconds)),
+                ("PX", Some(&Millis)),
+                ("EXAT", Some(&AtSeconds)),
+                ("PXAT", Some(&AtMillis)),
+            ]),
+        ],
+    ),
+    row(5, "GETDEL", &[Key]),
+    row(5, "GETSET", &[Key, Value]),
+    row(6, "GETRANGE", &[Key, Number, Number]),
+    row(6, "GETRANGE", &[Key, Offset, Offset]),
+    row(2, "SUBSTR", &[Key, Offset, Offset]),
+    row(8, "SETRANGE", &[Key, Offset, Value]),
+    row(10, "APPEND", &[Key, Value]),
+    row(6, "STRLEN", &[Key]),
+    row(8, "INCR", &[Key]),
+    row(8, "DECR", &[Key]),
+    row(8, "INCRBY", &[Key, Number]),
+    row(8, "DECRBY", &[Key, Number]),
+    row(8, "INCRBYFLOAT", &[Key, Float]),
+    row(8, "MGET", &[Key, Keys(6)]),
+    row(8, "MSET", &[Key, Value, Pairs(5)]),
+    row(5, "MSETNX", &[Key, Value, Pairs(2)]),
+    row(5, "SETNX", &[Key, Value]),
+    row(4, "SETEX", &[Key, Seconds, Value]),
+    row(4, "PSETEX", &[Key, Millis, Value]),
+    row(
+        6,
+        "LCS",
+        &[
+            Key,
+            Key,
+            Options(&[("LEN", None), ("IDX", None), ("MINMATCHLEN", Some(&Offset)), ("WITHMATCHLEN", None)]),
+        ],
+    ),
+    row(6, "DEL", &[Key, Keys(3)]),
+    row(4, "UNLINK", &[Key, Keys(3)]),
+    row(6, "EXISTS", &[Key, Keys(4)]),
+    row(4, "TOUCH", &[Key, Keys(4)]),
+    row(5, "TYPE", &[Key]),
+    row(6, "EXPIRE", &[Key, Seconds, EXPIRE_OPTIONS]),
+    row(6, "PEXPIRE", &[Key, Millis, EXPIRE_OPTIONS]),
+    row(6, "EXPIREAT", &[Key, AtSeconds, EXPIRE_OPTIONS]),
+    row(6, "PEXPIREAT", &[Key, AtMillis, EXPIRE_OPTIONS]),
+    row(6, "TTL", &[Key]),
+    row(6, "PTTL", &[Key]),
+    row(5, "EXPIRETIME", &[Key]),
+    row(5, "PEXPIRETIME", &[Key]),
+    row(5, "PERSIST", &[Key]),
+    row(8, "RENAME", &[Key, Key]),
+    row(6, "RENAMENX", &[Key, Key]),
+    row(8, "COPY", &[Key, Key, Options(&[("REPLACE", None), ("DB", Some(&Database))])]),
+    row(5, "MOVE", &[Key, Database]),
+    row(4, "KEYS", &[Pattern]),
+    row(4, "RANDOMKEY", &[]),
+    row(6, "DBSIZE", &[]),
+    row(1, "FLUSHDB", &[Options(&[("ASYNC", None), ("SYNC", None)])]),
+    row(1, "FLUSHALL", &[Options(&[("ASYNC", None), ("SYNC", None)])]),
+    row(2, "SWAPDB", &[Database, Database]),
+    row(6, "OBJECT", &[Word(&["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"]), Key]),
+    row(8, "SELECT", &[Database]),
+    row(3, "PING", &[]),
+    row(2, "PING", &[Value]),
+    row(2, "ECHO", &[Value]),
+    row(1, "RESET", &[]),
+    row(1, "AUTH", &[Value]),
+    row(1, "AUTH", &[Word(&["default", "nobody"]), Value]),
+    row(2, "CLIENT", &[Word(&["SETNAME"]), Word(&["name", "", "with blank", "x\n", "other-name"])]),
+    row(2, "CLIENT", &[Word(&["GETNAME", "ID"])]),
+    row(1, "CLIENT", &[Word(&["NO-EVICT"]), Word(&["on", "off", "x"])]),
+    row(1, "CLIENT", &[Word(&["KILL"]), Word(&["ID", "ADDR", "LADDR", "TYPE", "USER", "SKIPME"]), Value]),
+    row(1, "TIME", &[]),
+    row(1, "LASTSAVE", &[]),
+    row(1, "COMMAND", &[Word(&["GETKEYS"]), Word(&["GET", "MSET", "RENAME", "LCS", "PING"]), Key, Value]),
+    row(
+        1,
+        "CONFIG",
+        &[Word(&["GET"]), Word(&["maxclients", "databases", "nosuch", "tcp-keepalive", "timeout"])],
+    ),
+    row(1, "NOSUCH", &[Key, Value]),
+    row(1, "", &[Key]),
+];
+
+/// Few, so that commands meet; several slots and so several shards; one hash tag; an empty and a binary one.
+const KEYS: &[&[u8]] = &[
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"key:1",
+    b"key:2",
+    b"key:3",
+    b"{tag}1",
+    b"{tag}2",
+    b"",
+    b"\0\xff\r\n",
+    b"counter",
+    b"float",
+    b"a-key-that-is-much-longer-than-the-others-and-than-what-small-layouts-are-made-for-0123456789",
+];
+
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2",
+    "10",
+    "-10",
+    "127",
+    "-128",
+    "255",
+    "9999",
+    "10000",
+    "2147483647",
+    "-2147483648",
+    "4294967296",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775806",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551615",
+    "99999999999999999999999",
+    "01",
+    "+1",
+    " 1",
+    "1 ",
+    "-0",
+    "--1",
+    "1.0",
+    "1e3",
+    "0x10",
+    "",
+    "x",
+];
+
+const FLOATS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "0.1",
+    "0.2",
+    "-0.3",
+    "1.5",
+    "3.0",
+    "5.0e3",
+    "1e-5",
+    "1e17",
+    "-1e17",
+    "0.00000000000000001",
+    "1e308",
+    "-1e308",
+    "1e400",
+    "123456789.123456789",
+    "0.30000000000000004",
+    "inf",
+    "-inf",
+    "nan",
+    "infinity",
+    "+1",
+    " 1",
+    "1 ",
+    "1e",
+    ".5",
+    "5.",
+    "0x10",
+    "",
+    "x",
+    "1,5",
+    "9007199254740993",
+    "3.14159265358979323846",
+];
+
+const OFFSETS: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "3",
+    "5",
+    "10",
+    "43",
+    "44",
+    "45",
+    "100",
+    "1000",
+    "-1",
+    "-2",
+    "-5",
+    "-100",
+    "536870912",
+    "4294967296",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "1.5",
+    "",
+];
+
+/// Far ahead or in the past: nothing expires while the run lasts.
+const SECONDS: &[&str] = &[
+    "1000",
+    "100000",
+    "1000000",
+    "5000",
+    "0",
+    "-1",
+    "-1000",
+    "9223372036854775",
+    "9223372036854776",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "",
+    "1.5",
+    "4294967296",
+];
+
+const MILLIS: &[&str] = &[
+    "1000000",
+    "100000000",
+    "5000000",
+    "1234567",
+    "0",
+    "-1",
+    "-1000",
+    "9223372036854775807",
+    "9223372036854775000",
+    "9223370000000000000",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "",
+    "1.5",
+];
+
+const AT_SECONDS: &[&str] = &[
+    "33177117420",
+    "33177117421",
+    "4000000000",
+    "0",
+    "-1",
+    "1",
+    "1500000000",
+    "9223372036854775",
+    "9223372036854776",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "x",
+    "",
+];
+
+const AT_MILLIS: &[&str] = &[
+    "33177117420000",
+    "33177117420001",
+    "4000000000999",
+    "0",
+    "-1",
+    "1",
+    "1500000000000",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "",
+];
+
+const DATABASES: &[&str] = &[
+    "0",
+    "0",
+    "0",
+    "0",
+    "0",
+    "0",
+    "1",
+    "1",
+    "2",
+    "15",
+    "16",
+    "-1",
+    "x",
+    "",
+    "2147483648",
+    "9223372036854775808",
+    "01",
+];
+
+const PATTERNS: &[&[u8]] = &[
+    b"*",
+    b"*",
+    b"?",
+    b"key:*",
+    b"key:?",
+    b"{tag}*",
+    b"[a-c]",
+    b"[^a-c]",
+    b"[c-a]",
+    b"\\a",
+    b"[\\a]",
+    b"[a",
+    b"a*b*c",
+    b"*:*",
+    b"**",
+    b"[]",
+    b"[^]",
+    b"",
+    b"*\\",
+    b"\0*",
+    b"?*?",
+    b"[a-]",
+    b"c*t*r",
+    b"*0123456789",
+];
+
+pub(super) struct Generator {
+    random: Random,
+    total_weight: usize,
+    oracle: (u32, u32),
+}
+
+impl Generator {
+    pub(super) fn new(random: Random, oracle: (u32, u32)) -> Self {
+        Self { random, total_weight: ROWS.iter().map(|row| row.weight).sum(), oracle }
+    }
+
+    /// How many commands the next pipeline holds.
+    pub(super) fn pipeline_length(&mut self, most: usize) -> usize {
+        if self.random.one_in(3) { 1 } else { 1 + self.random.below(most) }
+    }
+
+    pub(super) fn step(&mut self) -> Step {
+        if self.random.one_in(60) {
+            return Step::FullScan(self.scan_options());
+        }
+        loop {
+            let row = self.row();
+            let mut arguments = vec![self.spelled(row.name)];
+            for &kind in row.arguments {
+                self.argument(kind, &mut arguments);
+            }
+            if self.random.one_in(25) {
+                self.spoil(&mut arguments);
+            }
+            if self.may_be_sent(&arguments) {
+                return Step::Command(arguments);
+            }
+        }
+    }
+
+    /// Not what would allocate half a gigabyte, close the connection or stop the server, nor what an old oracle
+    /// answers in a way that later versions corrected.
+    fn may_be_sent(&self, arguments: &[Vec<u8>]) -> bool {
+        let is = |index: usize, word: &str| {
+            arguments.get(index).is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let kills_without_filter =
+            is(0, "client") && is(1, "kill") && (arguments.len() % 2 != 0 || is(2, "skipme"));
+        // 7.2 corrected the arity: COMMAND GETKEYS of a command alone.
+        let lone_getkeys =
+            is(0, "command") && is(1, "getkeys") && arguments.len() == 3 && self.oracle < (7, 2);
+        !kills_without_filter && !lone_getkeys
+    }
+
+    fn row(&mut self) -> &'static Row {
+        let mut at = self.random.below(self.total_weight);
+        for row in ROWS {
+            if at < row.weight {
+                return row;
+            }
+            at -= row.weight;
+        }
+        &ROWS[0]
+    }
+
+    /// Names and options are known in any case.
+    fn spelled(&mut self, word: &str) -> Vec<u8> {
+        match self.random.below(4) {
+            0 => word.to_lowercase().into_bytes(),
+            1 => {
+                let mut flip =
+                    |byte: u8| if self.random.one_in(2) { byte.to_ascii_lowercase() } else { byte };
+                word.bytes().map(&mut flip).collect()
+            }
+            _ => word.as_bytes().to_vec(),
+        }
+    }
+
+    fn argument(&mut self, kind: Kind, arguments: &mut Arguments) {
+        let text = match kind {
+            Key => self.key(),
+            Value => self.value(),
+            Number => self.number(),
+            Float => self.random.pick(FLOATS).as_bytes().to_vec(),
+            Offset => self.random.pick(OFFSETS).as_bytes().to_vec(),
+            Seconds => self.mostly_sane(SECONDS, 4),
+            Millis => self.mostly_sane(MILLIS, 4),
+            AtSeconds => self.mostly_sane(AT_SECONDS, 3),
+            AtMillis => self.mostly_sane(AT_MILLIS, 3),
+            Database => self.random.pick(DATABASES).as_bytes().to_vec(),
+            Pattern => self.random.pick(PATTERNS).to_vec(),
+            Word(words) => {
+                let word = self.random.pick(words);
+                if word.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                    self.spelled(word)
+                } else {
+                    word.into()
+                }
+            }
+            Options(options) => return self.options(options, arguments),
+            Keys(most) => {
+                for _ in 0..self.random.below(most + 1) {
+                    arguments.push(self.key());
+                }
+                return;
+            }
+            Pairs(most) => {
+                for _ in 0..self.random.below(most + 1) {
+                    arguments.push(self.key());
+                    arguments.push(self.value());
+                }
+                return;
+            }
+        };
+        arguments.push(text);
+    }
+
+    fn options(&mut self, options: &[(&'static str, Option<&'static Kind>)], arguments: &mut Arguments) {
+        // Mostly none or one, at times a heap of them.
+        let count = [0, 0, 0, 1, 1, 1, 1, 2, 2, 3][self.random.below(10)];
+        for _ in 0..count {
+            let (name, value) = options[self.random.below(options.len())];
+            arguments.push(self.spelled(name));
+            if let Some(&kind) = value {
+                self.argument(kind, arguments);
+            }
+        }
+        if self.random.one_in(60) {
+            arguments.push(b"BOGUS".to_vec());
+        }
+    }
+
+    /// The first few of the list are the ordinary ones.
+    fn mostly_sane(&mut self, texts: &[&str], sane: usize) -> Vec<u8> {
+        let among = if self.random.one_in(3) { texts.len() } else { sane };
+        texts[self.random.below(among)].as_bytes().to_vec()
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        self.random.pick(KEYS).to_vec()
+    }
+
+    fn number(&mut self) -> Vec<u8> {
+        if self.random.one_in(2) {
+            return (self.random.below(200) as i64 - 100).to_string().into_bytes();
+        }
+        self.random.pick(NUMBERS).as_bytes().to_vec()
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        match self.random.below(12) {
+            0 => Vec::new(),
+            1 | 2 => self.number(),
+            3 => self.random.pick(FLOATS).as_bytes().to_vec(),
+            // Around the length at which redis changes a string's encoding.
+            4 => vec![b'x'; 42 + self.random.below(5)],
+            5 => (0..self.random.below(40)).map(|_| self.random.bits() as u8).collect(),
+            6 => vec![b'v'; self.random.below(3000)],
+            _ => (0..1 + self.random.below(12)).map(|_| b'a' + self.random.below(6) as u8).collect(),
+        }
+    }
+
+    /// Makes a command wrong in some way.
+    fn spoil(&mut self, arguments: &mut Arguments) {
+        let at = self.random.below(arguments.len());
+        match self.random.below(5) {
+            0 => arguments.truncate(at.max(1)),
+            1 => {
+                let extra = self.value();
+                arguments.push(extra);
+            }
+            2 if at > 0 => arguments[at] = self.value(),
+            3 if at > 0 => arguments.insert(at, arguments[at].clone()),
+            4 if at > 0 => {
+                arguments.remove(at);
+            }
+            _ => arguments.push(b"BOGUS".to_vec()),
+        }
+    }
+
+    fn scan_options(&mut self) -> Arguments {
+        let mut options = Arguments::new();
+        if self.random.one_in(2) {
+            options.extend([
+                self.spelled("COUNT"),
+                self.random.pick(&["1", "5", "100", "10000", "0", "-1", "x"]).into(),
+            ]);
+        }
+        if self.random.one_in(2) {
+            options.extend([self.spelled("MATCH"), self.random.pick(PATTERNS).to_vec()]);
+        }
+        if self.random.one_in(3) {
+            options.extend([
+                self.spelled("TYPE"),
+                self.random.pick(&["string", "list", "STRING", "nosuch"]).into(),
+            ]);
+        }
+        if self.random.one_in(30) {
+            options.push(b"BOGUS".to_vec());
+        }
+        options
+    }
+}
