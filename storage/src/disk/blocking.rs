@@ -1,0 +1,199 @@
+//! The disk by plain system calls, for offline tools and tests: every future is ready when first polled.
+
+use std::future::Future;
+use std::io::{self, IoSlice, Write as _};
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, StatxFlags};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
+
+use super::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
+use crate::buffer::AlignedBuffer;
+
+/// The file systems of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StdDisk;
+
+/// A lock on a file; given back when dropped.
+#[derive(Debug)]
+pub struct StdLock {
+    _file: OwnedFd,
+}
+
+/// Runs a future over a disk whose operations are ready at once.
+///
+/// # Panics
+/// When the future waits for something after all.
+pub fn run_ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a blocking disk's futures are ready at once"),
+    }
+}
+
+impl Disk for StdDisk {
+    type File = Rc<OwnedFd>;
+    type Lock = StdLock;
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File> {
+        let access = match (mode.read, mode.write) {
+            (_, false) => OFlags::RDONLY,
+            (false, true) => OFlags::WRONLY,
+            (true, true) => OFlags::RDWR,
+        };
+        let create = if mode.create { OFlags::CREATE } else { OFlags::empty() };
+        let flags = access | create | OFlags::CLOEXEC;
+        let permissions = Mode::from_raw_mode(0o640);
+        if mode.direct {
+            match fs::open(path, flags | OFlags::DIRECT, permissions) {
+                // A file system without direct I/O.
+                Err(Errno::INVAL) => {}
+                other => return Ok(Rc::new(other?)),
+            }
+        }
+        Ok(Rc::new(fs::open(path, flags, permissions)?))
+    }
+
+    async fn read_at(
+        &self,
+        file: &Self::File,
+        mut buffer: AlignedBuffer,
+        offset: u64,
+        len: usize,
+    ) -> (io::Result<usize>, AlignedBuffer) {
+        let mut done = 0;
+        while done < len {
+            match pread(file, &mut buffer[done..len], offset + done as u64) {
+                Ok(0) => break,
+                Ok(bytes) => done += bytes,
+                Err(Errno::INTR) => {}
+                // The odd end of a file, which direct I/O has no way to ask beyond.
+                Err(Errno::INVAL) if done > 0 => break,
+                Err(error) => return (Err(error.into()), buffer),
+            }
+        }
+        (Ok(done), buffer)
+    }
+
+    async fn write_at(
+        &self,
+        file: &Self::File,
+        buffer: AlignedBuffer,
+        offset: u64,
+        len: usize,
+        sync: WriteSync,
+    ) -> (io::Result<usize>, AlignedBuffer) {
+        let flags = match sync {
+            WriteSync::None => ReadWriteFlags::empty(),
+            WriteSync::DataSync => ReadWriteFlags::DSYNC,
+        };
+        let mut done = 0;
+        while done < len {
+            match pwritev2(file, &[IoSlice::new(&buffer[done..len])], offset + done as u64, flags) {
+                Ok(0) => break,
+                Ok(bytes) => done += bytes,
+                Err(Errno::INTR) => {}
+                Err(error) => return (Err(error.into()), buffer),
+            }
+        }
+        (Ok(done), buffer)
+    }
+
+    async fn sync(&self, file: &Self::File) -> io::Result<()> {
+        Ok(fs::fsync(file)?)
+    }
+
+    async fn len(&self, file: &Self::File) -> io::Result<u64> {
+        Ok(u64::try_from(fs::fstat(file)?.st_size).unwrap_or(0))
+    }
+
+    async fn allocate(&self, file: &Self::File, bytes: u64) -> io::Result<()> {
+        match fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::rename(from, to)?)
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::unlink(path)?)
+    }
+
+    async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::mkdir(path, Mode::from_raw_mode(0o750)) {
+            Err(Errno::EXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        let mut entries = std::fs::read_dir(path)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok(DirectoryEntry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    is_directory: entry.file_type()?.is_dir(),
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        Ok(entries)
+    }
+
+    async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let directory = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(fs::fsync(&directory)?)
+    }
+
+    async fn lock(&self, path: &Path) -> Result<StdLock, LockError> {
+        lock_file(path)
+    }
+
+    async fn alignment(&self, file: &Self::File) -> io::Result<usize> {
+        direct_alignment(file)
+    }
+
+    /// Nobody else has a use for the time of an offline tool.
+    async fn pause(&self, _duration: Duration) {}
+}
+
+/// Takes the lock: `flock`, and our process id in the file for whoever comes second.
+pub(super) fn lock_file(path: &Path) -> Result<StdLock, LockError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = fs::open(path, flags, Mode::from_raw_mode(0o640)).map_err(io::Error::from)?;
+    match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut text = [0; 16];
+            let bytes = pread(&file, &mut text, 0).unwrap_or(0);
+            let pid = std::str::from_utf8(text.get(..bytes).unwrap_or_default());
+            return Err(LockError::Held { holder_pid: pid.ok().and_then(|pid| pid.trim().parse().ok()) });
+        }
+        Err(error) => return Err(LockError::Io(error.into())),
+    }
+    fs::ftruncate(&file, 0).map_err(io::Error::from)?;
+    let mut line = Vec::with_capacity(16);
+    writeln!(line, "{}", std::process::id())?;
+    pwritev2(&file, &[IoSlice::new(&line)], 0, ReadWriteFlags::empty()).map_err(io::Error::from)?;
+    Ok(StdLock { _file: file })
+}
+
+/// What direct I/O on the file asks for by `statx` (Linux 6.1); where that isn't known, the block size of the file system.
+fn direct_alignment(file: &OwnedFd) -> io::Result<usize> {
+    match fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => {
+            let asked = stat.stx_dio_mem_align.max(stat.stx_dio_offset_align);
+            Ok((asked as usize).max(1))
+        }
+        Ok(_) | Err(Errno::NOSYS) => Ok(usize::try_from(fs::fstat(file)?.st_blksize).unwrap_or(4096)),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,709 @@
+//! The writing end of a log: a state machine without I/O.
+//!
+//! It owns the open frame, the frames that wait, what is in flight, and the segments to write to. The shard calls
+//! [`Log::poll_write`] once a turn, gives what it returns to the disk, and brings the outcome back with [`Log::on_written`].
+//!
+//! Invariants:
+//! - frames get their place, their link to the frame before and their checksum when they leave, in order; a frame never spans
+//!   segments and no byte of a segment is written twice in one life;
+//! - the horizon moves in order: it passes a frame when that frame *and every write before it* is on stable storage, and
+//!   it stands between groups only;
+//! - a frame that is not full does not leave within a group, so the end of a group can be marked where it is;
+//! - after a failed or short write nothing leaves any more, and the horizon stands still for good.
+//!
+//! What a crash leaves: every frame at or under the horizon; of those in flight, any part of any subset; of the
+//! rest nothing.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::LogIdentity;
+use super::frame::{FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameHeader, seal_frame};
+use super::options::{Durability, LogOptions, limits};
+use super::prepare::SegmentRequest;
+use super::record::{EncodedEffect, GROUP_END, LENGTH_BYTES_MAX};
+use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId};
+use crate::buffer::AlignedBuffer;
+use crate::disk::WriteSync;
+use crate::{Effect, EffectSink, Lsn};
+
+/// Fragments smaller than this aren't worth their header: the frame is closed instead.
+const FRAGMENT_BYTES_MIN: usize = 64;
+
+/// Where a log stands: what recovery found, or the beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Whose log.
+    pub identity: LogIdentity,
+    /// This process life: greater than that of any frame in the log.
+    pub incarnation: u32,
+    /// The last effect in the log; all up to it are durable.
+    pub last_lsn: Lsn,
+    /// Checksum of the last frame, 0 before the first.
+    pub chain: u32,
+    /// The number that the next segment gets which isn't in `LogStart::prepared`.
+    pub next_segment: SegmentId,
+}
+
+/// A segment in use.
+#[derive(Clone, Debug)]
+pub struct CurrentSegment<F> {
+    /// The segment.
+    pub segment: PreparedSegment<F>,
+    /// Where the next frame begins.
+    pub offset: u64,
+}
+
+/// What a log begins with: comes from [`crate::recovery::recover_shard`].
+#[derive(Clone, Debug)]
+pub struct LogStart<F> {
+    /// The shard's directory, for segments to come.
+    pub directory: PathBuf,
+    /// Where the log stands.
+    pub position: LogPosition,
+    /// The segment in use, if there is one with room.
+    pub current: Option<CurrentSegment<F>>,
+    /// Segments that have their names and were not in use, by number.
+    pub prepared: Vec<PreparedSegment<F>>,
+}
+
+/// Names a write between [`Log::poll_write`] and [`Log::on_written`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+/// A write that the disk is to do.
+#[derive(Debug)]
+pub struct LogWrite<F> {
+    /// For [`Log::on_written`].
+    pub id: WriteId,
+    /// The file.
+    pub file: F,
+    /// Where in the file.
+    pub offset: u64,
+    /// What; the first `len` bytes. It belongs to the write until it comes back.
+    pub buffer: AlignedBuffer,
+    /// How much, a multiple of [`LogOptions::alignment`].
+    pub len: usize,
+    /// Whether the write ends on stable storage.
+    pub sync: WriteSync,
+}
+
+/// How the log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogState {
+    /// It takes and writes effects.
+    Running,
+    /// No further segment could be made and the last one is nearly full; attempts go on.
+    NoSpace {
+        /// What the disk said.
+        reason: String,
+    },
+    /// A write failed: nothing is acknowledged any more until a restart.
+    Failed {
+        /// What happened, with file position.
+        reason: String,
+    },
+}
+
+/// Why a write command must not run now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteRefusal {
+    /// As [`LogState::NoSpace`].
+    NoSpace,
+    /// As [`LogState::Failed`].
+    Failed,
+    /// The log is being closed.
+    Closing,
+}
+
+impl fmt::Display for WriteRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSpace => "no space left for the log",
+            Self::Failed => "the log failed",
+            Self::Closing => "the log is closing",
+        })
+    }
+}
+
+impl std::error::Error for WriteRefusal {}
+
+/// A frame that is being filled or waits: records behind room for the header.
+struct Frame {
+    buffer: AlignedBuffer,
+    /// Header and payload so far.
+    used: usize,
+    first_lsn: Lsn,
+    records: u32,
+    /// What its durability makes durable: the end of the last whole group before its own end.
+    durable_to: Lsn,
+}
+
+impl Frame {
+    fn new(buffer: AlignedBuffer, first_lsn: Lsn) -> Self {
+        Self { buffer, used: FRAME_HEADER_BYTES, first_lsn, records: 0, durable_to: Lsn::ZERO }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.used == FRAME_HEADER_BYTES
+    }
+}
+
+struct InFlight {
+    id: WriteId,
+    offset: u64,
+    len: usize,
+    durable_to: Lsn,
+    synced: bool,
+    done: bool,
+}
+
+/// What `poll_write` would send next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// The first of the full frames.
+    Full,
+    /// The open frame.
+    Open,
+    /// An empty frame that carries the horizon.
+    Horizon,
+    /// An empty frame that marks a clean stop.
+    CleanStop,
+}
+
+/// The clean stop, by steps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Everything that waits is being written.
+    Draining,
+    /// The mark is in flight.
+    Marked,
+    Closed,
+}
+
+/// The log of one shard. `F` is the driver's file handle.
+pub struct Log<F> {
+    options: LogOptions,
+    directory: PathBuf,
+    identity: LogIdentity,
+    seed: u32,
+    incarnation: u32,
+    /// Checksum of the frame sealed last.
+    chain: u32,
+
+    last_lsn: Lsn,
+    /// The last effect of the last whole group.
+    group_end_lsn: Lsn,
+    group_open: bool,
+    horizon: Lsn,
+    /// The horizon that the frame sealed last carries.
+    announced: Lsn,
+
+    open: Frame,
+    /// Where the head of the last record in the open frame is.
+    last_head: usize,
+    full: VecDeque<Frame>,
+    full_bytes: u64,
+    pool: Vec<AlignedBuffer>,
+
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: u64,
+    next_write: u64,
+
+    current: Option<CurrentSegment<F>>,
+    prepared: VecDeque<PreparedSegment<F>>,
+    next_segment: SegmentId,
+    segment_requested: bool,
+    segment_retry_at_ns: Option<u64>,
+    segment_error: Option<String>,
+
+    /// When `poll_write` first saw the open frame wait, or the log idle.
+    waiting_since_ns: Option<u64>,
+    now_ns: u64,
+    failure: Option<String>,
+    closing: Closing,
+    writes: u64,
+    written_bytes: u64,
+}
+
+impl<F: Clone> EffectSink for Log<F> {
+    #[inline]
+    fn append(&mut self, effect: Effect<'_>) -> Lsn {
+        self.last_lsn = self.last_lsn.next();
+        self.group_open = true;
+        let record = EncodedEffect::new(&effect);
+        if record.record_bytes() <= self.open_room() {
+            self.push_whole(&record);
+        } else {
+            self.append_beyond(&record);
+        }
+        self.last_lsn
+    }
+
+    #[inline]
+    fn end_group(&mut self) {
+        if !self.group_open {
+            return;
+        }
+        self.group_open = false;
+        self.group_end_lsn = self.last_lsn;
+        if self.failure.is_none() {
+            // Within a group the open frame doesn't leave, and a frame is only closed to append to the next one:
+            // the last record is in the open frame.
+            self.open.buffer[self.last_head] |= GROUP_END;
+        }
+    }
+}
+
+impl<F: Clone> Log<F> {
+    /// A log that goes on where `start` says.
+    ///
+    /// # Panics
+    /// When an option is out of its range.
+    pub fn new(options: LogOptions, start: LogStart<F>) -> Self {
+        options.assert_valid();
+        let position = start.position;
+        assert_eq!(options.shard, position.identity.shard, "a log of one shard, options of another");
+        let frame_bytes = options.frame_bytes_max;
+        Self {
+            directory: start.directory,
+            identity: position.identity,
+            seed: position.identity.checksum_seed(),
+            incarnation: position.incarnation,
+            chain: position.chain,
+            last_lsn: position.last_lsn,
+            group_end_lsn: position.last_lsn,
+            group_open: false,
+            horizon: position.last_lsn,
+            announced: position.last_lsn,
+            open: Frame::new(AlignedBuffer::new(frame_bytes), position.last_lsn.next()),
+            last_head: 0,
+            full: VecDeque::new(),
+            full_bytes: 0,
+            pool: Vec::with_capacity(limits::POOLED_BUFFERS_MAX),
+            in_flight: VecDeque::with_capacity(options.in_flight_max),
+            in_flight_bytes: 0,
+            next_write: 0,
+            current: start.current,
+            prepared: start.prepared.into(),
+            next_segment: position.next_segment,
+            segment_requested: false,
+            segment_retry_at_ns: None,
+            segment_error: None,
+            waiting_since_ns: None,
+            now_ns: 0,
+            failure: None,
+            closing: Closing::No,
+            writes: 0,
+            written_bytes: 0,
+            options,
+        }
+    }
+
+    /// All effects up to this one are on stable storage. With [`Durability::None`] it stands where the log began.
+    #[inline]
+    pub const fn horizon(&self) -> Lsn {
+        self.horizon
+    }
+
+    /// The effect appended last.
+    #[inline]
+    pub const fn last_lsn(&self) -> Lsn {
+        self.last_lsn
+    }
+
+    /// What the log was told to promise.
+    pub const fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// Whose log it is.
+    pub const fn identity(&self) -> LogIdentity {
+        self.identity
+    }
+
+    /// Writes and bytes that have left since the log was opened, segment headers and padding included.
+    pub const fn written(&self) -> (u64, u64) {
+        (self.writes, self.written_bytes)
+    }
+
+    /// Bytes that wait or are in flight: what back-pressure looks at.
+    pub const fn backlog_bytes(&self) -> u64 {
+        self.full_bytes + self.in_flight_bytes + (self.open.used - FRAME_HEADER_BYTES) as u64
+    }
+
+    /// How the log is.
+    pub fn state(&self) -> LogState {
+        match (&self.failure, &self.segment_error) {
+            (Some(reason), _) => LogState::Failed { reason: reason.clone() },
+            (None, Some(reason)) if self.room_bytes() < self.reserve_bytes() => {
+                LogState::NoSpace { reason: reason.clone() }
+            }
+            _ => LogState::Running,
+        }
+    }
+
+    /// Whether a command that will append about `bytes` may run. While segments can be made, yes: then a backlog is the
+    /// shard's to limit, by [`Self::backlog_bytes`]. Once the disk has refused one, only what fits the
+    /// segments at hand may run, so that nothing is applied that could not be written.
+    #[inline]
+    pub fn can_accept(&self, bytes: u64) -> Result<(), WriteRefusal> {
+        if self.failure.is_none() && self.segment_error.is_none() && self.closing == Closing::No {
+            return Ok(());
+        }
+        if self.failure.is_some() {
+            Err(WriteRefusal::Failed)
+        } else if self.closing != Closing::No {
+            Err(WriteRefusal::Closing)
+        } else if self.room_bytes() < self.reserve_bytes().saturating_add(bytes) {
+            Err(WriteRefusal::NoSpace)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The next write, if one is due and may be in flight. To be called in every turn until it returns nothing; `now_ns` is a
+    /// monotonic clock.
+    pub fn poll_write(&mut self, now_ns: u64) -> Option<LogWrite<F>> {
+        self.now_ns = now_ns;
+        if self.failure.is_some() || self.in_flight.len() >= self.options.in_flight_max {
+            return None;
+        }
+        let due = self.due(now_ns)?;
+        let frame_bytes = self.padded(match due {
+            Due::Full => self.full.front()?.used,
+            Due::Open => self.open.used,
+            Due::Horizon | Due::CleanStop => FRAME_HEADER_BYTES,
+        });
+        let fits = self.current.as_ref().is_some_and(|it| it.offset + frame_bytes as u64 <= it.segment.bytes);
+        if !fits {
+            return self.enter_next_segment();
+        }
+        let frame = self.take_frame(due)?;
+        self.waiting_since_ns = None;
+        self.seal(frame, due, frame_bytes)
+    }
+
+    /// A write has ended; its buffer comes back with it.
+    ///
+    /// # Panics
+    /// When no such write is in flight.
+    pub fn on_written(&mut self, id: WriteId, result: io::Result<usize>, buffer: AlignedBuffer) {
+        let shard = self.options.shard;
+        if buffer.capacity() == self.options.frame_bytes_max && self.pool.len() < limits::POOLED_BUFFERS_MAX {
+            self.pool.push(buffer);
+        }
+        let write = self.in_flight.iter_mut().find(|write| write.id == id && !write.done);
+        let Some(write) = write else { panic!("shard {shard}: write {} is not in flight", id.0) };
+        match result {
+            Ok(written) if written == write.len => write.done = true,
+            Ok(written) => {
+                let (offset, len) = (write.offset, write.len);
+                self.latch(format!("a log write at offset {offset} wrote {written} of {len} bytes"));
+                return;
+            }
+            Err(error) => {
+                let offset = write.offset;
+                self.latch(format!("a log write at offset {offset} failed: {error}"));
+                return;
+            }
+        }
+        if self.failure.is_some() {
+            // An earlier write failed; what came after it has nothing to stand on.
+            return;
+        }
+        while let Some(first) = self.in_flight.pop_front_if(|first| first.done) {
+            self.in_flight_bytes -= first.len as u64;
+            if first.synced && self.options.durability != Durability::None {
+                assert!(first.durable_to >= self.horizon, "shard {shard}: the horizon moves backwards");
+                self.horizon = first.durable_to;
+            }
+        }
+        if self.closing == Closing::Marked && self.in_flight.is_empty() {
+            self.closing = Closing::Closed;
+        }
+    }
+
+    /// When [`Self::poll_write`] or [`Self::need_segment`] wants to be called again although nothing else happens.
+    pub fn next_deadline(&self) -> Option<u64> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let waits = self.waiting_since_ns.map(|since| since.saturating_add(self.wait_ns()));
+        // With nothing that could leave for want of a slot or a segment, a completion or a segment is the next event.
+        let waits = waits.filter(|&at| at > self.now_ns);
+        match (waits, self.segment_retry_at_ns) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The segment that the shard should have prepared now, if any. One at a time: the answer is
+    /// [`Self::add_segment`] or [`Self::segment_failed`].
+    pub fn need_segment(&mut self, now_ns: u64) -> Option<SegmentRequest> {
+        self.now_ns = now_ns;
+        if self.segment_requested
+            || self.failure.is_some()
+            || self.segment_retry_at_ns.is_some_and(|at| now_ns < at)
+        {
+            return None;
+        }
+        self.segment_retry_at_ns = None;
+        let wanted = match self.closing {
+            Closing::No => {
+                self.prepared.len() < self.options.segments_ahead || self.room_bytes() < self.reserve_bytes()
+            }
+            Closing::Draining => self.prepared.is_empty() && self.room_bytes() < self.reserve_bytes(),
+            Closing::Marked | Closing::Closed => false,
+        };
+        if !wanted {
+            return None;
+        }
+        self.segment_requested = true;
+        Some(SegmentRequest {
+            directory: self.directory.clone(),
+            id: self.next_segment,
+            bytes: self.options.segment_bytes,
+            bytes_min: 4 * self.options.frame_bytes_max as u64,
+            urgent: self.room_bytes() < self.options.segment_bytes / 2,
+        })
+    }
+
+    /// A segment is ready.
+    ///
+    /// # Panics
+    /// When it isn't the one that was asked for.
+    pub fn add_segment(&mut self, segment: PreparedSegment<F>) {
+        let shard = self.options.shard;
+        assert!(self.segment_requested, "shard {shard}: a segment that nobody asked for");
+        assert_eq!(segment.id, self.next_segment, "shard {shard}: a segment out of order");
+        self.segment_requested = false;
+        self.segment_error = None;
+        self.next_segment = self.next_segment.next();
+        self.prepared.push_back(segment);
+    }
+
+    /// The segment asked for could not be made. The log goes on with what it has, and asks again after a while.
+    pub fn segment_failed(&mut self, error: &io::Error) {
+        self.segment_requested = false;
+        self.segment_error = Some(format!("segment {} could not be made: {error}", self.next_segment));
+        self.segment_retry_at_ns = Some(self.now_ns.saturating_add(self.options.segment_retry_ns));
+    }
+
+    /// Begins the clean stop: everything that waits is written, then a mark. Go on calling `poll_write` and `on_written`
+    /// until [`Self::is_closed`]. A log that has failed, or that waits for space, does not get there: give up after a while.
+    pub fn close(&mut self) {
+        assert!(!self.group_open, "shard {}: closed within a group", self.options.shard);
+        if self.closing == Closing::No {
+            self.closing = Closing::Draining;
+            self.settle_unused();
+        }
+    }
+
+    /// The clean stop is on the disk.
+    pub fn is_closed(&self) -> bool {
+        self.closing == Closing::Closed
+    }
+
+    /// A log that was never written to needs no mark, and should not need a segment for one.
+    fn settle_unused(&mut self) {
+        if self.current.is_none() && self.backlog_bytes() == 0 && self.in_flight.is_empty() {
+            self.closing = Closing::Closed;
+        }
+    }
+
+    fn due(&mut self, now_ns: u64) -> Option<Due> {
+        if !self.full.is_empty() {
+            return Some(Due::Full);
+        }
+        if self.group_open {
+            return None;
+        }
+        let quiet = self.in_flight.is_empty();
+        let waiting = match (self.open.is_empty(), self.closing) {
+            (false, Closing::Draining) => return Some(Due::Open),
+            (false, _) if self.options.durability == Durability::Always => return Some(Due::Open),
+            (true, Closing::Draining) => return quiet.then_some(Due::CleanStop),
+            (_, Closing::Marked | Closing::Closed) => return None,
+            (false, Closing::No) => Due::Open,
+            (true, Closing::No) if quiet && self.announced < self.horizon => Due::Horizon,
+            (true, Closing::No) => {
+                self.waiting_since_ns = None;
+                return None;
+            }
+        };
+        let since = *self.waiting_since_ns.get_or_insert(now_ns);
+        (now_ns.saturating_sub(since) >= self.wait_ns()).then_some(waiting)
+    }
+
+    /// How long what waits now may wait.
+    fn wait_ns(&self) -> u64 {
+        match self.options.durability {
+            Durability::Always => self.options.horizon_idle_ns,
+            Durability::EverySec | Durability::None => self.options.interval_ns,
+        }
+    }
+
+    fn take_frame(&mut self, due: Due) -> Option<Frame> {
+        match due {
+            Due::Full => {
+                let frame = self.full.pop_front()?;
+                self.full_bytes -= (frame.used - FRAME_HEADER_BYTES) as u64;
+                Some(frame)
+            }
+            Due::Open | Due::Horizon | Due::CleanStop => Some(self.close_open(self.last_lsn.next())),
+        }
+    }
+
+    /// Takes the open frame, and puts an empty one in its place whose first effect to end is `first_lsn`.
+    fn close_open(&mut self, first_lsn: Lsn) -> Frame {
+        let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(self.options.frame_bytes_max));
+        let mut frame = std::mem::replace(&mut self.open, Frame::new(buffer, first_lsn));
+        frame.durable_to = self.group_end_lsn;
+        frame
+    }
+
+    /// Gives a frame its place and its checksum.
+    fn seal(&mut self, mut frame: Frame, due: Due, frame_bytes: usize) -> Option<LogWrite<F>> {
+        let current = self.current.as_mut()?;
+        let offset = current.offset;
+        current.offset += frame_bytes as u64;
+        let (file, segment) = (current.segment.file.clone(), current.segment.id);
+        frame.buffer[frame.used..frame_bytes].fill(0);
+        let header = FrameHeader {
+            previous: self.chain,
+            frame_bytes,
+            payload_bytes: frame.used - FRAME_HEADER_BYTES,
+            flags: if due == Due::CleanStop { FLAG_CLEAN_STOP } else { 0 },
+            incarnation: self.incarnation,
+            first_lsn: frame.first_lsn,
+            horizon: self.horizon,
+            records: frame.records,
+            offset,
+            segment,
+        };
+        self.chain = seal_frame(&mut frame.buffer[..frame_bytes], &header, self.identity, self.seed);
+        self.announced = self.horizon;
+        if due == Due::CleanStop {
+            self.closing = Closing::Marked;
+        }
+        Some(self.launch(file, offset, frame.buffer, frame_bytes, frame.durable_to))
+    }
+
+    /// Takes the next prepared segment into use; the write is its header. Nothing if there's none: the shard learns so
+    /// from `need_segment`.
+    fn enter_next_segment(&mut self) -> Option<LogWrite<F>> {
+        let segment = self.prepared.pop_front()?;
+        let header = SegmentHeader {
+            identity: self.identity,
+            incarnation: self.incarnation,
+            id: segment.id,
+            first_lsn: self.full.front().map_or(self.open.first_lsn, |frame| frame.first_lsn),
+            chain: self.chain,
+            bytes: segment.bytes,
+        };
+        let mut block = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
+        header.encode(&mut block);
+        let file = segment.file.clone();
+        self.current = Some(CurrentSegment { segment, offset: SEGMENT_HEADER_BYTES as u64 });
+        // Its completion makes nothing durable by itself; what came before it may still be in flight.
+        let durable_to = self.in_flight.back().map_or(self.horizon, |write| write.durable_to);
+        Some(self.launch(file, 0, block, SEGMENT_HEADER_BYTES, durable_to))
+    }
+
+    fn launch(
+        &mut self,
+        file: F,
+        offset: u64,
+        buffer: AlignedBuffer,
+        len: usize,
+        durable_to: Lsn,
+    ) -> LogWrite<F> {
+        let id = WriteId(self.next_write);
+        self.next_write += 1;
+        let synced = self.options.durability != Durability::None || self.closing == Closing::Marked;
+        self.in_flight.push_back(InFlight { id, offset, len, durable_to, synced, done: false });
+        self.in_flight_bytes += len as u64;
+        self.writes += 1;
+        self.written_bytes += len as u64;
+        let sync = if synced { WriteSync::DataSync } else { WriteSync::None };
+        LogWrite { id, file, offset, buffer, len, sync }
+    }
+
+    #[inline]
+    const fn open_room(&self) -> usize {
+        self.options.frame_bytes_max - self.open.used
+    }
+
+    #[inline]
+    fn push_whole(&mut self, record: &EncodedEffect<'_>) {
+        let (bytes, head) = record.write(&mut self.open.buffer[self.open.used..]);
+        self.last_head = self.open.used + head;
+        self.open.used += bytes;
+        self.open.records += 1;
+    }
+
+    /// The record doesn't fit the open frame: into the next one, or, when it is larger than a frame, in pieces.
+    #[cold]
+    fn append_beyond(&mut self, record: &EncodedEffect<'_>) {
+        if self.failure.is_some() {
+            // Never to be written: only the numbering goes on.
+            self.open.used = FRAME_HEADER_BYTES;
+            self.open.records = 0;
+            return;
+        }
+        if record.record_bytes() <= self.options.frame_bytes_max - FRAME_HEADER_BYTES {
+            self.close_full();
+            self.push_whole(record);
+            return;
+        }
+        let mut from = 0;
+        while from < record.body_bytes() {
+            if self.open_room() < LENGTH_BYTES_MAX + 1 + FRAGMENT_BYTES_MIN {
+                self.close_full();
+            }
+            let end = self.options.frame_bytes_max;
+            let out = &mut self.open.buffer[self.open.used..end];
+            let (taken, bytes, head) = record.write_fragment(from, out);
+            self.last_head = self.open.used + head;
+            self.open.used += bytes;
+            from += taken;
+        }
+        self.open.records += 1;
+    }
+
+    fn close_full(&mut self) {
+        let frame = self.close_open(self.last_lsn);
+        if !frame.is_empty() {
+            self.full_bytes += (frame.used - FRAME_HEADER_BYTES) as u64;
+            self.full.push_back(frame);
+        }
+    }
+
+    /// Room in the segments at hand beyond what waits already.
+    fn room_bytes(&self) -> u64 {
+        let current = self.current.as_ref().map_or(0, |it| it.segment.bytes - it.offset);
+        let prepared: u64 = self.prepared.iter().map(|it| it.bytes - SEGMENT_HEADER_BYTES as u64).sum();
+        // A frame is padded, and the last one of a segment leaves up to its own size unused.
+        let waste = (self.options.frame_bytes_max * (1 + self.prepared.len())) as u64;
+        (current + prepared).saturating_sub(self.backlog_bytes() + waste)
+    }
+
+    /// What admission leaves free.
+    fn reserve_bytes(&self) -> u64 {
+        limits::RESERVE_BYTES.min(self.options.segment_bytes / 8)
+    }
+
+    const fn padded(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(self.options.alignment)
+    }
+
+    fn latch(&mut self, reason: String) {
+        self.failure.get_or_insert(reason);
+        self.full.clear();
+        self.full_bytes = 0;
+    }
+}
