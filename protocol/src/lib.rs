@@ -11,6 +11,6 @@ mod reply;
 mod slot;
 
 pub use command::{Args, CommandParser, Limits, ProtocolError, Step};
-pub use number::{DoubleText, format_double, parse_i64};
+pub use number::{DoubleText, LongDouble, format_double, parse_f64, parse_i64};
 pub use reply::{Encoder, Version};
 pub use slot::{SLOT_COUNT, slot};
