@@ -286,12 +286,8 @@ const OFFSETS: &[&str] = &[
     "",
 ];
 
-/// Far ahead or in the past: nothing expires while the run lasts.
+/// Instead of a time that means something.
 const SECONDS: &[&str] = &[
-    "1000",
-    "100000",
-    "1000000",
-    "5000",
     "0",
     "-1",
     "-1000",
@@ -307,10 +303,6 @@ const SECONDS: &[&str] = &[
 ];
 
 const MILLIS: &[&str] = &[
-    "1000000",
-    "100000000",
-    "5000000",
-    "1234567",
     "0",
     "-1",
     "-1000",
@@ -406,11 +398,20 @@ pub(super) struct Generator {
     random: Random,
     total_weight: usize,
     oracle: (u32, u32),
+    times_drawn: u64,
+    /// What must follow the last command directly.
+    next: Option<Arguments>,
 }
 
 impl Generator {
     pub(super) fn new(random: Random, oracle: (u32, u32)) -> Self {
-        Self { random, total_weight: ROWS.iter().map(|row| row.weight).sum(), oracle }
+        Self {
+            random,
+            total_weight: ROWS.iter().map(|row| row.weight).sum(),
+            oracle,
+            times_drawn: 0,
+            next: None,
+        }
     }
 
     /// How many commands the next pipeline holds.
@@ -419,6 +420,9 @@ impl Generator {
     }
 
     pub(super) fn step(&mut self) -> Step {
+        if let Some(arguments) = self.next.take() {
+            return Step::Command(arguments);
+        }
         if self.random.one_in(60) {
             return Step::FullScan(self.scan_options());
         }
@@ -432,6 +436,11 @@ impl Generator {
                 self.spoil(&mut arguments);
             }
             if self.may_be_sent(&arguments) {
+                // redis keeps a key that was set with a time in the past until it is looked at; SCAN looks at all.
+                if arguments[0].eq_ignore_ascii_case(b"dbsize") {
+                    self.next = Some(arguments);
+                    return Step::FullScan(Arguments::new());
+                }
                 return Step::Command(arguments);
             }
         }
@@ -446,9 +455,11 @@ impl Generator {
         let kills_without_filter =
             is(0, "client") && is(1, "kill") && (arguments.len() % 2 != 0 || is(2, "skipme"));
         // 7.2 corrected the arity: COMMAND GETKEYS of a command alone.
+        // Lists all commands, in an order of its own; command_table.rs compares them.
+        let all_commands = is(0, "command") && arguments.len() == 1;
         let lone_getkeys =
             is(0, "command") && is(1, "getkeys") && arguments.len() == 3 && self.oracle < (7, 2);
-        !kills_without_filter && !lone_getkeys
+        !kills_without_filter && !lone_getkeys && !all_commands
     }
 
     fn row(&mut self) -> &'static Row {
@@ -482,8 +493,8 @@ impl Generator {
             Number => self.number(),
             Float => self.random.pick(FLOATS).as_bytes().to_vec(),
             Offset => self.random.pick(OFFSETS).as_bytes().to_vec(),
-            Seconds => self.mostly_sane(SECONDS, 4),
-            Millis => self.mostly_sane(MILLIS, 4),
+            Seconds => self.relative_time(SECONDS, "00"),
+            Millis => self.relative_time(MILLIS, "00000"),
             AtSeconds => self.mostly_sane(AT_SECONDS, 3),
             AtMillis => self.mostly_sane(AT_MILLIS, 3),
             Database => self.random.pick(DATABASES).as_bytes().to_vec(),
@@ -529,6 +540,17 @@ impl Generator {
         }
     }
 
+    /// Hours ahead, and no two within a minute of each other: or `EXPIRE … GT` would depend on the milliseconds
+    /// between two commands. `hundreds` is what makes the unit of a number of hundred seconds.
+    fn relative_time(&mut self, odd: &[&str], hundreds: &str) -> Vec<u8> {
+        if self.random.one_in(6) {
+            return self.random.pick(odd).as_bytes().to_vec();
+        }
+        self.times_drawn += 1;
+        let spread = self.times_drawn * 7_919 % 1_000_003;
+        format!("{}{hundreds}", 100 + spread).into_bytes()
+    }
+
     /// The first few of the list are the ordinary ones.
     fn mostly_sane(&mut self, texts: &[&str], sane: usize) -> Vec<u8> {
         let among = if self.random.one_in(3) { texts.len() } else { sane };
@@ -568,7 +590,8 @@ impl Generator {
                 let extra = self.value();
                 arguments.push(extra);
             }
-            2 if at > 0 => arguments[at] = self.value(),
+            // A random number in the place of a time would let keys expire in the middle of the run.
+            2 if at > 0 => arguments[at] = if self.random.one_in(2) { Vec::new() } else { self.key() },
             3 if at > 0 => arguments.insert(at, arguments[at].clone()),
             4 if at > 0 => {
                 arguments.remove(at);

@@ -178,6 +178,8 @@ fn dump(connection: &mut Connection) -> Vec<Value> {
     let mut entries = Vec::new();
     for database in 0..16 {
         connection.line(&format!("SELECT {database}"));
+        // Also makes redis forget what has expired, so that DBSIZE is exact.
+        scan_all(connection, &[]);
         let mut keys = connection.line("KEYS *").items().to_vec();
         keys.sort();
         for key in keys {
