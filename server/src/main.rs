@@ -1,2 +1,51 @@
-//! The `annulus` binary.
-fn main() {}
+//! The `annulus` binary: reads the settings, and hands over.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use annulus::admin::cli::{self, Action, CliError};
+use annulus::admin::{Loaded, doctor, environment, logging};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The start failed.
+const FAILED: u8 = 1;
+/// The command line or the settings are wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os(), &environment()) {
+        Ok(Action::Serve(loaded)) => serve(loaded),
+        Ok(Action::PrintConfig(settings)) => print(&settings.to_toml(), 0),
+        Ok(Action::Doctor(loaded)) => {
+            let report = doctor::examine(&loaded.settings);
+            print(&report, report.exit_code())
+        }
+        Err(CliError::Arguments(error)) => error.exit(),
+        Err(CliError::Settings(error)) => fail(USAGE, &error),
+    }
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    let _log = match logging::start(&loaded.settings) {
+        Ok(guard) => guard,
+        Err(error) => return fail(FAILED, &error),
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints what was asked for. A reader that went away (`| head`) is no failure.
+fn print(text: &impl Display, code: u8) -> ExitCode {
+    let _ = write!(std::io::stdout(), "{text}");
+    ExitCode::from(code)
+}
+
+fn fail(code: u8, error: &impl Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "annulus: {error}");
+    ExitCode::from(code)
+}

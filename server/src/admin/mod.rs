@@ -1,13 +1,21 @@
 //! What operators see: settings and where they come from, the command line, the log of messages, INFO, and
 //! `annulus doctor`. Nothing here runs on the path of a request, except that INFO and CONFIG are commands too.
 
+pub mod cli;
+mod config;
+pub mod doctor;
+mod glob;
 pub mod histogram;
 pub mod info;
 pub mod limits;
+mod load;
+pub mod logging;
 pub mod process;
 mod settings;
 mod value;
 
+pub use config::ConfigError;
+pub use load::{CONFIG_FILE, LoadError, Loaded, environment};
 pub use settings::{
     Bind, Change, Durability, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin,
     SETTINGS, SHARDS_MAX, Secret, Setting, Settings, setting,

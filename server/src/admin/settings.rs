@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use super::value::Value;
 pub use super::value::{
-    Bind, Durability, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, Secret,
+    Bind, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, Secret,
 };
+pub use annulus_storage::Durability;
 
 /// More shards than this would leave some without a slot group: 256 groups of 64 slots are dealt out.
 pub const SHARDS_MAX: i64 = 256;
@@ -108,8 +109,8 @@ settings! {
     Start "pin" pin: Pin = Pin::Yes;
     /// When a reply to a write leaves: `always` once it is on disk, `everysec` and `none` at once.
     ///
-    /// With `everysec` a crash loses about a second of acknowledged writes; with `none` nothing is written to disk, and a restart begins empty or
-    /// with what an earlier run wrote.
+    /// With `everysec` a crash loses at most about a second of acknowledged writes. With `none` the log is still written,
+    /// but nobody asks the disk to keep it: a clean stop loses nothing, a crash an unknown part of the last writes.
     Start "durability" durability: Durability = Durability::Always;
     /// How the server talks to the kernel: `auto` takes io_uring where it is permitted, else epoll.
     ///

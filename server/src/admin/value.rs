@@ -4,6 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use annulus_storage::Durability;
+
 /// The type of a setting.
 pub(super) trait Value {
     /// What stands for the value in `--help`.
@@ -481,15 +483,20 @@ macro_rules! choice {
     };
 }
 
-choice! {
-    /// When a reply to a write may leave.
-    Durability, "always|everysec|none" {
-        /// After the write is on stable storage.
-        Always = "always",
-        /// At once; the log reaches stable storage about once a second.
-        Everysec = "everysec",
-        /// At once; nothing is written to disk.
-        None = "none" | "no",
+impl Value for Durability {
+    const HINT: &'static str = "always|everysec|none";
+
+    fn update(&mut self, text: &str, _: (i64, i64)) -> Result<(), String> {
+        let choices = [Self::Always, Self::EverySec, Self::None];
+        *self = choices
+            .into_iter()
+            .find(|choice| choice.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| "argument(s) must be one of the following: always, everysec, none".to_owned())?;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
     }
 }
 
