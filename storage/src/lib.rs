@@ -3,13 +3,24 @@
 //! It is not a server: it knows no sockets, commands, threads or clocks. Time is given to it, and it reaches
 //! the disk through the [`disk::Disk`] trait alone.
 
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "aligned memory that a kernel may hold an address of")]
 pub mod buffer;
+mod database;
 pub mod disk;
 pub mod effect;
+mod entry;
+mod expiry;
+mod gate;
 pub mod ids;
 pub mod log;
+pub mod store;
+mod table;
 
 pub use buffer::AlignedBuffer;
 pub use effect::{Effect, EffectSink};
+pub use entry::{Access, Entry, Value};
 pub use ids::{DatabaseId, Lsn, ShardId};
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
+pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};

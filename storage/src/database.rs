@@ -1,0 +1,66 @@
+//! One database: a table per slot group.
+
+use std::ops::Range;
+
+use crate::table::{GROUP_SLOTS, Table};
+
+/// Slot groups of the keyspace: 16384 slots in groups of 64.
+pub(crate) const GROUPS: u16 = 16384 / GROUP_SLOTS;
+
+/// The group of a hash slot. Slots beyond the last wrap around, so that this is an index whatever a caller says.
+pub(crate) const fn group_of(slot: u16) -> u8 {
+    (slot / GROUP_SLOTS) as u8
+}
+
+/// A table per group, none of them allocated before the database has had a key.
+#[derive(Default)]
+pub(crate) struct Database {
+    tables: Vec<Table>,
+}
+
+impl Database {
+    #[inline(always)]
+    pub(crate) fn table(&self, group: u8) -> Option<&Table> {
+        self.tables.get(usize::from(group))
+    }
+
+    #[inline(always)]
+    pub(crate) fn table_mut(&mut self, group: u8) -> &mut Table {
+        if self.tables.is_empty() {
+            self.tables.resize_with(usize::from(GROUPS), Table::default);
+        }
+        &mut self.tables[usize::from(group)]
+    }
+
+    pub(crate) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+
+    pub(crate) fn expiring(&self) -> usize {
+        self.tables.iter().map(|table| table.totals().expiring).sum()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let tables: usize = self.tables.iter().map(Table::memory_bytes).sum();
+        tables + self.tables.capacity() * size_of::<Table>()
+    }
+
+    /// Takes the tables of some groups that hold anything, leaving them empty.
+    pub(crate) fn detach(&mut self, groups: Range<u16>) -> impl Iterator<Item = Table> {
+        let groups = usize::from(groups.start)..usize::from(groups.end);
+        let tables = self.tables.get_mut(groups).unwrap_or_default();
+        tables.iter_mut().filter(|table| table.len() > 0).map(std::mem::take)
+    }
+
+    /// Exchanges the tables of some groups.
+    pub(crate) fn swap(&mut self, other: &mut Database, groups: Range<u16>) {
+        for group in groups {
+            let Ok(group) = u8::try_from(group) else { return };
+            std::mem::swap(self.table_mut(group), other.table_mut(group));
+        }
+    }
+}

@@ -1,0 +1,714 @@
+//! The keyspace of one shard, and the only way to it.
+//!
+//! Owns the databases, the sink that effects go to (the log), the gates, and the index of expiries.
+//!
+//! - A change of data appends the effect that describes it absolutely, in the same call; [`Store::apply`], which recovery
+//!   uses, is the one exception, and takes effects instead of making them.
+//! - Looking at data, present or absent, folds its pending LSN into the running command's gate.
+//! - An expired key reads as absent everywhere. Whoever comes across it removes it, and logs that.
+//! - Time stands still between calls of [`Store::set_now`].
+//! - No call but those on values as large as themselves moves or frees more than a few thousand entries.
+//!
+//! A crash leaves of this nothing; the sink's owner knows what of the effects is durable.
+
+use std::ops::Range;
+
+use crate::database::{Database, GROUPS, group_of};
+use crate::entry::{OwnedEntry, clock};
+use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
+use crate::gate::Gates;
+use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
+use crate::{Access, DatabaseId, Effect, EffectSink, Entry, Lsn};
+
+/// Slot groups, as a range of their numbers, `0..256`.
+pub type GroupRange = Range<u16>;
+
+/// What a store is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// How many databases there are, at least one.
+    pub databases: u16,
+    /// Random: keys' places must not be foreseeable from outside.
+    pub hash_seed: u64,
+}
+
+/// A key as commands name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// The key.
+    pub bytes: &'a [u8],
+    /// Its hash slot, `0..16384`, computed by the caller.
+    pub slot: u16,
+}
+
+/// What becomes of a key's expiry when its value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It stays as it is.
+    Keep,
+    /// The key does not expire.
+    None,
+    /// Absolute expiry, ms of Unix time.
+    At(u64),
+}
+
+/// Where a scan goes on. `Cursor(0)` is the start; otherwise a group and a position in hash order within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    /// The start of a group; that of group 256 is the end of the keyspace.
+    #[must_use]
+    pub const fn at_group(group: u16) -> Cursor {
+        Cursor((group as u64) << POSITION_BITS)
+    }
+
+    /// The group that the scan goes on with; more than 256 if the cursor isn't one of ours.
+    pub const fn group(self) -> u16 {
+        (self.0 >> POSITION_BITS) as u16
+    }
+
+    const fn position(self) -> u64 {
+        self.0 & ((1 << POSITION_BITS) - 1)
+    }
+
+    const fn new(group: u16, position: u64) -> Cursor {
+        Cursor((group as u64) << POSITION_BITS | position)
+    }
+}
+
+/// Counted since the store was made or [`Store::reset_stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Keys removed because their time had passed.
+    pub expired_keys: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+}
+
+/// See the module.
+pub struct Store<S> {
+    databases: Vec<Database>,
+    hasher: Hasher,
+    sink: S,
+    gates: Gates,
+    expiry: ExpiryIndex,
+    /// Flushed tables, freed by and by.
+    garbage: Vec<Table>,
+    now_ms: u64,
+    access: Access,
+    /// State of the generator that moves frequency counters.
+    random: u64,
+    /// The open group has effects: of the running command, or of none between commands.
+    wrote: bool,
+    stats: StoreStats,
+    /// As configured; recovery may have made more to keep what a former configuration had.
+    databases_configured: u16,
+}
+
+/// An entry's place and what led to it.
+struct Found {
+    group: u8,
+    hash: u64,
+    at: Option<Position>,
+}
+
+impl<S: EffectSink> Store<S> {
+    /// An empty store.
+    pub fn new(options: StoreOptions, sink: S) -> Store<S> {
+        assert!(options.databases > 0, "a store has at least one database");
+        let mut databases = Vec::new();
+        databases.resize_with(usize::from(options.databases), Database::default);
+        Store {
+            databases,
+            hasher: Hasher::new(options.hash_seed),
+            sink,
+            gates: Gates::new(options.databases),
+            expiry: ExpiryIndex::default(),
+            garbage: Vec::new(),
+            now_ms: 0,
+            access: Access::default(),
+            random: options.hash_seed | 1,
+            wrote: false,
+            stats: StoreStats::default(),
+            databases_configured: options.databases,
+        }
+    }
+
+    /// Where effects go.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Where effects go. Whoever appends there directly breaks the log.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// The number of databases.
+    pub fn databases(&self) -> u16 {
+        self.databases_configured
+    }
+
+    /// Tells the time, ms of Unix time.
+    pub fn set_now(&mut self, unix_ms: u64) {
+        self.now_ms = unix_ms;
+    }
+
+    /// The time as last told, ms of Unix time.
+    pub fn now(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// How accesses are counted from now on. Clocks written under the other way are read as nonsense until touched.
+    pub fn set_access(&mut self, access: Access) {
+        self.access = access;
+    }
+
+    /// How accesses are counted.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> StoreStats {
+        self.stats
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_stats(&mut self) {
+        self.stats = StoreStats::default();
+    }
+
+    /// Tells that the log is durable up to `horizon`, so that reads need not ask about it any more. Optional: without it
+    /// gates are right, and found a little slower.
+    pub fn settle(&mut self, horizon: Lsn) {
+        self.gates.settle(horizon);
+    }
+
+    /// A command begins: its gate is zero.
+    pub fn begin_command(&mut self) {
+        assert!(!self.wrote, "the command before has not ended its group of effects");
+        self.gates.take_command();
+    }
+
+    /// A command ends, and with it the group of its effects. Returns its gate: the LSN that must be durable before its
+    /// reply may leave.
+    pub fn end_command(&mut self) -> Lsn {
+        self.end_group();
+        self.gates.take_command()
+    }
+
+    fn end_group(&mut self) {
+        if self.wrote {
+            self.sink.end_group();
+            self.wrote = false;
+        }
+    }
+
+    /// Whether the running command has appended an effect.
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    // Reads.
+
+    /// Reads a key: counts a hit or miss, and an access.
+    #[inline]
+    pub fn get(&mut self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find(database, key);
+        self.count(found.at);
+        self.touch(database, found.group, found.at?);
+        self.entry(database, &found)
+    }
+
+    /// Reads a key as [`Store::get`] does, but leaves no trace in its access clock.
+    pub fn peek(&mut self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find(database, key);
+        self.count(found.at);
+        self.entry(database, &found)
+    }
+
+    /// What a command is about to change: counts an access, but as Redis has it neither hit nor miss.
+    pub fn get_for_update(&mut self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find(database, key);
+        self.touch(database, found.group, found.at?);
+        self.entry(database, &found)
+    }
+
+    fn entry(&self, database: DatabaseId, found: &Found) -> Option<Entry<'_>> {
+        Some(self.databases[database.index()].table(found.group)?.entry(found.at?))
+    }
+
+    fn count(&mut self, at: Option<Position>) {
+        *(if at.is_some() { &mut self.stats.hits } else { &mut self.stats.misses }) += 1;
+    }
+
+    #[inline]
+    fn touch(&mut self, database: DatabaseId, group: u8, at: Position) {
+        let random = &mut self.random;
+        let table = self.databases[database.index()].table_mut(group);
+        let old = table.entry(at).clock();
+        let new = clock::touched(self.access, old, self.now_ms, || {
+            *random ^= *random << 13;
+            *random ^= *random >> 7;
+            *random ^= *random << 17;
+            *random
+        });
+        if new != old {
+            table.set_clock(at, new);
+        }
+    }
+
+    /// Finds a key that has not expired; one that has is removed.
+    #[inline]
+    fn find(&mut self, database: DatabaseId, key: Key<'_>) -> Found {
+        let hash = self.hasher.hash(key.bytes);
+        let group = group_of(key.slot);
+        self.gates.fold_key(database, hash);
+        let mut at = None;
+        if let Some(table) = self.databases[database.index()].table(group) {
+            at = table.find(hash, key.slot, key.bytes);
+            if let Some(position) = at.filter(|&at| table.entry(at).is_expired(self.now_ms)) {
+                self.expire(database, group, hash, position);
+                at = None;
+            }
+        }
+        Found { group, hash, at }
+    }
+
+    #[cold]
+    fn expire(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position) {
+        self.stats.expired_keys += 1;
+        self.remove(database, group, hash, at);
+    }
+
+    /// Logs that a key is gone, and removes it.
+    fn remove(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position) {
+        let table = self.databases[database.index()].table_mut(group);
+        let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
+        let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
+        let lsn = self.sink.append(effect);
+        table.remove(&self.hasher, at);
+        self.wrote = true;
+        self.gates.note_key(database, hash, lsn);
+    }
+
+    fn log_key(&mut self, database: DatabaseId, hash: u64, effect: Effect<'_>) {
+        let lsn = self.sink.append(effect);
+        self.wrote = true;
+        self.gates.note_key(database, hash, lsn);
+    }
+
+    // Changes.
+
+    /// Makes the key hold this string, whatever it held.
+    pub fn set(&mut self, database: DatabaseId, key: Key<'_>, value: &[u8], expiry: Expiry) {
+        let hash = self.hasher.hash(key.bytes);
+        let group = group_of(key.slot);
+        let table = self.databases[database.index()].table_mut(group);
+        let at = table.find(hash, key.slot, key.bytes);
+        let mut kept = at.and_then(|at| table.entry(at).expire_at_ms());
+        if kept.is_some_and(|at| self.now_ms > at) {
+            self.stats.expired_keys += 1;
+            kept = None;
+        }
+        let expire_at_ms = match expiry {
+            Expiry::Keep => kept,
+            Expiry::None => None,
+            Expiry::At(at) => Some(at),
+        };
+        let slot = key.slot;
+        self.log_key(database, hash, Effect::Set { database, slot, key: key.bytes, value, expire_at_ms });
+        self.put(database, Found { group, hash, at }, key, value, expire_at_ms);
+    }
+
+    fn put(&mut self, database: DatabaseId, found: Found, key: Key<'_>, value: &[u8], expiry: Option<u64>) {
+        let Found { group, hash, at } = found;
+        let clock = clock::created(self.access, self.now_ms);
+        let table = self.databases[database.index()].table_mut(group);
+        let old = at.and_then(|at| table.entry(at).expire_at_ms());
+        let new_hint = needs_hint(old, expiry);
+        let mark = self.expiry.mark();
+        match at {
+            Some(at) => table.update(at, |entry| {
+                entry.replace(value, expiry, clock);
+                if new_hint.is_some() {
+                    entry.set_mark(mark);
+                }
+            }),
+            None => {
+                let mut entry = OwnedEntry::string(key.bytes, value, expiry, clock);
+                entry.set_mark(mark);
+                table.insert(&self.hasher, hash, key.slot, entry);
+            }
+        }
+        if let Some(expire_at_ms) = new_hint {
+            self.expiry.place(Hint::new(group, hash), expire_at_ms, self.now_ms);
+        }
+    }
+
+    /// Writes `bytes` at `offset` of the key's string, which is created or extended with zeros as needed. Returns its new
+    /// length. Nothing happens when `bytes` are none.
+    pub fn set_range(&mut self, database: DatabaseId, key: Key<'_>, offset: usize, bytes: &[u8]) -> usize {
+        let found = self.find(database, key);
+        if bytes.is_empty() {
+            return self.entry(database, &found).map_or(0, |entry| entry.string().len());
+        }
+        let (slot, offset_logged) = (key.slot, offset as u64);
+        let effect = Effect::SetRange { database, slot, key: key.bytes, offset: offset_logged, bytes };
+        self.log_key(database, found.hash, effect);
+        self.put_range(database, &found, key, offset, bytes)
+    }
+
+    fn put_range(
+        &mut self,
+        database: DatabaseId,
+        found: &Found,
+        key: Key<'_>,
+        offset: usize,
+        bytes: &[u8],
+    ) -> usize {
+        let clock = clock::created(self.access, self.now_ms);
+        let table = self.databases[database.index()].table_mut(found.group);
+        if let Some(at) = found.at {
+            return table.update(at, |entry| entry.set_range(offset, bytes));
+        }
+        let mut entry = OwnedEntry::string(key.bytes, b"", None, clock);
+        let len = entry.set_range(offset, bytes);
+        table.insert(&self.hasher, found.hash, key.slot, entry);
+        len
+    }
+
+    /// Removes a key. False if it's absent.
+    pub fn delete(&mut self, database: DatabaseId, key: Key<'_>) -> bool {
+        let found = self.find(database, key);
+        let Some(at) = found.at else { return false };
+        self.remove(database, found.group, found.hash, at);
+        true
+    }
+
+    /// Sets a key's expiry, ms of Unix time, or removes it. False if the key is absent.
+    pub fn set_expiry(&mut self, database: DatabaseId, key: Key<'_>, expire_at_ms: Option<u64>) -> bool {
+        let found = self.find(database, key);
+        let Some(entry) = self.entry(database, &found) else { return false };
+        if entry.expire_at_ms() != expire_at_ms {
+            let slot = key.slot;
+            let effect = Effect::Expire { database, slot, key: key.bytes, expire_at_ms };
+            self.log_key(database, found.hash, effect);
+            self.put_expiry(database, &found, expire_at_ms);
+        }
+        true
+    }
+
+    fn put_expiry(&mut self, database: DatabaseId, found: &Found, expire_at_ms: Option<u64>) {
+        let Some(at) = found.at else { return };
+        let table = self.databases[database.index()].table_mut(found.group);
+        let new_hint = needs_hint(table.entry(at).expire_at_ms(), expire_at_ms);
+        let mark = self.expiry.mark();
+        table.update(at, |entry| {
+            entry.set_expiry(expire_at_ms);
+            if new_hint.is_some() {
+                entry.set_mark(mark);
+            }
+        });
+        if let Some(expire_at_ms) = new_hint {
+            self.expiry.place(Hint::new(found.group, found.hash), expire_at_ms, self.now_ms);
+        }
+    }
+
+    /// Empties a database. Its memory is given back by [`Store::reclaim`].
+    pub fn flush(&mut self, database: DatabaseId) {
+        if self.len(database) == 0 {
+            return;
+        }
+        let lsn = self.sink.append(Effect::FlushDatabase { database });
+        self.wrote = true;
+        self.gates.note_database(database, lsn);
+        self.garbage.extend(self.databases[database.index()].detach(0..GROUPS));
+    }
+
+    /// Empties all databases.
+    pub fn flush_all(&mut self) {
+        for database in 0..self.databases_configured {
+            self.flush(DatabaseId(database));
+        }
+    }
+
+    /// Exchanges two databases.
+    pub fn swap(&mut self, a: DatabaseId, b: DatabaseId) {
+        if a == b || self.len(a) == 0 && self.len(b) == 0 {
+            return;
+        }
+        let lsn = self.sink.append(Effect::SwapDatabases { a, b });
+        self.wrote = true;
+        self.gates.note_database(a, lsn);
+        self.gates.note_database(b, lsn);
+        self.databases.swap(a.index(), b.index());
+    }
+
+    // Looking around.
+
+    /// How many keys a database has, expired ones that nobody has come across included.
+    pub fn len(&self, database: DatabaseId) -> usize {
+        self.gates.fold_all();
+        self.databases[database.index()].len()
+    }
+
+    /// Whether a database has no keys.
+    pub fn is_empty(&self, database: DatabaseId) -> bool {
+        self.len(database) == 0
+    }
+
+    /// How many of a database's keys have an expiry.
+    pub fn expires_len(&self, database: DatabaseId) -> usize {
+        self.gates.fold_all();
+        self.databases[database.index()].expiring()
+    }
+
+    /// The mean time to live of those keys that have an expiry; 0 if none has.
+    pub fn average_ttl_ms(&self, database: DatabaseId) -> u64 {
+        let tables = self.databases[database.index()].tables();
+        let sum: u128 = tables.iter().map(|table| table.totals().expire_at_ms).sum();
+        let mean = sum.checked_div(self.expires_len(database) as u128).unwrap_or(0);
+        u64::try_from(mean.saturating_sub(u128::from(self.now_ms))).unwrap_or(u64::MAX)
+    }
+
+    /// A key chosen almost evenly among those that have not expired; expired ones it comes across are removed. None
+    /// when there is no key, or when it came across expired ones only.
+    pub fn random_key(&mut self, database: DatabaseId, random: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
+        const TRIES_MAX: usize = 100;
+        for _ in 0..TRIES_MAX {
+            let len = self.len(database) as u64;
+            let mut nth = random().checked_rem(len)?;
+            let tables = self.databases[database.index()].tables();
+            let group = tables.iter().position(|table| {
+                let here = nth < table.len() as u64;
+                nth = nth.saturating_sub(if here { 0 } else { table.len() as u64 });
+                here
+            })?;
+            let table = &tables[group];
+            let at = table.sample(random)?;
+            let entry = table.entry(at);
+            if !entry.is_expired(self.now_ms) {
+                return Some(entry.key().to_vec());
+            }
+            let hash = self.hasher.hash(entry.key());
+            self.expire(database, group as u8, hash, at);
+        }
+        None
+    }
+
+    /// Visits about `count_hint` keys of some groups from `cursor` on, in hash order. Returns where to go on:
+    /// `Cursor::at_group(groups.end)` when done with the groups. A key that is there from the start to the end of a
+    /// scan is visited at least once. The work of a call is bounded also where keys are few.
+    pub fn scan(
+        &mut self,
+        database: DatabaseId,
+        groups: GroupRange,
+        cursor: Cursor,
+        count_hint: usize,
+        each: &mut dyn FnMut(&Entry<'_>),
+    ) -> Cursor {
+        /// Steps over empty groups and buckets that a call takes whatever its count.
+        const STEPS_MIN: usize = 1024;
+        self.gates.fold_all();
+        let count = count_hint.max(1);
+        let mut steps = count.saturating_mul(10).max(STEPS_MIN);
+        let mut seen = 0;
+        let end = groups.end.min(GROUPS);
+        let mut cursor = cursor.max(Cursor::at_group(groups.start));
+        while cursor.group() < end && seen < count && steps > 0 {
+            steps -= 1;
+            let group = cursor.group();
+            let table = self.databases[database.index()].table(group as u8);
+            let now_ms = self.now_ms;
+            let next = table.and_then(|table| {
+                table.scan(&self.hasher, cursor.position(), |entry, _| {
+                    if !entry.is_expired(now_ms) {
+                        seen += 1;
+                        each(&entry);
+                    }
+                })
+            });
+            cursor = next.map_or(Cursor::at_group(group + 1), |position| Cursor::new(group, position));
+        }
+        if cursor.group() >= end { Cursor::at_group(groups.end) } else { cursor }
+    }
+
+    /// Visits up to `limit` keys of a hash slot in database 0.
+    pub fn keys_in_slot(&mut self, slot: u16, limit: usize, each: &mut dyn FnMut(&Entry<'_>)) {
+        self.gates.fold_all();
+        let entries =
+            self.databases[0].table(group_of(slot)).into_iter().flat_map(|table| table.in_slot(slot));
+        entries.filter(|entry| !entry.is_expired(self.now_ms)).take(limit).for_each(|entry| each(&entry));
+    }
+
+    /// How many keys of a hash slot database 0 has.
+    pub fn slot_len(&self, slot: u16) -> usize {
+        self.gates.fold_all();
+        self.databases[0].table(group_of(slot)).map_or(0, |table| table.in_slot(slot).count())
+    }
+
+    /// First of two hints that a key will be looked up soon: fetches its bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, database: DatabaseId, key: Key<'_>) {
+        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
+            table.prefetch_bucket(self.hasher.hash(key.bytes));
+        }
+    }
+
+    /// Second hint, a few keys later: reads the bucket, and fetches the entry.
+    #[inline]
+    pub fn prefetch_entry(&self, database: DatabaseId, key: Key<'_>) {
+        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
+            table.prefetch_entry(self.hasher.hash(key.bytes), key.slot);
+        }
+    }
+
+    /// Memory of entries, tables, gates and expiry hints, as counted, of flushed data not yet reclaimed too. Takes a few
+    /// microseconds for each database in use.
+    pub fn memory_bytes(&self) -> usize {
+        let databases: usize = self.databases.iter().map(Database::memory_bytes).sum();
+        let garbage: usize = self.garbage.iter().map(Table::memory_bytes).sum();
+        databases + garbage + self.gates.memory_bytes() + self.expiry.memory_bytes()
+    }
+
+    // Work between commands.
+
+    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; each removal is
+    /// a group of effects of its own. Returns how many keys went. Not to be called while a command runs.
+    pub fn expire_cycle(&mut self, budget: usize) -> usize {
+        assert!(!self.wrote, "expiry while a command is running");
+        let before = self.stats.expired_keys;
+        let databases = &self.databases;
+        self.expiry.maybe_renew(self.now_ms, || databases.iter().map(Database::expiring).sum());
+        for _ in 0..budget {
+            let Some(due) = self.expiry.take_due(self.now_ms) else { break };
+            self.handle_due(due);
+        }
+        self.gates.take_command();
+        (self.stats.expired_keys - before) as usize
+    }
+
+    /// Removes what has expired of the keys that a hint means, in whichever database, and places the hint anew for the
+    /// others: once, however many there are, or hints would multiply.
+    fn handle_due(&mut self, due: Due) {
+        let (Due::Expired(hint) | Due::Renewed(hint)) = due;
+        let mark = self.expiry.mark();
+        let mut next_ms: Option<u64> = None;
+        for index in 0..self.databases.len() {
+            let Some((at, expire_at_ms)) = self.expire_hinted(DatabaseId(index as u16), hint) else {
+                continue;
+            };
+            let table = self.databases[index].table_mut(hint.group());
+            let marked = table.entry(at).mark() == mark;
+            if matches!(due, Due::Expired(_)) || !marked {
+                next_ms = Some(next_ms.map_or(expire_at_ms, |next| next.min(expire_at_ms)));
+                table.set_mark(at, mark);
+            }
+        }
+        if let Some(next_ms) = next_ms {
+            self.expiry.place(hint, next_ms, self.now_ms);
+        }
+    }
+
+    /// Removes the expired keys that a hint means in a database. Returns the one, if any, that has yet to expire.
+    fn expire_hinted(&mut self, database: DatabaseId, hint: Hint) -> Option<(Position, u64)> {
+        loop {
+            let table = self.databases[database.index()].table(hint.group())?;
+            let at = table.find_expiring(&self.hasher, hint.hash(), HINT_HASH_MASK)?;
+            let expire_at_ms = table.entry(at).expire_at_ms()?;
+            if self.now_ms <= expire_at_ms {
+                return Some((at, expire_at_ms));
+            }
+            let hash = self.hasher.hash(table.entry(at).key());
+            self.expire(database, hint.group(), hash, at);
+            self.end_group();
+        }
+    }
+
+    /// When [`Store::expire_cycle`] has work next, ms of Unix time: in the past if at once. None if there's no expiry.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.expiry.next_ms()
+    }
+
+    /// Frees about `budget` entries of flushed databases. True if there's more to do.
+    pub fn reclaim(&mut self, mut budget: usize) -> bool {
+        while let Some(table) = self.garbage.last_mut() {
+            budget = table.free(budget);
+            if !table.is_freed() {
+                return true;
+            }
+            self.garbage.pop();
+        }
+        false
+    }
+
+    // Recovery.
+
+    /// Applies an effect of a log without logging it again. Whoever calls this sorts out which keys are this shard's; `owner`
+    /// are the groups of the shard that wrote the log, which are those that its flushes and swaps mean. Keys whose
+    /// time has passed stay, and expire as usual afterwards.
+    pub fn apply(&mut self, effect: &Effect<'_>, owner: &GroupRange) {
+        match *effect {
+            Effect::Set { database, slot, key, value, expire_at_ms } => {
+                let key = Key { bytes: key, slot };
+                let found = self.find_applied(database, key);
+                self.put(database, found, key, value, expire_at_ms);
+            }
+            Effect::SetRange { database, slot, key, offset, bytes } => {
+                let key = Key { bytes: key, slot };
+                let found = self.find_applied(database, key);
+                self.put_range(database, &found, key, offset as usize, bytes);
+            }
+            Effect::Delete { database, slot, key } => {
+                let found = self.find_applied(database, Key { bytes: key, slot });
+                if let Some(at) = found.at {
+                    self.databases[database.index()].table_mut(found.group).remove(&self.hasher, at);
+                }
+            }
+            Effect::Expire { database, slot, key, expire_at_ms } => {
+                let found = self.find_applied(database, Key { bytes: key, slot });
+                self.put_expiry(database, &found, expire_at_ms);
+            }
+            Effect::FlushDatabase { database } => {
+                self.ensure(database);
+                self.garbage.extend(self.databases[database.index()].detach(owner.clone()));
+            }
+            Effect::SwapDatabases { a, b } => {
+                self.ensure(a.max(b));
+                if let Ok([a, b]) = self.databases.get_disjoint_mut([a.index(), b.index()]) {
+                    a.swap(b, owner.clone());
+                }
+            }
+        }
+    }
+
+    /// Finds a key, expired or not, and folds nothing.
+    fn find_applied(&mut self, database: DatabaseId, key: Key<'_>) -> Found {
+        self.ensure(database);
+        let hash = self.hasher.hash(key.bytes);
+        let group = group_of(key.slot);
+        let table = self.databases[database.index()].table(group);
+        Found { group, hash, at: table.and_then(|table| table.find(hash, key.slot, key.bytes)) }
+    }
+
+    /// Makes room for a database beyond the configured number: a log may be older than the configuration, and what is in
+    /// it must outlive that.
+    fn ensure(&mut self, database: DatabaseId) {
+        if database.index() >= self.databases.len() {
+            self.databases.resize_with(database.index() + 1, Database::default);
+        }
+    }
+}
+
+/// The expiry for which a change needs a hint: a new one, unless there is a hint that comes due before it.
+fn needs_hint(old: Option<u64>, new: Option<u64>) -> Option<u64> {
+    new.filter(|&new| old.is_none_or(|old| old > new))
+}
+
+#[cfg(test)]
+mod tests;
