@@ -5,12 +5,23 @@
 
 #![forbid(unsafe_code)]
 
+// What a client sends.
 mod command;
-mod number;
-mod reply;
 mod slot;
+
+// What a server answers: written, scanned, and read back as values.
+mod reply;
+mod scan;
+mod value;
+
+mod number;
 
 pub use command::{Args, CommandParser, Limits, ProtocolError, Step};
 pub use number::{DoubleText, LongDouble, format_double, parse_f64, parse_i64};
 pub use reply::{Encoder, Version};
+pub use scan::{
+    Elements, ReplyError, ReplyScanner, elements, parse_bulk_reply, parse_error_reply, parse_integer_reply,
+    reply_len,
+};
 pub use slot::{SLOT_COUNT, slot};
+pub use value::Value;
