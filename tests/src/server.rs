@@ -274,11 +274,12 @@ impl Server {
         }
     }
 
-    /// Any reply will do: a server with a password answers a PING with an error.
+    /// Any reply will do (a server with a password answers a PING with an error), but that it is still loading.
     fn answers(&self) -> bool {
         let connected =
             if self.port == 0 { Connection::unix(&self.unix_path()) } else { Connection::tcp(self.port) };
-        connected.and_then(|mut connection| connection.try_command(&["PING"])).is_ok()
+        let reply = connected.and_then(|mut connection| connection.try_command(&["PING"]));
+        reply.is_ok_and(|reply| !reply.bytes().is_some_and(|text| text.starts_with(b"LOADING")))
     }
 
     /// The port.

@@ -7,5 +7,8 @@
 )]
 
 mod clients;
+mod cluster;
+mod command_table;
 mod differential;
+mod expiry;
 mod scripts;
