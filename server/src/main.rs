@@ -17,7 +17,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), &environment()) {
-        Ok(Action::Serve(loaded)) => serve(loaded),
+        Ok(Action::Serve(loaded)) => serve(&loaded),
         Ok(Action::PrintConfig(settings)) => print(&settings.to_toml(), 0),
         Ok(Action::Doctor(loaded)) => {
             let report = doctor::examine(&loaded.settings);
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(loaded: Loaded) -> ExitCode {
+fn serve(loaded: &Loaded) -> ExitCode {
     let _log = match logging::start(&loaded.settings) {
         Ok(guard) => guard,
         Err(error) => return fail(FAILED, &error),

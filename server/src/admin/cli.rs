@@ -145,13 +145,12 @@ fn arguments(all: bool) -> Vec<Arg> {
 fn argument(row: &'static Setting) -> Arg {
     let default = (row.show)(&Settings::default());
     let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
-    let (summary, variable) = (row.summary(), row.variable());
-    let details = row.docs.trim().replace("\n\n", "\u{0}").replace('\n', "").replace('\u{0}', "\n\n");
+    let details = row.paragraphs().collect::<Vec<_>>().join("\n\n");
     let argument = Arg::new(row.name)
         .long(row.name)
         .value_name(row.hint)
-        .help(format!("{}{default}", summary.replace('\n', "")))
-        .long_help(format!("{details}{default} [env: {variable}]"))
+        .help(format!("{}{default}", row.summary()))
+        .long_help(format!("{details}{default} [env: {}]", row.variable()))
         .value_parser(parser(row));
     if row.list {
         return argument.action(ArgAction::Append).allow_hyphen_values(true);

@@ -39,12 +39,15 @@ impl std::error::Error for ConfigError {}
 
 const IMMUTABLE: &str = "can't set immutable config";
 
+/// A value in Redis's words as one in ours.
+type Translate = fn(&str) -> Option<&'static str>;
+
 /// A name that only Redis has.
 struct Foreign {
     name: &'static str,
     show: fn(&Settings) -> String,
     /// The setting behind it, and how to say a value of it.
-    alias: Option<(&'static str, fn(&str) -> Option<&'static str>)>,
+    alias: Option<(&'static str, Translate)>,
 }
 
 macro_rules! fixed {

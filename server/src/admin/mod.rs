@@ -11,11 +11,13 @@ pub mod limits;
 mod load;
 pub mod logging;
 pub mod process;
+mod reference;
 mod settings;
 mod value;
 
 pub use config::ConfigError;
 pub use load::{CONFIG_FILE, LoadError, Loaded, environment};
+pub use reference::markdown as reference_markdown;
 pub use settings::{
     Bind, Change, Durability, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin,
     SETTINGS, SHARDS_MAX, Secret, Setting, Settings, setting,

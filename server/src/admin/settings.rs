@@ -45,9 +45,15 @@ impl Setting {
         format!("ANNULUS_{}", self.name.replace('-', "_").to_ascii_uppercase())
     }
 
-    /// The first sentence of the documentation.
-    pub fn summary(&self) -> &'static str {
-        self.docs.trim().split("\n\n").next().unwrap_or_default().trim()
+    /// The documentation: a summary of one sentence, then details.
+    pub fn paragraphs(&self) -> impl Iterator<Item = String> {
+        let joined = |paragraph: &str| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        self.docs.split("\n\n").map(move |paragraph| joined(paragraph.trim()))
+    }
+
+    /// The first paragraph of the documentation.
+    pub fn summary(&self) -> String {
+        self.paragraphs().next().unwrap_or_default()
     }
 }
 
@@ -123,11 +129,11 @@ settings! {
     /// Bounded by the limit of open files, which the server raises as far as it may.
     Live "maxclients" maxclients: u32 = 10_000, (1, 10_000_000);
     /// Seconds after which an idle connection is closed; 0 never closes one.
-    Live "timeout" timeout: u32 = 0, (0, i32::MAX as i64);
+    Live "timeout" timeout: u32 = 0, (0, i64::from(i32::MAX));
     /// Seconds of silence after which TCP asks whether the peer is still there; 0 never asks.
     Start "tcp-keepalive" tcp_keepalive: u32 = 300, (0, 32_767);
     /// How many connections may wait to be accepted; the kernel bounds it by net.core.somaxconn.
-    Start "tcp-backlog" tcp_backlog: u32 = 511, (1, i32::MAX as i64);
+    Start "tcp-backlog" tcp_backlog: u32 = 511, (1, i64::from(i32::MAX));
     /// The password that AUTH and HELLO must give; empty asks for none.
     ///
     /// Prefer the file or the environment: other users of the machine can read the command line.
@@ -216,7 +222,7 @@ impl Settings {
                 ));
             }
         }
-        if self.log_segment_size % 4096 != 0 {
+        if !self.log_segment_size.is_multiple_of(4096) {
             return Err(format!("log-segment-size is {}, not a multiple of 4096", self.log_segment_size));
         }
         Ok(())
@@ -235,8 +241,8 @@ impl Settings {
         let mut text = String::new();
         for setting in SETTINGS {
             text.push_str("# ");
-            text.push_str(&setting.summary().replace('\n', "\n#"));
-            text.push_str(&format!("\n{} = {}\n", setting.name, (setting.toml)(self)));
+            text.push_str(&setting.summary());
+            text.extend(["\n", setting.name, " = ", &(setting.toml)(self), "\n"]);
         }
         text
     }
@@ -260,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_sorted_nowhere_twice() {
+    fn names_are_unique_and_summaries_are_sentences() {
         for (i, setting) in SETTINGS.iter().enumerate() {
             assert!(SETTINGS.iter().skip(i + 1).all(|other| other.name != setting.name), "{}", setting.name);
             assert!(setting.summary().ends_with('.'), "{}: {}", setting.name, setting.summary());

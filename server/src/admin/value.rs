@@ -86,7 +86,7 @@ impl Value for u64 {
 
     fn toml(&self) -> String {
         for (unit, bytes) in [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)] {
-            if *self >= bytes && *self % bytes == 0 {
+            if *self >= bytes && self.is_multiple_of(bytes) {
                 return toml_string(&format!("{}{unit}", *self / bytes));
             }
         }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fallocate, open, statfs, statvfs, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, open, statfs, statvfs, statx};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::{Finding, Level};
@@ -93,7 +93,7 @@ fn free_space(bytes: u64, settings: &Settings) -> Finding {
     Finding::new(
         Level::Warning,
         TOPIC,
-        format!("{text}, less than {} segments for each of {shards} shards", SEGMENTS_WANTED),
+        format!("{text}, less than {SEGMENTS_WANTED} segments for each of {shards} shards"),
     )
     .advice(format!("free {}, or choose a smaller --log-segment-size", human_bytes(wanted - bytes)))
 }
@@ -155,9 +155,6 @@ fn alignment(memory: u32, offset: u32) -> Finding {
 /// How long commits of one block take: on blocks that were written before, as in a prepared segment.
 fn timed_commits(file: &File) -> io::Result<Vec<Duration>> {
     let buffer = AlignedBuffer::new(BLOCK_BYTES);
-    let total = (COMMITS * BLOCK_BYTES) as u64;
-    // Not supported everywhere, and only saves work.
-    let _ = fallocate(file, rustix::fs::FallocateFlags::empty(), 0, total);
     let offsets = || (0..COMMITS as u64).map(|index| index * BLOCK_BYTES as u64);
     for offset in offsets() {
         write_block(file, &buffer, offset, ReadWriteFlags::empty())?;

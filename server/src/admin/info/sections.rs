@@ -18,13 +18,15 @@ pub(super) fn section(out: &mut Text, section: Section, facts: &ServerFacts<'_>,
         Section::Stats => stats(out, total),
         Section::Replication => replication(out, facts),
         Section::Cpu => cpu(out, facts),
-        Section::Modules => _ = out.heading("Modules"),
+        Section::Modules => {
+            out.heading("Modules");
+        }
         Section::Shards => shards(out, facts),
         Section::CommandStats => command_stats(out, total),
         Section::ErrorStats => error_stats(out, total),
         Section::LatencyStats => latency_stats(out, total),
         Section::Cluster => {
-            _ = out.heading("Cluster").field("cluster_enabled", u8::from(facts.settings.cluster_ports))
+            out.heading("Cluster").field("cluster_enabled", u8::from(facts.settings.cluster_ports));
         }
         Section::Keyspace => keyspace(out, total),
     }
