@@ -155,7 +155,7 @@ mod tests {
         for number in 0..5 {
             encode(&mut bytes, &[b"SET", &ring_key(number), b"vv"]);
         }
-        let port = serve(0, b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+        let port = serve(bytes.len(), b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
         let times = Client::connect(port).unwrap().fill(5, 2, 2, ring_key).unwrap();
         assert_eq!(times.total(), 3);
     }
