@@ -169,6 +169,12 @@ impl KeyUse {
         Self { last: -1, step, ..Self::one(first, flags) }
     }
 
+    /// Its positions alone.
+    pub(super) const fn spec(&self) -> KeySpec {
+        let last = if self.last < 0 { self.last } else { self.first as i8 + self.last };
+        KeySpec { first: self.first, last, step: self.step }
+    }
+
     /// Adds a note.
     #[must_use]
     pub const fn notes(self, notes: &'static str) -> Self {
@@ -193,13 +199,12 @@ impl KeySpec {
         let mut spec = Self { first: 0, last: 0, step: 0 };
         let mut index = 0;
         while index < uses.len() {
-            let each = &uses[index];
-            let last = if each.last < 0 { each.last } else { each.first as i8 + each.last };
+            let each = uses[index].spec();
             if index == 0 {
-                spec = Self { first: each.first, last, step: each.step };
+                spec = each;
             } else {
-                assert!(spec.last >= 0 && last == spec.last + 1, "key uses must lie side by side");
-                spec.last = last;
+                assert!(spec.last >= 0 && each.last == spec.last + 1, "key uses must lie side by side");
+                spec.last = each.last;
             }
             index += 1;
         }
@@ -347,6 +352,11 @@ impl Command {
     /// Its place in the table, `0..COUNT`: the index into per-command statistics.
     pub const fn id(&self) -> usize {
         self.id as usize
+    }
+
+    /// True for containers, whose second word is a command of its own.
+    pub const fn has_subcommands(&self) -> bool {
+        self.subcommands_count > 0
     }
 
     /// The rows of a container's subcommands.

@@ -19,6 +19,7 @@ mod introspection;
 mod lcs;
 mod lookup;
 mod object;
+mod replies;
 mod scan;
 mod strings;
 mod syntax;
@@ -36,8 +37,8 @@ use annulus_storage::{DatabaseId, Key, Log, ShardId, Store};
 use crate::runtime::{FileId, Rng};
 
 pub use command::{Categories, Command, Flags, Group, KeyFlags, KeySpec, KeyUse};
-pub use glob::glob_match;
-pub use introspection::introspect;
+pub use glob::{Case, glob_match};
+pub use introspection::{help, introspect};
 pub use lookup::{Refusal, lookup, lookup_subcommand, resolve};
 pub use scan::cursor_group;
 pub use table::{ALL, COUNT};
@@ -276,4 +277,17 @@ impl fmt::Debug for Run {
             Self::Container => "Container",
         })
     }
+}
+
+/// Writes the error of a handler's body; its success has written itself.
+fn answer(context: &mut Context<'_>, outcome: errors::Outcome) {
+    if let Err(error) = outcome {
+        context.out.error(error);
+    }
+}
+
+/// The arity has been checked before any handler runs; a handler that is called past the check says so, and stays whole.
+#[cold]
+fn unreachable_arity(name: &'static str) -> errors::Failure {
+    errors::Failure::Owned(format!("ERR wrong number of arguments for '{name}' command").into_bytes())
 }

@@ -1,0 +1,168 @@
+//! Walks over all keys: `SCAN` step by step, `KEYS` at once.
+
+use annulus_storage::Cursor;
+
+use super::arguments::{integer, is};
+use super::errors::{self, Failure, Outcome, fail};
+use super::glob::{Case, glob_match};
+use super::{Context, answer, unreachable_arity};
+
+/// How many keys a call of `SCAN` visits if it does not say.
+const COUNT_DEFAULT: usize = 10;
+/// Keys that `KEYS` visits between two looks at how far it has come.
+const KEYS_STEP: usize = 4096;
+/// The group behind the last one.
+const GROUPS_END: u16 = 256;
+
+/// The slot group that a `SCAN` with this cursor goes on with: the router sends it to the shard that owns it. `None`, or a group beyond the
+/// last, is for any shard to answer.
+pub fn cursor_group(cursor: &[u8]) -> Option<u16> {
+    parse_cursor(cursor).map(Cursor::group)
+}
+
+/// A cursor as C's `strtoul` reads it, which is how Redis does: a sign is allowed, and nothing is zero.
+fn parse_cursor(text: &[u8]) -> Option<Cursor> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        _ => (false, text),
+    };
+    if digits.is_empty() {
+        return text.is_empty().then_some(Cursor(0));
+    }
+    let value = digits.iter().try_fold(0_u64, |value, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })?;
+    Some(Cursor(if negative { value.wrapping_neg() } else { value }))
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
+pub(super) fn scan(context: &mut Context<'_>, args: &[&[u8]]) {
+    let outcome = scan_step(context, args);
+    answer(context, outcome);
+}
+
+fn scan_step(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let [_, cursor, options @ ..] = args else { return Err(unreachable_arity("scan")) };
+    let cursor = parse_cursor(cursor).ok_or(fail(errors::INVALID_CURSOR))?;
+    let filter = Filter::parse(options)?;
+    if cursor.group() >= GROUPS_END {
+        // Not one of ours. The walk ends here, as it does in Redis behind the last position.
+        context.out.array_header(2);
+        context.out.bulk("0");
+        context.out.array_header(0);
+        return Ok(());
+    }
+    let Context { store, out, database, groups, .. } = context;
+    let start = out.position();
+    let mut found = 0;
+    let next = store.scan(*database, groups.clone(), cursor, filter.count, &mut |entry| {
+        if filter.wants(entry.key(), entry.kind()) {
+            out.bulk(entry.key());
+            found += 1;
+        }
+    });
+    // The keys are written; their header and the cursor belong before them.
+    out.insert_array_header(start, found);
+    let next = if next.group() >= GROUPS_END { Cursor(0) } else { next };
+    insert_cursor(out, start, next);
+    Ok(())
+}
+
+fn insert_cursor(out: &mut annulus_protocol::Encoder<'_>, start: usize, cursor: Cursor) {
+    let keys = out.written_since(start).to_vec();
+    out.truncate(start);
+    out.array_header(2);
+    out.bulk(itoa::Buffer::new().format(cursor.0));
+    out.raw(&keys);
+}
+
+/// Which keys a walk tells of.
+struct Filter<'a> {
+    /// `None`: all of them.
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(args: &[&'a [u8]]) -> Result<Self, Failure> {
+        let mut filter = Self { pattern: None, kind: None, count: COUNT_DEFAULT };
+        let mut rest = args;
+        loop {
+            rest = match rest {
+                [] => return Ok(filter),
+                [option, count, tail @ ..] if is(option, "COUNT") => {
+                    filter.count = usize::try_from(integer(count)?)
+                        .ok()
+                        .filter(|count| *count > 0)
+                        .ok_or(fail(errors::SYNTAX))?;
+                    tail
+                }
+                [option, pattern, tail @ ..] if is(option, "MATCH") => {
+                    filter.pattern = specific(pattern);
+                    tail
+                }
+                [option, kind, tail @ ..] if is(option, "TYPE") && filter.kind.is_none() => {
+                    filter.kind = Some(kind);
+                    tail
+                }
+                _ => return Err(fail(errors::SYNTAX)),
+            };
+        }
+    }
+
+    fn wants(&self, key: &[u8], kind: &str) -> bool {
+        self.kind.is_none_or(|wanted| is(wanted, kind))
+            && self.pattern.is_none_or(|pattern| glob_match(pattern, key, Case::Sensitive))
+    }
+}
+
+/// A pattern, if it is not simply "all".
+fn specific(pattern: &[u8]) -> Option<&[u8]> {
+    (pattern != b"*").then_some(pattern)
+}
+
+/// `KEYS pattern`: this shard's part
+pub(super) fn keys(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, pattern] = args else { return answer(context, Err(unreachable_arity("keys"))) };
+    let filter = Filter { pattern: specific(pattern), kind: None, count: KEYS_STEP };
+    let Context { store, out, database, groups, .. } = context;
+    let start = out.position();
+    let mut found = 0;
+    let mut cursor = Cursor::at_group(groups.start);
+    while cursor.group() < groups.end {
+        cursor = store.scan(*database, groups.clone(), cursor, filter.count, &mut |entry| {
+            if filter.wants(entry.key(), entry.kind()) {
+                out.bulk(entry.key());
+                found += 1;
+            }
+        });
+    }
+    out.insert_array_header(start, found);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_strtoul_does() {
+        assert_eq!(parse_cursor(b""), Some(Cursor(0)));
+        assert_eq!(parse_cursor(b"007"), Some(Cursor(7)));
+        assert_eq!(parse_cursor(b"+7"), Some(Cursor(7)));
+        assert_eq!(parse_cursor(b"-1"), Some(Cursor(u64::MAX)));
+        assert_eq!(parse_cursor(b"18446744073709551615"), Some(Cursor(u64::MAX)));
+        for wrong in [&b" 1"[..], b"1 ", b"x", b"18446744073709551616", b"-", b"+-1"] {
+            assert_eq!(parse_cursor(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn cursors_name_their_group() {
+        assert_eq!(cursor_group(Cursor::at_group(200).0.to_string().as_bytes()), Some(200));
+        assert_eq!(cursor_group(b"0"), Some(0));
+        assert_eq!(cursor_group(b"x"), None);
+    }
+}

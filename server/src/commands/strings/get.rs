@@ -1,0 +1,70 @@
+//! Commands that tell one string.
+
+use annulus_storage::Key;
+
+use super::super::errors::Outcome;
+use super::super::{Context, answer, unreachable_arity};
+use super::options::{Lifetime, parse_getex};
+
+/// `GET key`
+pub(in super::super) fn get(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key] = args else { return answer(context, Err(unreachable_arity("get"))) };
+    let key = context.first_key(key);
+    reply_with(context, key);
+}
+
+/// Replies with the string at a key, or null.
+pub(super) fn reply_with(context: &mut Context<'_>, key: Key<'_>) -> bool {
+    match context.store.get(context.database, key) {
+        Some(entry) => {
+            context.out.bulk(entry.string());
+            true
+        }
+        None => {
+            context.out.null();
+            false
+        }
+    }
+}
+
+/// `GETDEL key`
+pub(in super::super) fn getdel(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key] = args else { return answer(context, Err(unreachable_arity("getdel"))) };
+    let key = context.first_key(key);
+    if reply_with(context, key) {
+        context.store.delete(context.database, key);
+    }
+}
+
+/// `GETEX key [EX … | PX … | EXAT … | PXAT … | PERSIST]`
+pub(in super::super) fn getex(context: &mut Context<'_>, args: &[&[u8]]) {
+    let outcome = get_and_expire(context, args);
+    answer(context, outcome);
+}
+
+fn get_and_expire(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let [_, key, options @ ..] = args else { return Err(unreachable_arity("getex")) };
+    let lifetime = parse_getex(options)?;
+    let key = context.first_key(key);
+    let start = context.out.position();
+    if !reply_with(context, key) {
+        return Ok(());
+    }
+    match lifetime {
+        Lifetime::Unsaid | Lifetime::Keep => {}
+        Lifetime::Persist => {
+            context.store.set_expiry(context.database, key, None);
+        }
+        Lifetime::Until(moment) => {
+            // As in Redis, an invalid time is an error only if the key exists.
+            let now = context.store.now();
+            let at = moment.resolve(now, "getex").inspect_err(|_| context.out.truncate(start))?;
+            if at <= now {
+                context.store.delete(context.database, key);
+            } else {
+                context.store.set_expiry(context.database, key, Some(at));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Commands on strings.
+
+pub(super) mod counters;
+pub(super) mod digest;
+pub(super) mod get;
+pub(super) mod many;
+mod options;
+pub(super) mod range;
+pub(super) mod set;

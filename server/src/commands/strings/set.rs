@@ -1,0 +1,104 @@
+//! Commands that set one string.
+
+use annulus_storage::{DatabaseId, Expiry, Key};
+
+use super::super::arguments::{Base, Unit};
+use super::super::errors::Outcome;
+use super::super::{Context, ShardStore, answer, unreachable_arity};
+use super::options::{Condition, Lifetime, Moment, SetOptions};
+
+/// `SET key value [options]`
+pub(in super::super) fn set(context: &mut Context<'_>, args: &[&[u8]]) {
+    // Nearly all SETs have no options; nothing is parsed or looked up for them.
+    if let &[_, key, value] = args {
+        let key = context.first_key(key);
+        context.store.set(context.database, key, value, Expiry::None);
+        context.out.ok();
+    } else {
+        let outcome = set_with_options(context, args);
+        answer(context, outcome);
+    }
+}
+
+fn set_with_options(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let [_, key, value, options @ ..] = args else { return Err(unreachable_arity("set")) };
+    let options = SetOptions::parse(options)?;
+    let expiry = match options.lifetime {
+        Lifetime::Unsaid | Lifetime::Persist => Expiry::None,
+        Lifetime::Keep => Expiry::Keep,
+        Lifetime::Until(moment) => Expiry::At(moment.resolve(context.store.now(), "set")?),
+    };
+    let key = context.first_key(key);
+    let Context { store, out, database, .. } = context;
+    let holds = if options.get {
+        let old = store.get(*database, key);
+        match &old {
+            Some(entry) => out.bulk(entry.string()),
+            None => out.null(),
+        }
+        options.condition.holds(old.as_ref().map(annulus_storage::Entry::string))
+    } else if options.condition == Condition::None {
+        true
+    } else {
+        options.condition.holds(store.get_for_update(*database, key).map(|entry| entry.string()))
+    };
+    if holds {
+        store_value(store, *database, key, value, expiry);
+    }
+    match (options.get, holds) {
+        (true, _) => {}
+        (false, true) => out.ok(),
+        (false, false) => out.null(),
+    }
+    Ok(())
+}
+
+/// Sets a string; one that has expired already is the same as none, and is not kept for a moment.
+fn store_value(store: &mut ShardStore, database: DatabaseId, key: Key<'_>, value: &[u8], expiry: Expiry) {
+    match expiry {
+        Expiry::At(at) if at <= store.now() => {
+            store.delete(database, key);
+        }
+        _ => store.set(database, key, value, expiry),
+    }
+}
+
+/// `SETEX key seconds value`
+pub(in super::super) fn setex(context: &mut Context<'_>, args: &[&[u8]]) {
+    let outcome = set_for(context, args, Unit::Seconds, "setex");
+    answer(context, outcome);
+}
+
+/// `PSETEX key milliseconds value`
+pub(in super::super) fn psetex(context: &mut Context<'_>, args: &[&[u8]]) {
+    let outcome = set_for(context, args, Unit::Milliseconds, "psetex");
+    answer(context, outcome);
+}
+
+fn set_for(context: &mut Context<'_>, args: &[&[u8]], unit: Unit, name: &'static str) -> Outcome {
+    let &[_, key, amount, value] = args else { return Err(unreachable_arity(name)) };
+    let at = Moment { amount, unit, base: Base::Now }.resolve(context.store.now(), name)?;
+    let key = context.first_key(key);
+    store_value(context.store, context.database, key, value, Expiry::At(at));
+    context.out.ok();
+    Ok(())
+}
+
+/// `SETNX key value`
+pub(in super::super) fn setnx(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key, value] = args else { return answer(context, Err(unreachable_arity("setnx"))) };
+    let key = context.first_key(key);
+    let absent = context.store.get_for_update(context.database, key).is_none();
+    if absent {
+        context.store.set(context.database, key, value, Expiry::None);
+    }
+    context.out.integer(i64::from(absent));
+}
+
+/// `GETSET key value`
+pub(in super::super) fn getset(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key, value] = args else { return answer(context, Err(unreachable_arity("getset"))) };
+    let key = context.first_key(key);
+    super::get::reply_with(context, key);
+    context.store.set(context.database, key, value, Expiry::None);
+}
