@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 /// How long anything may take that normally takes milliseconds: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(1);

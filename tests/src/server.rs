@@ -156,6 +156,12 @@ impl Setup {
     }
 
     fn launch(&self, home: Arc<TempDir>, data: PathBuf, port: u16) -> Result<Server, Failed> {
+        let mut server = self.spawn(home, data, port);
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    fn spawn(&self, home: Arc<TempDir>, data: PathBuf, port: u16) -> Server {
         // Ours makes its directory itself, redis-server does not.
         if self.program == Program::Redis {
             let _ = fs::create_dir_all(&data);
@@ -167,9 +173,7 @@ impl Setup {
         let mut command = self.command(home.path(), &data, port);
         command.stdin(Stdio::null()).stdout(said).stderr(said_too);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let mut server = Server { setup: self.clone(), child, home, data, port };
-        server.wait_ready()?;
-        Ok(server)
+        Server { setup: self.clone(), child, home, data, port }
     }
 
     fn command(&self, home: &Path, data: &Path, port: u16) -> Command {
@@ -364,6 +368,13 @@ impl Server {
         assert!(!self.is_running(), "a server is started again after it has ended");
         *self = setup.launch(Arc::clone(&self.home), self.data.clone(), self.port)?;
         Ok(())
+    }
+
+    /// Starts it again on the same directory and kills it before it is ready.
+    pub fn start_and_kill_at_once(&mut self, setup: &Setup) {
+        assert!(!self.is_running(), "a server is started again after it has ended");
+        *self = setup.spawn(Arc::clone(&self.home), self.data.clone(), self.port);
+        self.kill();
     }
 
     /// Resident memory of the process in bytes.

@@ -10,5 +10,6 @@ mod clients;
 mod cluster;
 mod command_table;
 mod differential;
+mod durability;
 mod expiry;
 mod scripts;
