@@ -12,7 +12,7 @@ pub mod segment;
 mod writer;
 
 pub use options::{Durability, LogOptions, limits};
-pub use prepare::{SegmentRequest, prepare_segment};
+pub use prepare::{SegmentRequest, is_spare_name, prepare_segment};
 pub use segment::{PreparedSegment, SegmentId};
 pub use writer::{CurrentSegment, Log, LogPosition, LogStart, LogState, LogWrite, WriteId, WriteRefusal};
 

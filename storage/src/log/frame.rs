@@ -271,9 +271,13 @@ pub fn open_frame(
     Ok((opened, found))
 }
 
-/// Whether a frame may begin with these bytes.
-pub fn has_magic(front: &[u8]) -> bool {
-    front.starts_with(&MAGIC)
+/// Whether bytes claim to be a frame at this place: a cheap look before [`open_frame`] at what is probably none.
+pub fn claims_place(front: &[u8], (segment, offset): (SegmentId, u64)) -> bool {
+    front.first_chunk::<FRAME_HEADER_BYTES>().is_some_and(|header| {
+        header[..4] == MAGIC
+            && u64_at(header, SEGMENT_AT) == segment.0
+            && u64::from(u32_at(header, OFFSET_UNITS_AT)) * limits::ALIGNMENT_MIN as u64 == offset
+    })
 }
 
 fn checksum(frame: &[u8], seed: u32) -> u32 {

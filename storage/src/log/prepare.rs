@@ -48,8 +48,7 @@ pub async fn prepare_segment<D: Disk>(
         // Never over a segment that may hold the log.
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", target.display())));
     }
-    let is_spare = |name: &str| name.strip_prefix("spare-").and_then(|it| it.strip_suffix(".log")).is_some();
-    for spare in entries.iter().filter(|entry| is_spare(&entry.name)) {
+    for spare in entries.iter().filter(|entry| is_whole_spare(&entry.name)) {
         let path = request.directory.join(&spare.name);
         let file = disk.open(&path, OpenMode::WRITE_DIRECT).await?;
         let bytes = disk.len(&file).await?;
@@ -67,6 +66,15 @@ pub async fn prepare_segment<D: Disk>(
     disk.rename(&unfinished, &target).await?;
     disk.sync_dir(&request.directory).await?;
     Ok(PreparedSegment { id: request.id, file, bytes })
+}
+
+fn is_whole_spare(name: &str) -> bool {
+    name.strip_prefix("spare-").and_then(|rest| rest.strip_suffix(".log")).is_some()
+}
+
+/// Whether a file in a log's directory waits to become a segment, finished or not.
+pub fn is_spare_name(name: &str) -> bool {
+    name == UNFINISHED_NAME || is_whole_spare(name)
 }
 
 async fn write_zeros<D: Disk>(disk: &D, file: &D::File, request: &SegmentRequest) -> io::Result<()> {

@@ -1,0 +1,125 @@
+//! Reading logs back: which effects they hold, where they end, and whether that end is honest.
+//!
+//! The log of a shard ends at the first frame that isn't whole or doesn't follow the one before it. Two things look like that: a
+//! write that a crash cut off, which was never acknowledged, and damage to what was. They are told apart by
+//! what comes later in the files: a whole frame that says "up to here all was durable" and means the missing one proves
+//! damage, and the start is refused. Without such a proof the end is taken as it is, and reported.
+//!
+//! Invariants:
+//! - recovery changes nothing on the disk (it only has what it found made durable), so it may be cut off and repeated;
+//! - what it has read is durable before the log goes on: the horizon begins at the last effect;
+//! - effects are applied group by group, in order; a group without its end, which only a crash leaves, is dropped.
+
+mod assemble;
+mod error;
+mod reader;
+mod scan;
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+pub use error::{Fault, RecoveryError};
+
+use crate::disk::{Disk, OpenMode};
+use crate::log::{LogStart, SegmentId};
+use crate::manifest::DataDirectory;
+use crate::{Effect, Lsn, ShardId};
+
+/// Settings of recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryOptions {
+    /// The frame alignment that the log will go on with: [`crate::LogOptions::alignment`].
+    pub alignment: usize,
+}
+
+/// A write that a crash cut off; it was never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the log ends.
+    pub offset: u64,
+    /// From there to the last byte that isn't zero. May include what still earlier crashes left.
+    pub bytes: u64,
+}
+
+/// What recovery has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Effects in the logs.
+    pub effects: u64,
+    /// Effects among them that concerned this shard and were applied.
+    pub applied: u64,
+    /// Effects of groups without an end.
+    pub dropped: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Segments that hold frames.
+    pub segments: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Whether this shard's newest log ends with the mark of a clean stop. An empty one does.
+    pub clean_stop: bool,
+    /// One for each log that ends in one.
+    pub torn_tails: Vec<TornTail>,
+}
+
+/// A shard's log, ready to go on.
+#[derive(Clone, Debug)]
+pub struct Recovered<F> {
+    /// For [`crate::Log::new`].
+    pub start: LogStart<F>,
+    /// What was read.
+    pub report: RecoveryReport,
+}
+
+/// Reads everything that concerns a shard of the current epoch: older epochs first, then its own log.
+///
+/// `apply` gets the effects in order, with the slot groups that they are about: for an effect without a key (`FlushDatabase`,
+/// `SwapDatabases`) those of this shard that the logging shard owned; for the others the same, though their slot says more.
+///
+/// Only the shard's own effects are applied, so shards may recover at the same time, each from all logs of an older
+/// epoch that touch its slots.
+pub async fn recover_shard<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+    options: RecoveryOptions,
+    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+) -> Result<Recovered<D::File>, RecoveryError> {
+    let mut report = RecoveryReport::default();
+    let current = directory.epoch();
+    assert!(shard.0 < current.shards, "shard {shard} of {}", current.shards);
+    let own = current.groups(shard);
+    for epoch in directory.epochs.iter().take(directory.epochs.len() - 1) {
+        for logging in (0..epoch.shards).map(ShardId) {
+            let groups = intersection(&own, &epoch.groups(logging));
+            if !groups.is_empty() {
+                let log = scan::LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
+                scan::scan_log(disk, &log, groups, apply, &mut report).await?;
+            }
+        }
+    }
+    let log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
+    let end = scan::scan_log(disk, &log, own, apply, &mut report).await?;
+    report.clean_stop = end.clean_stop();
+    Ok(Recovered { start: end.into_start(log, directory.incarnation, options.alignment), report })
+}
+
+fn intersection(a: &Range<u16>, b: &Range<u16>) -> Range<u16> {
+    a.start.max(b.start)..a.end.min(b.end)
+}
+
+/// A place in a log, for messages and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    segment: SegmentId,
+    offset: u64,
+}
+
+/// The horizon that a later frame has claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Proof {
+    place: Place,
+    horizon: Lsn,
+}

@@ -1,0 +1,143 @@
+//! From records to effects: pieces become bodies, bodies wait for the end of their group, whole groups are applied.
+
+use std::ops::Range;
+
+use super::RecoveryReport;
+use crate::Effect;
+use crate::log::limits::RECORD_BYTES_MAX;
+use crate::log::record::{Record, RecordFault, decode_body, take_record};
+
+/// What is wrong with a frame's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PayloadFault {
+    Record(RecordFault),
+    Slot(u16),
+}
+
+impl From<RecordFault> for PayloadFault {
+    fn from(fault: RecordFault) -> Self {
+        Self::Record(fault)
+    }
+}
+
+/// The state between frames of one log.
+pub(super) struct Assembler<'a> {
+    /// Groups that the log's shard owned: what its records may name.
+    logging: Range<u16>,
+    /// Those among them that are to be applied.
+    wanted: Range<u16>,
+    apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    report: &'a mut RecoveryReport,
+    /// Bodies of a group that hasn't ended, each behind its length.
+    group: Vec<u8>,
+    group_effects: u64,
+    /// The pieces so far of a body.
+    fragment: Vec<u8>,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(
+        logging: Range<u16>,
+        wanted: Range<u16>,
+        apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
+        report: &'a mut RecoveryReport,
+    ) -> Self {
+        Self { logging, wanted, apply, report, group: Vec::new(), group_effects: 0, fragment: Vec::new() }
+    }
+
+    pub(super) fn report(&mut self) -> &mut RecoveryReport {
+        self.report
+    }
+
+    /// Takes the records of a frame in which `records` effects are to end.
+    pub(super) fn take_frame(&mut self, mut payload: &[u8], records: u32) -> Result<(), PayloadFault> {
+        let mut ended = 0;
+        while let Some(record) = take_record(&mut payload)? {
+            match record {
+                Record::Whole { .. } if !self.fragment.is_empty() => {
+                    return Err(RecordFault::Interleaved.into());
+                }
+                Record::Whole { body, group_end } => {
+                    ended += 1;
+                    self.take_body(body, group_end)?;
+                }
+                Record::Fragment { bytes, last, group_end } => {
+                    let whole_bytes = self.fragment.len() + bytes.len();
+                    if whole_bytes > RECORD_BYTES_MAX {
+                        return Err(RecordFault::TooLarge { bytes: whole_bytes }.into());
+                    }
+                    self.fragment.extend_from_slice(bytes);
+                    if last {
+                        ended += 1;
+                        let body = std::mem::take(&mut self.fragment);
+                        self.take_body(&body, group_end)?;
+                    }
+                }
+            }
+        }
+        if ended == records {
+            Ok(())
+        } else {
+            Err(RecordFault::Count { expected: records, found: ended }.into())
+        }
+    }
+
+    /// What comes next was written by another life: it doesn't continue what is unfinished.
+    pub(super) fn abandon_unfinished(&mut self) {
+        self.report.dropped += self.group_effects;
+        self.group.clear();
+        self.group_effects = 0;
+        self.fragment.clear();
+    }
+
+    fn take_body(&mut self, body: &[u8], group_end: bool) -> Result<(), PayloadFault> {
+        self.report.effects += 1;
+        if self.group.is_empty() && group_end {
+            return self.apply_body(body);
+        }
+        self.group.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        self.group.extend_from_slice(body);
+        self.group_effects += 1;
+        if !group_end {
+            return Ok(());
+        }
+        let group = std::mem::take(&mut self.group);
+        self.group_effects = 0;
+        let mut rest = group.as_slice();
+        while let Some((&bytes, after)) = rest.split_first_chunk::<4>() {
+            let (body, after) = after.split_at(u32::from_le_bytes(bytes) as usize);
+            self.apply_body(body)?;
+            rest = after;
+        }
+        // Keep the memory, unless one huge group has blown it up.
+        if group.capacity() <= 1 << 20 {
+            self.group = group;
+            self.group.clear();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn apply_body(&mut self, body: &[u8]) -> Result<(), PayloadFault> {
+        let effect = decode_body(body)?;
+        let slot = match effect {
+            Effect::Set { slot, .. }
+            | Effect::SetRange { slot, .. }
+            | Effect::Delete { slot, .. }
+            | Effect::Expire { slot, .. } => Some(slot),
+            Effect::FlushDatabase { .. } | Effect::SwapDatabases { .. } => None,
+        };
+        if let Some(slot) = slot {
+            let group = slot >> 6;
+            if !self.logging.contains(&group) {
+                return Err(PayloadFault::Slot(slot));
+            }
+            if !self.wanted.contains(&group) {
+                return Ok(());
+            }
+        }
+        self.report.applied += 1;
+        (self.apply)(&effect, &self.wanted);
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Why a log cannot be read: with the file, the place, what was expected and found, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::Lsn;
+use crate::log::SegmentId;
+use crate::log::frame::FrameFault;
+use crate::log::record::RecordFault;
+use crate::log::segment::SegmentFault;
+
+/// What is wrong with a place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// With a frame.
+    Frame(FrameFault),
+    /// With a segment's header.
+    Segment(SegmentFault),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(fault) => fault.fmt(f),
+            Self::Segment(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// Why a log was refused.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named by what they are")]
+pub enum RecoveryError {
+    /// The system said no.
+    Io { path: PathBuf, doing: &'static str, error: io::Error },
+    /// The manifest names a log that isn't there.
+    MissingDirectory { path: PathBuf },
+    /// A file that isn't part of a log, in a log's directory.
+    ForeignFile { path: PathBuf },
+    /// A segment isn't there, and later ones are.
+    MissingSegment { path: PathBuf, later: SegmentId },
+    /// A segment is shorter than it was made.
+    Shortened { path: PathBuf, expected: u64, found: u64 },
+    /// A whole segment header that is not this log's, or newer than this program.
+    WrongSegment { path: PathBuf, fault: SegmentFault },
+    /// Something that was durable is not there any more.
+    Damaged {
+        path: PathBuf,
+        offset: u64,
+        fault: Fault,
+        /// The first effect that is lost.
+        missing: Lsn,
+        /// A later frame that says that it was durable.
+        proof_path: PathBuf,
+        proof_offset: u64,
+        proof_horizon: Lsn,
+    },
+    /// A whole frame that a newer program has written.
+    NewerFrame { path: PathBuf, offset: u64, fault: FrameFault },
+    /// A whole frame whose records make no sense.
+    BadRecord { path: PathBuf, offset: u64, fault: RecordFault },
+    /// A whole frame with an effect on a slot that wasn't the logging shard's.
+    MisplacedSlot { path: PathBuf, offset: u64, slot: u16 },
+}
+
+const RESTORE: &str = "nothing was changed; restore the data directory from a backup";
+
+impl fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, doing, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+            Self::MissingDirectory { path } => {
+                write!(f, "the log directory {} is missing; {RESTORE}", path.display())
+            }
+            Self::ForeignFile { path } => {
+                write!(f, "{} does not belong in a log directory; move it elsewhere", path.display())
+            }
+            Self::MissingSegment { path, later } => {
+                write!(f, "log segment {} is missing, segment {later} is there; {RESTORE}", path.display())
+            }
+            Self::Shortened { path, expected, found } => write!(
+                f,
+                "log segment {} has {found} bytes, it was made with {expected}; {RESTORE}",
+                path.display()
+            ),
+            Self::WrongSegment { path, fault } => write!(f, "{}: {fault}; {RESTORE}", path.display()),
+            Self::Damaged { path, offset, fault, missing, proof_path, proof_offset, proof_horizon } => {
+                write!(
+                    f,
+                    "{} is damaged at offset {offset}: {fault}. Effects from LSN {missing} on are lost that were durable: \
+                 {} at offset {proof_offset} says that all up to LSN {proof_horizon} were; {RESTORE}",
+                    path.display(),
+                    proof_path.display()
+                )
+            }
+            Self::NewerFrame { path, offset, fault } => write!(
+                f,
+                "{} at offset {offset}: {fault}; use the program that wrote it, or a newer one",
+                path.display()
+            ),
+            Self::BadRecord { path, offset, fault } => write!(
+                f,
+                "{}: the frame at offset {offset} is as it was written, but {fault}; this is a defect of the \
+                 program that wrote it",
+                path.display()
+            ),
+            Self::MisplacedSlot { path, offset, slot } => write!(
+                f,
+                "{}: the frame at offset {offset} is as it was written, but slot {slot} was not this shard's; \
+                 this is a defect of the program that wrote it",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RecoveryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

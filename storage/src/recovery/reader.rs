@@ -1,0 +1,112 @@
+//! Reading a segment from front to end, with several reads in flight.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+
+use crate::buffer::{AlignedBuffer, BUFFER_ALIGNMENT};
+use crate::disk::Disk;
+
+/// One read: large enough for the disk's full bandwidth.
+const PIECE_BYTES: usize = 1 << 20;
+/// Reads in flight: the disk fetches while records are decoded.
+const PIECES_AHEAD: usize = 4;
+
+type Outcome = (io::Result<usize>, AlignedBuffer);
+
+enum Read<'d> {
+    Running(Pin<Box<dyn Future<Output = Outcome> + 'd>>),
+    Done(Outcome),
+}
+
+/// The bytes of a file as a window that moves forward.
+pub(super) struct SegmentReader<'d, D: Disk> {
+    disk: &'d D,
+    file: D::File,
+    file_bytes: u64,
+    /// Where the next read begins.
+    next_read: u64,
+    reads: VecDeque<Read<'d>>,
+    pool: Vec<AlignedBuffer>,
+    window: Vec<u8>,
+    /// Where the window begins in the file.
+    window_at: u64,
+}
+
+impl<'d, D: Disk> SegmentReader<'d, D> {
+    /// A reader from `from` on, rounded down to what direct I/O can read at.
+    pub(super) fn new(disk: &'d D, file: D::File, file_bytes: u64, from: u64) -> Self {
+        let from = from - from % BUFFER_ALIGNMENT as u64;
+        Self {
+            disk,
+            file,
+            file_bytes,
+            next_read: from,
+            reads: VecDeque::with_capacity(PIECES_AHEAD),
+            pool: Vec::new(),
+            window: Vec::new(),
+            window_at: from,
+        }
+    }
+
+    /// The bytes from `offset` on: at least `len` of them, or all up to the end of the file. `offset` never decreases.
+    pub(super) async fn bytes_at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        assert!(offset >= self.window_at, "a segment is read forward");
+        let wanted = offset.saturating_add(len as u64).min(self.file_bytes);
+        while self.window_end() < wanted {
+            let behind = (offset - self.window_at).min(self.window.len() as u64);
+            self.window.drain(..behind as usize);
+            self.window_at += behind;
+            self.take_piece().await?;
+        }
+        let from = ((offset - self.window_at) as usize).min(self.window.len());
+        Ok(self.window.get(from..).unwrap_or_default())
+    }
+
+    fn window_end(&self) -> u64 {
+        self.window_at + self.window.len() as u64
+    }
+
+    async fn take_piece(&mut self) -> io::Result<()> {
+        while self.reads.len() < PIECES_AHEAD && self.next_read < self.file_bytes {
+            let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(PIECE_BYTES));
+            let (disk, file, offset) = (self.disk, self.file.clone(), self.next_read);
+            let read = async move { disk.read_at(&file, buffer, offset, PIECE_BYTES).await };
+            self.reads.push_back(Read::Running(Box::pin(read)));
+            self.next_read += PIECE_BYTES as u64;
+        }
+        let (result, buffer) = self.first_read().await;
+        let expected = (self.file_bytes - self.window_end()).min(PIECE_BYTES as u64) as usize;
+        let read = result?;
+        if read < expected {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.window.extend_from_slice(buffer.get(..expected).unwrap_or_default());
+        self.pool.push(buffer);
+        Ok(())
+    }
+
+    /// The outcome of the first read; the others make progress meanwhile.
+    async fn first_read(&mut self) -> Outcome {
+        poll_fn(|context| {
+            for read in &mut self.reads {
+                if let Read::Running(future) = read
+                    && let Poll::Ready(outcome) = future.as_mut().poll(context)
+                {
+                    *read = Read::Done(outcome);
+                }
+            }
+            match self.reads.pop_front() {
+                Some(Read::Done(outcome)) => Poll::Ready(outcome),
+                Some(running) => {
+                    self.reads.push_front(running);
+                    Poll::Pending
+                }
+                None => unreachable!("a piece is awaited only before the end of the file"),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,437 @@
+//! Walking the segments of one log.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::assemble::{Assembler, PayloadFault};
+use super::reader::SegmentReader;
+use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, TornTail};
+use crate::disk::{Disk, OpenMode};
+use crate::log::frame::{
+    FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameFault, FrameHeader, claimed_frame_bytes, claims_place,
+    open_frame,
+};
+use crate::log::limits::ALIGNMENT_MIN;
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentFault, SegmentHeader};
+use crate::log::{
+    CurrentSegment, LogIdentity, LogPosition, LogStart, PreparedSegment, SegmentId, is_spare_name,
+};
+use crate::manifest::{DataDirectory, Epoch};
+use crate::{Effect, Lsn, ShardId};
+
+/// Where a log is and whose.
+pub(super) struct LogPlace {
+    directory: PathBuf,
+    identity: LogIdentity,
+    seed: u32,
+    groups: Range<u16>,
+    /// How its files are opened.
+    mode: OpenMode,
+}
+
+impl LogPlace {
+    pub(super) fn new(directory: &DataDirectory, epoch: Epoch, shard: ShardId, mode: OpenMode) -> Self {
+        let identity = directory.log_identity(epoch, shard);
+        Self {
+            directory: directory.shard_directory(epoch, shard),
+            identity,
+            seed: identity.checksum_seed(),
+            groups: epoch.groups(shard),
+            mode,
+        }
+    }
+
+    fn path(&self, segment: SegmentId) -> PathBuf {
+        self.directory.join(segment.file_name())
+    }
+
+    fn io(&self, segment: SegmentId, doing: &'static str) -> impl FnOnce(io::Error) -> RecoveryError {
+        let path = self.path(segment);
+        move |error| RecoveryError::Io { path, doing, error }
+    }
+}
+
+/// What of a log was read so far.
+struct Chain {
+    last_lsn: Lsn,
+    /// Checksum of the last frame.
+    checksum: u32,
+    /// Life that wrote the last frame, or took the last segment into use.
+    incarnation: u32,
+    /// The greatest of any whole frame, also of those that are not part of the log.
+    incarnation_max: u32,
+    /// The greatest that a frame of the log has claimed.
+    horizon: Lsn,
+    clean_stop: bool,
+}
+
+/// Where and how a log ends.
+pub(super) struct LogEnd<F> {
+    chain: Chain,
+    /// Where the log goes on in the first of `segments`; without one it has not begun.
+    offset: Option<u64>,
+    /// The segment in use, and those after it, which aren't.
+    segments: Vec<PreparedSegment<F>>,
+    next_segment: SegmentId,
+}
+
+impl<F> LogEnd<F> {
+    pub(super) const fn clean_stop(&self) -> bool {
+        self.chain.clean_stop
+    }
+
+    /// What the log goes on with. A segment whose end isn't aligned as the log will write from now on is left as it is.
+    pub(super) fn into_start(self, log: LogPlace, incarnation: u32, alignment: usize) -> LogStart<F> {
+        let mut segments = self.segments.into_iter();
+        let current =
+            self.offset.and_then(|offset| Some(CurrentSegment { segment: segments.next()?, offset }));
+        LogStart {
+            position: LogPosition {
+                identity: log.identity,
+                incarnation: incarnation.max(self.chain.incarnation_max.saturating_add(1)),
+                last_lsn: self.chain.last_lsn,
+                chain: self.chain.checksum,
+                next_segment: self.next_segment,
+            },
+            directory: log.directory,
+            current: current.filter(|current| current.offset.is_multiple_of(alignment as u64)),
+            prepared: segments.collect(),
+        }
+    }
+}
+
+/// Reads a log to its end, and applies what concerns the groups `wanted`.
+pub(super) async fn scan_log<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    wanted: Range<u16>,
+    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    report: &mut RecoveryReport,
+) -> Result<LogEnd<D::File>, RecoveryError> {
+    let ids = list_segments(disk, log).await?;
+    let mut assembler = Assembler::new(log.groups.clone(), wanted, apply, report);
+    let mut chain = Chain::default();
+    let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
+    let mut unused = Vec::new();
+    // The last effect of each segment that holds frames.
+    let mut ends = Vec::with_capacity(ids.len());
+    let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
+    for &id in &ids {
+        let mut segment = open_segment(disk, log, id).await?;
+        if !unused.is_empty() {
+            unused.push(segment);
+            continue;
+        }
+        let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
+        if let Some(fault) = enter_segment(log, &mut segment, &mut reader, &mut chain, &mut assembler).await?
+        {
+            // If this header was ever written, it is at fault itself; else the log broke off before it.
+            if in_use.is_none() || matches!(fault, SegmentFault::Magic | SegmentFault::Checksum { .. }) {
+                broken = (Place { segment: id, offset: 0 }, Fault::Segment(fault));
+            }
+            unused.push(segment);
+            continue;
+        }
+        let (offset, fault) = read_frames(log, &segment, &mut reader, &mut chain, &mut assembler).await?;
+        broken = (Place { segment: id, offset }, Fault::Frame(fault));
+        in_use = Some((segment, offset));
+        ends.push((id, chain.last_lsn));
+    }
+    assembler.abandon_unfinished();
+
+    let (offset, segments) = match in_use {
+        Some((segment, offset)) => (Some(offset), std::iter::once(segment).chain(unused).collect()),
+        None => (None, unused),
+    };
+    let end = LogEnd {
+        chain,
+        offset,
+        segments,
+        next_segment: ids.last().map_or(SegmentId::FIRST, |last| last.next()),
+    };
+    let end = judge_end(disk, log, end, broken, assembler.report()).await?;
+    make_durable(disk, log, &ends, end.chain.horizon).await?;
+    Ok(end)
+}
+
+/// The numbers of the segments: one after the other, from the first.
+async fn list_segments<D: Disk>(disk: &D, log: &LogPlace) -> Result<Vec<SegmentId>, RecoveryError> {
+    let path = &log.directory;
+    let entries = disk.list_dir(path).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => RecoveryError::MissingDirectory { path: path.clone() },
+        _ => RecoveryError::Io { path: path.clone(), doing: "list", error },
+    })?;
+    let mut ids = Vec::new();
+    for entry in entries {
+        if let Some(id) = SegmentId::of_file_name(&entry.name).filter(|_| !entry.is_directory) {
+            ids.push(id);
+        } else if !(is_spare_name(&entry.name) || entry.name.starts_with('.')) {
+            return Err(RecoveryError::ForeignFile { path: path.join(&entry.name) });
+        }
+    }
+    ids.sort_unstable();
+    let mut expected = SegmentId::FIRST;
+    for &id in &ids {
+        if id != expected {
+            return Err(RecoveryError::MissingSegment { path: log.path(expected), later: id });
+        }
+        expected = expected.next();
+    }
+    Ok(ids)
+}
+
+async fn open_segment<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    id: SegmentId,
+) -> Result<PreparedSegment<D::File>, RecoveryError> {
+    let file = disk.open(&log.path(id), log.mode).await.map_err(log.io(id, "open"))?;
+    let bytes = disk.len(&file).await.map_err(log.io(id, "read"))?;
+    // A file gets its name as a segment when it's whole, and never shrinks.
+    let expected = bytes.max(1).next_multiple_of(SEGMENT_HEADER_BYTES as u64);
+    if bytes != expected {
+        return Err(RecoveryError::Shortened { path: log.path(id), expected, found: bytes });
+    }
+    Ok(PreparedSegment { id, file, bytes })
+}
+
+/// Reads a segment's header. Nothing: the log goes on there; otherwise why it doesn't.
+async fn enter_segment<D: Disk>(
+    log: &LogPlace,
+    segment: &mut PreparedSegment<D::File>,
+    reader: &mut SegmentReader<'_, D>,
+    chain: &mut Chain,
+    assembler: &mut Assembler<'_>,
+) -> Result<Option<SegmentFault>, RecoveryError> {
+    let id = segment.id;
+    let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+    let wrong = |fault| Err(RecoveryError::WrongSegment { path: log.path(id), fault });
+    let header = match SegmentHeader::decode(block) {
+        Ok(header) => header,
+        Err(fault @ SegmentFault::Version { .. }) => return wrong(fault),
+        Err(fault) => return Ok(Some(fault)),
+    };
+    let owner = header.identity;
+    if owner.directory != log.identity.directory {
+        return wrong(SegmentFault::Directory { expected: log.identity.directory, found: owner.directory });
+    }
+    if owner != log.identity {
+        return wrong(SegmentFault::Owner { shard: owner.shard, epoch: owner.epoch });
+    }
+    if header.id > id {
+        return wrong(SegmentFault::Number { expected: id, found: header.id });
+    }
+    if header.id < id {
+        // The header of an earlier life of the file.
+        return Ok(Some(SegmentFault::Blank));
+    }
+    if header.bytes > segment.bytes {
+        let (expected, found) = (header.bytes, segment.bytes);
+        return Err(RecoveryError::Shortened { path: log.path(id), expected, found });
+    }
+    if header.incarnation < chain.incarnation {
+        return Ok(Some(SegmentFault::Incarnation { before: chain.incarnation, found: header.incarnation }));
+    }
+    if header.chain != chain.checksum {
+        return Ok(Some(SegmentFault::Chain { expected: chain.checksum, found: header.chain }));
+    }
+    if header.first_lsn != chain.last_lsn.next() {
+        return Ok(Some(SegmentFault::Lsn { expected: chain.last_lsn.next(), found: header.first_lsn }));
+    }
+    segment.bytes = header.bytes;
+    chain.enter_incarnation(header.incarnation, assembler);
+    assembler.report().segments += 1;
+    Ok(None)
+}
+
+/// Reads the frames of a segment; answers where they end and why.
+async fn read_frames<D: Disk>(
+    log: &LogPlace,
+    segment: &PreparedSegment<D::File>,
+    reader: &mut SegmentReader<'_, D>,
+    chain: &mut Chain,
+    assembler: &mut Assembler<'_>,
+) -> Result<(u64, FrameFault), RecoveryError> {
+    let id = segment.id;
+    let mut offset = SEGMENT_HEADER_BYTES as u64;
+    loop {
+        let available = (segment.bytes - offset) as usize;
+        let front = reader.bytes_at(offset, FRAME_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+        let frame_bytes = match claimed_frame_bytes(front, available) {
+            Ok(frame_bytes) => frame_bytes,
+            Err(fault) => return Ok((offset, fault)),
+        };
+        let frame = reader.bytes_at(offset, frame_bytes).await.map_err(log.io(id, "read"))?;
+        let frame = frame.get(..frame_bytes).unwrap_or_default();
+        let (header, checksum) = match open_frame(frame, (id, offset), log.identity, log.seed) {
+            Ok(opened) => opened,
+            Err(fault @ (FrameFault::Version { .. } | FrameFault::Flags { .. })) => {
+                return Err(RecoveryError::NewerFrame { path: log.path(id), offset, fault });
+            }
+            Err(fault) => return Ok((offset, fault)),
+        };
+        if let Some(fault) = chain.refuses(&header) {
+            return Ok((offset, fault));
+        }
+        chain.enter_incarnation(header.incarnation, assembler);
+        let payload = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.payload_bytes);
+        assembler.take_frame(payload.unwrap_or_default(), header.records).map_err(|fault| match fault {
+            PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
+            PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
+        })?;
+        chain.take(&header, checksum);
+        assembler.report().frames += 1;
+        assembler.report().bytes += frame_bytes as u64;
+        offset += frame_bytes as u64;
+    }
+}
+
+/// Looks at everything behind the end of a log: whether something there proves that the end is not honest.
+async fn judge_end<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    mut end: LogEnd<D::File>,
+    (place, fault): (Place, Fault),
+    report: &mut RecoveryReport,
+) -> Result<LogEnd<D::File>, RecoveryError> {
+    let missing = end.chain.last_lsn.next();
+    let mut from = end.offset.unwrap_or(0);
+    let mut torn_bytes = 0;
+    for segment in &end.segments {
+        let rest = read_rest(disk, log, segment, from).await?;
+        end.chain.incarnation_max = end.chain.incarnation_max.max(rest.incarnation_max);
+        if let Some(proof) = rest.proof.filter(|proof| proof.horizon >= missing) {
+            return Err(RecoveryError::Damaged {
+                path: log.path(place.segment),
+                offset: place.offset,
+                fault,
+                missing,
+                proof_path: log.path(proof.place.segment),
+                proof_offset: proof.place.offset,
+                proof_horizon: proof.horizon,
+            });
+        }
+        torn_bytes += rest.torn_bytes;
+        from = 0;
+    }
+    // After a clean stop nothing was in flight: what is there then was left, and reported, before.
+    if torn_bytes > 0 && !end.chain.clean_stop {
+        report.torn_tails.push(TornTail {
+            path: log.path(place.segment),
+            offset: place.offset,
+            bytes: torn_bytes,
+        });
+    }
+    Ok(end)
+}
+
+/// What stands behind the end of a log in one segment.
+#[derive(Default)]
+struct Rest {
+    /// The frame with the greatest horizon.
+    proof: Option<Proof>,
+    incarnation_max: u32,
+    /// To the last byte that isn't zero.
+    torn_bytes: u64,
+}
+
+async fn read_rest<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    segment: &PreparedSegment<D::File>,
+    from: u64,
+) -> Result<Rest, RecoveryError> {
+    let mut rest = Rest::default();
+    let id = segment.id;
+    let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, from);
+    let mut at = from;
+    while at < segment.bytes {
+        let window = reader.bytes_at(at, ALIGNMENT_MIN).await.map_err(log.io(id, "read"))?;
+        let mut candidate = None;
+        for block in window.chunks(ALIGNMENT_MIN) {
+            let place = at;
+            at += block.len() as u64;
+            if block.iter().fold(0, |any, byte| any | byte) != 0 {
+                rest.torn_bytes = at - from;
+                if claims_place(block, (id, place)) {
+                    let claimed = claimed_frame_bytes(block, (segment.bytes - place) as usize);
+                    candidate = claimed.ok().map(|frame_bytes| (place, frame_bytes));
+                    break;
+                }
+            }
+        }
+        let Some((place, frame_bytes)) = candidate else { continue };
+        let frame = reader.bytes_at(place, frame_bytes).await.map_err(log.io(id, "read"))?;
+        let frame = frame.get(..frame_bytes).unwrap_or_default();
+        if let Ok((header, _)) = open_frame(frame, (id, place), log.identity, log.seed) {
+            rest.incarnation_max = rest.incarnation_max.max(header.incarnation);
+            if rest.proof.is_none_or(|proof| proof.horizon < header.horizon) {
+                rest.proof =
+                    Some(Proof { place: Place { segment: id, offset: place }, horizon: header.horizon });
+            }
+        }
+    }
+    Ok(rest)
+}
+
+/// Effects that no frame has called durable may be in a cache only, and the log that goes on will call them durable.
+async fn make_durable<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    ends: &[(SegmentId, Lsn)],
+    horizon: Lsn,
+) -> Result<(), RecoveryError> {
+    for (id, last_lsn) in ends {
+        if *last_lsn > horizon {
+            let file = disk.open(&log.path(*id), log.mode).await.map_err(log.io(*id, "open"))?;
+            disk.sync(&file).await.map_err(log.io(*id, "sync"))?;
+        }
+    }
+    Ok(())
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            last_lsn: Lsn::ZERO,
+            checksum: 0,
+            incarnation: 0,
+            incarnation_max: 0,
+            horizon: Lsn::ZERO,
+            clean_stop: true,
+        }
+    }
+}
+
+impl Chain {
+    /// Why a whole frame doesn't follow the one before it.
+    fn refuses(&self, header: &FrameHeader) -> Option<FrameFault> {
+        let expected = self.last_lsn.next();
+        if header.previous != self.checksum {
+            Some(FrameFault::Chain { expected: self.checksum, found: header.previous })
+        } else if header.incarnation < self.incarnation {
+            Some(FrameFault::Incarnation { before: self.incarnation, found: header.incarnation })
+        } else if header.first_lsn != expected {
+            Some(FrameFault::Lsn { expected, found: header.first_lsn })
+        } else {
+            None
+        }
+    }
+
+    /// A later life doesn't continue what an earlier one left unfinished.
+    fn enter_incarnation(&mut self, incarnation: u32, assembler: &mut Assembler<'_>) {
+        if incarnation > self.incarnation {
+            assembler.abandon_unfinished();
+            self.incarnation = incarnation;
+            self.incarnation_max = self.incarnation_max.max(incarnation);
+        }
+    }
+
+    fn take(&mut self, header: &FrameHeader, checksum: u32) {
+        self.last_lsn = Lsn(header.lsn_after().0 - 1);
+        self.checksum = checksum;
+        self.horizon = self.horizon.max(header.horizon);
+        self.clean_stop = header.flags & FLAG_CLEAN_STOP != 0;
+    }
+}
