@@ -92,7 +92,7 @@ pub(crate) mod clock {
             Access::Frequency => {
                 let count = frequency(clock, now_ms);
                 let base = u64::from(count.saturating_sub(FREQUENCY_INITIAL));
-                let moves = count < u8::MAX && random() % (base * LOG_FACTOR + 1) == 0;
+                let moves = count < u8::MAX && random().is_multiple_of(base * LOG_FACTOR + 1);
                 minutes(now_ms) << 8 | u32::from(count + u8::from(moves))
             }
         }
@@ -224,13 +224,13 @@ unsafe fn write_varint(start: NonNull<u8>, mut at: usize, mut n: usize) -> usize
 
 impl<'a> Entry<'a> {
     #[inline(always)]
-    fn parts(&self) -> Parts {
+    fn parts(self) -> Parts {
         // SAFETY: an Entry only exists for an initialised entry that outlives 'a.
         unsafe { parts(self.start) }
     }
 
     #[inline(always)]
-    fn bytes(&self, at: usize, len: usize) -> &'a [u8] {
+    fn bytes(self, at: usize, len: usize) -> &'a [u8] {
         // SAFETY: callers pass offsets from `parts`, which lie in the allocation; it's borrowed for 'a.
         unsafe { std::slice::from_raw_parts(self.start.add(at).as_ptr(), len) }
     }
@@ -259,7 +259,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn boxed(&self, parts: Parts) -> &'a Boxed {
+    fn boxed(self, parts: Parts) -> &'a Boxed {
         assert!(parts.flags & BOXED != 0, "an inline entry has no boxed value: flags {:#x}", parts.flags);
         // SAFETY: BOXED says that the bytes at value_at are a pointer made by Box::into_raw, owned by this entry, and
         // nothing changes it while the entry is borrowed.
@@ -303,7 +303,7 @@ impl<'a> Entry<'a> {
 
     /// Whether the key's time has passed. At its very millisecond a key still exists, as in Redis.
     #[inline]
-    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_expired(self, now_ms: u64) -> bool {
         self.expire_at_ms().is_some_and(|at| now_ms > at)
     }
 
@@ -330,13 +330,13 @@ impl<'a> Entry<'a> {
         parts.layout().size() + boxed
     }
 
-    pub(crate) fn clock(&self) -> u32 {
+    pub(crate) fn clock(self) -> u32 {
         let bytes = self.bytes(CLOCK_AT, 3);
         u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
     }
 
     /// A mark that the expiry wheel keeps per key.
-    pub(crate) fn mark(&self) -> bool {
+    pub(crate) fn mark(self) -> bool {
         self.bytes(0, 1)[0] & MARK != 0
     }
 

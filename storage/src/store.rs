@@ -109,6 +109,7 @@ pub struct Store<S> {
 }
 
 /// An entry's place and what led to it.
+#[derive(Clone, Copy)]
 struct Found {
     group: u8,
     hash: u64,
@@ -332,18 +333,17 @@ impl<S: EffectSink> Store<S> {
         let old = at.and_then(|at| table.entry(at).expire_at_ms());
         let new_hint = needs_hint(old, expiry);
         let mark = self.expiry.mark();
-        match at {
-            Some(at) => table.update(at, |entry| {
+        if let Some(at) = at {
+            table.update(at, |entry| {
                 entry.replace(value, expiry, clock);
                 if new_hint.is_some() {
                     entry.set_mark(mark);
                 }
-            }),
-            None => {
-                let mut entry = OwnedEntry::string(key.bytes, value, expiry, clock);
-                entry.set_mark(mark);
-                table.insert(&self.hasher, hash, key.slot, entry);
-            }
+            });
+        } else {
+            let mut entry = OwnedEntry::string(key.bytes, value, expiry, clock);
+            entry.set_mark(mark);
+            table.insert(&self.hasher, hash, key.slot, entry);
         }
         if let Some(expire_at_ms) = new_hint {
             self.expiry.place(Hint::new(group, hash), expire_at_ms, self.now_ms);

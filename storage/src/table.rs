@@ -29,16 +29,33 @@ pub(crate) const POSITION_BITS: u32 = 64 - POSITION_SHIFT;
 const _: () = assert!(DEPTH_MAX as u32 + 32 <= POSITION_BITS, "bucket borders must be exact positions");
 
 /// Hashes keys; seeded, so that nobody can choose keys that collide.
-pub(crate) struct Hasher(RapidSecrets);
+pub(crate) struct Hasher {
+    secrets: RapidSecrets,
+    /// Fewer bits make keys collide.
+    #[cfg(test)]
+    mask: u64,
+}
 
 impl Hasher {
     pub(crate) fn new(seed: u64) -> Hasher {
-        Hasher(RapidSecrets::seed(seed))
+        Hasher {
+            secrets: RapidSecrets::seed(seed),
+            #[cfg(test)]
+            mask: u64::MAX,
+        }
+    }
+
+    #[cfg(test)]
+    fn with_mask(seed: u64, mask: u64) -> Hasher {
+        Hasher { mask, ..Hasher::new(seed) }
     }
 
     #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        rapidhash_v3_inline::<true, true, false>(key, &self.0)
+        let hash = rapidhash_v3_inline::<true, true, false>(key, &self.secrets);
+        #[cfg(test)]
+        let hash = hash & self.mask;
+        hash
     }
 }
 

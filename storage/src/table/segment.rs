@@ -94,7 +94,7 @@ impl Segment {
     /// it is because past the last segment it is 2^64.
     pub(super) fn first_hash(&self, bucket: usize) -> u128 {
         let position = ((bucket as u128) << 32).div_ceil(self.buckets.len() as u128);
-        (u128::from(self.prefix) << 64 | position << 32) >> self.depth
+        ((u128::from(self.prefix) << 64) + (position << 32)) >> self.depth
     }
 
     fn next(&self, bucket: usize) -> usize {
