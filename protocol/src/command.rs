@@ -28,7 +28,7 @@ pub use args::Args;
 pub use error::ProtocolError;
 pub use limits::Limits;
 
-use args::Span;
+use args::{INLINE, Span};
 
 /// What the bytes given so far amount to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct CommandParser {
 #[derive(Debug)]
 struct Partial {
     cursor: Cursor,
-    spans: SmallVec<[Span; 8]>,
+    spans: SmallVec<[Span; INLINE]>,
 }
 
 /// How far the current command has been read.

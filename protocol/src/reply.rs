@@ -102,7 +102,10 @@ impl<'a> Encoder<'a> {
 
     /// An integer.
     pub fn integer(&mut self, value: i64) {
-        self.number_line(b':', value);
+        match usize::try_from(value) {
+            Ok(count) => self.header(b':', count),
+            Err(_) => self.number_line(b':', value),
+        }
     }
 
     /// A string of any bytes.
@@ -235,24 +238,44 @@ impl<'a> Encoder<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Headers and integers of one digit are most of all; they need no division and one append.
+    /// Headers have one to three digits, nearly always; those need no call and no copy of unknown length.
     fn header(&mut self, kind: u8, count: usize) {
-        if count < 10 {
-            self.out.extend_from_slice(&[kind, b'0' + count as u8, b'\r', b'\n']);
-        } else {
-            self.number_line(kind, count as i64);
+        let digit = |place: usize| b'0' + (count / place % 10) as u8;
+        match count {
+            0..10 => self.out.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),
+            10..100 => self.out.extend_from_slice(&[kind, digit(10), digit(1), b'\r', b'\n']),
+            100..1000 => {
+                self.out.extend_from_slice(&[kind, digit(100), digit(10), digit(1), b'\r', b'\n']);
+            }
+            _ => self.number_line(kind, count as i64),
         }
     }
 
+    /// Written from the end backwards into one piece, so that it takes one copy.
     fn number_line(&mut self, kind: u8, value: i64) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(value).as_bytes();
-        let mut text = [0_u8; 24];
-        text[0] = kind;
-        text[1..=digits.len()].copy_from_slice(digits);
-        text[digits.len() + 1] = b'\r';
-        text[digits.len() + 2] = b'\n';
-        self.out.extend_from_slice(&text[..digits.len() + 3]);
+        const BYTES_MAX: usize = b":-9223372036854775808\r\n".len();
+        let mut text = [0_u8; BYTES_MAX];
+        text[BYTES_MAX - 2..].copy_from_slice(b"\r\n");
+        let mut start = BYTES_MAX - 2;
+        let mut rest = value.unsigned_abs();
+        while rest >= 10 {
+            let pair = (rest % 100) as u8;
+            rest /= 100;
+            start -= 2;
+            text[start] = b'0' + pair / 10;
+            text[start + 1] = b'0' + pair % 10;
+        }
+        if rest > 0 || value == 0 {
+            start -= 1;
+            text[start] = b'0' + rest as u8;
+        }
+        if value < 0 {
+            start -= 1;
+            text[start] = b'-';
+        }
+        start -= 1;
+        text[start] = kind;
+        self.out.extend_from_slice(&text[start..]);
     }
 
     fn length_prefixed(&mut self, kind: u8, bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! What the protocol costs a command: parsing requests, against the `redis-protocol` crate; slots; replies.
 //!
 //! Every way of parsing must find the same arguments before it is timed. Rounds of all cases are interleaved, and the median
-//! round counts. `perf stat` or `valgrind --tool=none` with `--only CASE` counts instructions where the machine can.
+//! round counts. `perf stat` or `valgrind --tool=callgrind` with `--only CASE` counts instructions.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 
@@ -68,7 +68,12 @@ fn main() {
         Box::new(|| keys.iter().map(|key| u64::from(slot(black_box(key)))).sum()),
     ));
     let pipeline = arguments.pipeline;
-    cases.push(("reply", "+OK", Box::new(move || encode(pipeline, |out| out.ok()))));
+    cases.push(("reply", "+OK", Box::new(move || encode(pipeline, |out| out.simple(black_box("OK"))))));
+    cases.push((
+        "reply",
+        "integer of 1 digit",
+        Box::new(move || encode(pipeline, |out| out.integer(black_box(1)))),
+    ));
     cases.push((
         "reply",
         "integer of 5 digits",
