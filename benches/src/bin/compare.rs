@@ -40,6 +40,9 @@ struct Arguments {
     /// The redis-server binary; that on the search path, if not given.
     #[arg(long)]
     redis: Option<PathBuf>,
+    /// The valkey-server binary; that on the search path, if not given.
+    #[arg(long)]
+    valkey: Option<PathBuf>,
 }
 
 /// The command line's names of [`Scenario`].
@@ -91,6 +94,7 @@ fn main() -> io::Result<()> {
         binaries: Binaries {
             annulus: arguments.annulus.or(found.annulus),
             redis: arguments.redis.or(found.redis),
+            valkey: arguments.valkey.or(found.valkey),
             echo: found.echo,
         },
         tool: match arguments.load {

@@ -11,18 +11,25 @@ use super::process::Server;
 pub struct Binaries {
     /// The server that this project makes.
     pub annulus: Option<PathBuf>,
-    /// The peer.
+    /// The peer that everybody knows.
     pub redis: Option<PathBuf>,
+    /// Its open successor.
+    pub valkey: Option<PathBuf>,
     /// The floor.
     pub echo: Option<PathBuf>,
 }
 
 impl Binaries {
-    /// `annulus` and `echo` beside this program, `redis-server` on the search path.
+    /// `annulus` and `echo` beside this program, the peers on the search path.
     pub fn find() -> io::Result<Self> {
         let directory = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
         let beside = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
-        Ok(Self { annulus: beside("annulus"), redis: find_program("redis-server"), echo: beside("echo") })
+        Ok(Self {
+            annulus: beside("annulus"),
+            redis: find_program("redis-server"),
+            valkey: find_program("valkey-server"),
+            echo: beside("echo"),
+        })
     }
 }
 
@@ -40,6 +47,7 @@ pub(super) enum Durability {
 pub(super) enum Kind {
     Annulus { durability: Durability, shards: usize, cluster_ports: bool },
     Redis(Durability),
+    Valkey(Durability),
     Echo,
 }
 
@@ -54,6 +62,7 @@ impl Kind {
         match self {
             Self::Annulus { .. } => "annulus".to_owned(),
             Self::Redis(_) => "redis-server".to_owned(),
+            Self::Valkey(_) => "valkey-server".to_owned(),
             Self::Echo => "echo".to_owned(),
         }
     }
@@ -63,6 +72,7 @@ impl Kind {
         match self {
             Self::Annulus { .. } => binaries.annulus.as_deref(),
             Self::Redis(_) => binaries.redis.as_deref(),
+            Self::Valkey(_) => binaries.valkey.as_deref(),
             Self::Echo => binaries.echo.as_deref(),
         }
     }
@@ -94,7 +104,7 @@ impl Kind {
                     add(&[("--cluster-ports", "yes")]);
                 }
             }
-            Self::Redis(durability) => {
+            Self::Redis(durability) | Self::Valkey(durability) => {
                 add(&[("--port", &port), ("--dir", &directory), ("--save", ""), ("--protected-mode", "no")]);
                 add(&[("--maxclients", "15000"), ("--auto-aof-rewrite-percentage", "0")]);
                 match durability {

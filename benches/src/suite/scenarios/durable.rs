@@ -11,15 +11,15 @@ const VALUE_BYTES: usize = 100;
 const NONE: &str = "annulus, none";
 
 pub(super) fn run(plan: &Plan) -> io::Result<()> {
-    let kinds =
-        [Kind::annulus(Durability::Always), Kind::Redis(Durability::Always), Kind::annulus(Durability::None)];
-    let servers = plan.start_all(&kinds)?;
+    let (always, without) = (Durability::Always, Kind::annulus(Durability::None));
+    let servers =
+        plan.start_all(&[Kind::annulus(always), Kind::Redis(always), Kind::Valkey(always), without])?;
     let mut trials = Vec::new();
     for (connections, pipeline) in [(50, 1), (500, 1), (50, 16)] {
         for (kind, server) in &servers {
             trials.push(Trial {
                 case: format!("{connections} connections, pipeline {pipeline}"),
-                contender: if *kind == kinds[2] { NONE.to_owned() } else { kind.name() },
+                contender: if *kind == without { NONE.to_owned() } else { kind.name() },
                 server,
                 load: Load {
                     tool: plan.tool,

@@ -23,7 +23,9 @@ pub(super) fn run(plan: &Plan) -> io::Result<()> {
         &format!("memory-per-key: {} keys of 16 bytes, values of 64", number(count as f64)),
         &["server", "RSS before", "RSS bytes/key", "overhead", "p99.9 µs", "longest µs", "> 1 ms", "SET/s"],
     );
-    for kind in [Kind::annulus(Durability::None), Kind::Redis(Durability::None)] {
+    for kind in
+        [Kind::annulus(Durability::None), Kind::Redis(Durability::None), Kind::Valkey(Durability::None)]
+    {
         if !plan.has(kind) {
             continue;
         }

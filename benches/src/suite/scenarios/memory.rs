@@ -13,8 +13,9 @@ const CONNECTIONS: usize = 50;
 const FILL_DEPTH: u64 = 1000;
 
 pub(super) fn run(plan: &Plan) -> io::Result<()> {
+    let none = Durability::None;
     let servers =
-        plan.start_all(&[Kind::annulus(Durability::None), Kind::Redis(Durability::None), Kind::Echo])?;
+        plan.start_all(&[Kind::annulus(none), Kind::Redis(none), Kind::Valkey(none), Kind::Echo])?;
     for (kind, server) in &servers {
         if *kind != Kind::Echo {
             server.client()?.fill(KEY_COUNT, VALUE_BYTES, FILL_DEPTH, |number| plan.tool.key(number))?;
