@@ -142,8 +142,8 @@ fn redis_cli_reads_commands_from_stdin() {
 #[test]
 fn redis_cli_pipe_mode_loads_many_commands() {
     everywhere(|server| {
-        let load: String = (0..20_000).map(|index| format!("SET bulk:{index} {index}\r\n")).collect();
-        let said = text(&cli(server, &["--pipe"], &load));
+        let lines: Vec<String> = (0..20_000).map(|index| format!("SET bulk:{index} {index}\r\n")).collect();
+        let said = text(&cli(server, &["--pipe"], &lines.concat()));
         assert!(said.contains("errors: 0, replies: 20000"), "{said}");
         assert_eq!(server.connect().line("DBSIZE"), Value::Integer(20_000));
     });

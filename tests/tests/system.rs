@@ -6,6 +6,7 @@
     reason = "tests are outside the server: they watch real clocks, files and processes"
 )]
 
+mod bad_input;
 mod clients;
 mod cluster;
 mod command_table;

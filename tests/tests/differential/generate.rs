@@ -453,7 +453,7 @@ impl Generator {
             arguments.get(index).is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
         };
         let kills_without_filter =
-            is(0, "client") && is(1, "kill") && (arguments.len() % 2 != 0 || is(2, "skipme"));
+            is(0, "client") && is(1, "kill") && (!arguments.len().is_multiple_of(2) || is(2, "skipme"));
         // 7.2 corrected the arity: COMMAND GETKEYS of a command alone.
         // Lists all commands, in an order of its own; command_table.rs compares them.
         let all_commands = is(0, "command") && arguments.len() == 1;
@@ -577,7 +577,7 @@ impl Generator {
             4 => vec![b'x'; 42 + self.random.below(5)],
             5 => (0..self.random.below(40)).map(|_| self.random.bits() as u8).collect(),
             6 => vec![b'v'; self.random.below(3000)],
-            _ => (0..1 + self.random.below(12)).map(|_| b'a' + self.random.below(6) as u8).collect(),
+            _ => (0..=self.random.below(12)).map(|_| b'a' + self.random.below(6) as u8).collect(),
         }
     }
 

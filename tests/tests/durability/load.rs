@@ -187,7 +187,7 @@ fn write(keys: &mut [Key], port: u16, mut random: Random, acknowledged: &AtomicU
     loop {
         let mut bytes = Vec::new();
         let mut order = Vec::new();
-        for _ in 0..1 + random.below(PIPELINE_MAX) {
+        for _ in 0..=random.below(PIPELINE_MAX) {
             let at = random.below(keys.len());
             bytes.extend(encode(&keys[at].next_write(&mut random)));
             order.push(at);
