@@ -36,7 +36,10 @@ fn serve(loaded: &Loaded) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    ExitCode::SUCCESS
+    match annulus::start::run(loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &error),
+    }
 }
 
 /// Prints what was asked for. A reader that went away (`| head`) is no failure.

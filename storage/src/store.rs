@@ -143,6 +143,25 @@ impl<S: EffectSink> Store<S> {
         &self.sink
     }
 
+    /// The same data with another sink: recovery fills a store before there is a log to go on with.
+    pub fn with_sink<T: EffectSink>(self, sink: T) -> Store<T> {
+        assert!(!self.wrote, "the sink changes between commands");
+        Store {
+            databases: self.databases,
+            hasher: self.hasher,
+            sink,
+            gates: self.gates,
+            expiry: self.expiry,
+            garbage: self.garbage,
+            now_ms: self.now_ms,
+            access: self.access,
+            random: self.random,
+            wrote: false,
+            stats: self.stats,
+            databases_configured: self.databases_configured,
+        }
+    }
+
     /// Where effects go. Whoever appends there directly breaks the log.
     pub fn sink_mut(&mut self) -> &mut S {
         &mut self.sink

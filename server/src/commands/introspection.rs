@@ -4,7 +4,7 @@ use annulus_protocol::Encoder;
 
 use super::CommandCommand;
 use super::arguments::is;
-use super::command::{Categories, Command, KeyUse};
+use super::command::{Categories, Command, KeyFlags, KeyUse};
 use super::errors::{Failure, Outcome, SYNTAX, fail};
 use super::glob::{Case, glob_match};
 use super::lookup::{lookup, lookup_subcommand};
@@ -23,10 +23,10 @@ pub fn introspect(command: CommandCommand, args: &[&[u8]], out: &mut Encoder<'_>
         }
         CommandCommand::Docs => docs(words, out),
         CommandCommand::Getkeys => keys(words, out, |bytes, _, out| out.bulk(bytes)),
-        CommandCommand::Getkeysandflags => keys(words, out, |bytes, each, out| {
+        CommandCommand::Getkeysandflags => keys(words, out, |bytes, flags, out| {
             out.array_header(2);
             out.bulk(bytes);
-            statuses(each.flags.names(), out);
+            statuses(flags.names(), out);
         }),
         CommandCommand::List => list(words, out),
     };
@@ -258,7 +258,7 @@ fn write_arguments(arguments: &[Argument], keys: &mut KeyIndexes, out: &mut Enco
 }
 
 /// Replies with what `write` makes of each key of a whole command.
-fn keys(words: &[&[u8]], out: &mut Encoder<'_>, write: fn(&[u8], &KeyUse, &mut Encoder<'_>)) -> Outcome {
+fn keys(words: &[&[u8]], out: &mut Encoder<'_>, write: fn(&[u8], KeyFlags, &mut Encoder<'_>)) -> Outcome {
     let command = resolve_words(words).ok_or(fail("ERR Invalid command specified"))?;
     if command.key_uses.is_empty() {
         return Err(fail("ERR The command has no key arguments"));
@@ -272,13 +272,27 @@ fn keys(words: &[&[u8]], out: &mut Encoder<'_>, write: fn(&[u8], &KeyUse, &mut E
     for each in command.key_uses {
         for position in each.spec().positions(words.len()) {
             if let Some(key) = words.get(position) {
-                write(key, each, out);
+                write(key, flags_in_use(each, words), out);
                 count += 1;
             }
         }
     }
     out.insert_array_header(start, count);
     Ok(())
+}
+
+/// What these words do with a key. Only `SET` has flags that vary: it reads what it returns or compares.
+fn flags_in_use(each: &KeyUse, words: &[&[u8]]) -> KeyFlags {
+    const READING: [&str; 5] = ["GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE"];
+    if !each.flags.contains(KeyFlags::VARIABLE_FLAGS) {
+        return each.flags;
+    }
+    let options = words.get(3..).unwrap_or_default();
+    if options.iter().any(|option| READING.iter().any(|reading| is(option, reading))) {
+        KeyFlags::of(&[KeyFlags::RW, KeyFlags::ACCESS, KeyFlags::UPDATE])
+    } else {
+        KeyFlags::of(&[KeyFlags::OW, KeyFlags::UPDATE])
+    }
 }
 
 /// The row that these words would run, whatever their number.

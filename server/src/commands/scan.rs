@@ -104,7 +104,7 @@ impl<'a> Filter<'a> {
                     filter.pattern = specific(pattern);
                     tail
                 }
-                [option, kind, tail @ ..] if is(option, "TYPE") && filter.kind.is_none() => {
+                [option, kind, tail @ ..] if is(option, "TYPE") => {
                     filter.kind = Some(kind);
                     tail
                 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
@@ -187,7 +187,8 @@ pub(super) fn lock_file(path: &Path) -> Result<StdLock, LockError> {
 }
 
 /// What direct I/O on the file asks for by `statx` (Linux 6.1); where that isn't known, the block size of the file system.
-fn direct_alignment(file: &OwnedFd) -> io::Result<usize> {
+pub fn direct_alignment(file: impl AsFd) -> io::Result<usize> {
+    let file = file.as_fd();
     match fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
         Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => {
             let asked = stat.stx_dio_mem_align.max(stat.stx_dio_offset_align);

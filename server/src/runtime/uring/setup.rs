@@ -1,0 +1,37 @@
+//! Making the ring.
+#![expect(unsafe_code, reason = "the kernel hands accepted connections over as bare numbers")]
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use io_uring::IoUring;
+
+use super::Features;
+use crate::runtime::driver::NewSocket;
+use crate::runtime::listen;
+
+/// A ring for the calling thread with the features that were found.
+pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_cqsize(completions).setup_submit_all().setup_single_issuer();
+    if features.defer_taskrun {
+        builder.setup_defer_taskrun();
+    } else {
+        builder.setup_coop_taskrun();
+    }
+    builder.setup_taskrun_flag();
+    if features.no_sqarray {
+        builder.setup_no_sqarray();
+    }
+    let ring = builder.build(submissions)?;
+    // Saves a descriptor look-up in every system call; not having it costs nothing else.
+    let _ = ring.submitter().register_ring_fd();
+    Ok(ring)
+}
+
+/// The connection whose descriptor an accept has returned.
+pub(super) fn accepted_socket(fd: i32) -> NewSocket {
+    // SAFETY: a successful accept returns a new descriptor that nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    NewSocket { peer: listen::peer_of(&fd), fd }
+}

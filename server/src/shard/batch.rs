@@ -1,0 +1,186 @@
+//! What travels between shards: one message a turn and direction, carrying the commands (or replies) of all
+//! connections that have any.
+
+use annulus_protocol::Version;
+use annulus_storage::DatabaseId;
+use smallvec::SmallVec;
+
+use super::Core;
+use crate::admin::info::ShardCounters;
+use crate::commands::{Command, Keyed};
+use crate::runtime::{NewSocket, SocketId};
+
+/// Where a reply goes on the shard that asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a place in a connection's replies.
+    Connection {
+        /// The connection's socket.
+        socket: SocketId,
+        /// Its client id, as the socket's number may have another owner by then.
+        client: u64,
+        /// The place.
+        place: u32,
+    },
+    /// To a part of an operation over several shards.
+    Operation {
+        /// The operation.
+        index: u32,
+        /// The part.
+        part: u32,
+    },
+}
+
+/// What is to be done on the other shard.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// A command's handler, on the store.
+    Keyed(&'static Command, Keyed),
+    /// Something that concerns the shard itself (CLIENT LIST and the like).
+    Core(fn(&mut Core, &[&[u8]], &mut Vec<u8>)),
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Work::Keyed(command, _) => f.debug_tuple("Keyed").field(&command.name).finish(),
+            Work::Core(_) => f.write_str("Core"),
+        }
+    }
+}
+
+/// One command of a batch; its arguments are the batch's next `arguments`.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Where the reply goes.
+    pub target: Target,
+    /// What to do.
+    pub work: Work,
+    /// In which database.
+    pub database: DatabaseId,
+    /// How the reply is written.
+    pub version: Version,
+    /// Slot of the first key.
+    pub slot: u16,
+    /// How many arguments.
+    pub arguments: u32,
+}
+
+/// Commands for one shard.
+#[derive(Debug, Default)]
+pub struct RequestBatch {
+    requests: Vec<Request>,
+    /// Where each argument ends in `data`.
+    ends: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl RequestBatch {
+    /// Adds a command with its arguments.
+    pub fn push<'a>(&mut self, mut request: Request, args: impl IntoIterator<Item = &'a [u8]>) {
+        let before = self.ends.len();
+        for arg in args {
+            self.data.extend_from_slice(arg);
+            self.ends.push(self.data.len());
+        }
+        request.arguments = (self.ends.len() - before) as u32;
+        self.requests.push(request);
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Bytes of arguments.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The commands with their arguments, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Request, SmallVec<[&[u8]; 8]>)> {
+        let (mut index, mut start) = (0, 0);
+        self.requests.iter().map(move |request| {
+            let ends = &self.ends[index..index + request.arguments as usize];
+            index += request.arguments as usize;
+            let args = ends.iter().map(|&end| {
+                let arg = &self.data[start..end];
+                start = end;
+                arg
+            });
+            (request, args.collect())
+        })
+    }
+
+    /// Number of commands.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+}
+
+/// Replies to one shard.
+#[derive(Debug, Default)]
+pub struct ReplyBatch {
+    ends: Vec<(Target, usize)>,
+    data: Vec<u8>,
+}
+
+impl ReplyBatch {
+    /// Where the next reply is written; [`ReplyBatch::end`] ends it.
+    pub fn data(&mut self) -> &mut Vec<u8> {
+        &mut self.data
+    }
+
+    /// The bytes written since the last end are the reply for this target.
+    pub fn end(&mut self, target: Target) {
+        self.ends.push((target, self.data.len()));
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The replies, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Target, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(target, end)| {
+            let reply = &self.data[start..end];
+            start = end;
+            (target, reply)
+        })
+    }
+
+    /// Moves the last `bytes` of data, which have no target yet, to the other batch.
+    pub fn move_unended(&mut self, start: usize, other: &mut ReplyBatch) {
+        other.data.extend_from_slice(&self.data[start..]);
+        self.data.truncate(start);
+    }
+}
+
+/// What one shard sends to another.
+#[derive(Debug)]
+pub enum Message {
+    /// Commands to run.
+    Requests(Box<RequestBatch>),
+    /// Replies to commands that the receiver had sent.
+    Replies(Box<ReplyBatch>),
+    /// A connection for the receiver to serve.
+    Connection(Box<NewSocket>),
+    /// The receiver's counters are wanted.
+    CountersWanted {
+        /// The asking operation.
+        operation: u32,
+        /// Its part.
+        part: u32,
+    },
+    /// The answer to it.
+    Counters {
+        /// The asking operation.
+        operation: u32,
+        /// Its part.
+        part: u32,
+        /// The counters.
+        counters: Box<ShardCounters>,
+    },
+}

@@ -1,0 +1,216 @@
+//! One client's connection: what has been read and not parsed, the replies to come, and the session.
+
+use annulus_protocol::{CommandParser, Version};
+use annulus_storage::{DatabaseId, Lsn};
+
+use super::replies::Replies;
+use crate::runtime::{Peer, SocketId};
+
+/// What CLIENT REPLY has set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// The next command's isn't (`SKIP` was given by the command before).
+    SkipNext,
+    /// This command's isn't.
+    Skip,
+}
+
+/// Why a connection's commands are not parsed for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// A command in several rounds is under way; those behind it must see what it does.
+    Operation,
+    /// Too many replies are waiting, or the client doesn't read them.
+    Output,
+    /// The mesh queue to a shard, or the log, is too far behind.
+    Pressure,
+    /// CLIENT PAUSE.
+    Paused,
+}
+
+/// What the client has told about itself, and chosen.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// SELECT.
+    pub database: DatabaseId,
+    /// HELLO.
+    pub version: Version,
+    /// AUTH, or no password is set.
+    pub authenticated: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// CLIENT SETNAME.
+    pub name: Box<str>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library_name: Box<str>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Box<str>,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// Id of the last command, in the command table.
+    pub last_command: Option<&'static crate::commands::Command>,
+}
+
+/// A connection of a shard.
+#[derive(Debug)]
+pub struct Connection {
+    /// Number of the client, unique in the server's life.
+    pub client: u64,
+    /// Its socket in this shard's driver.
+    pub socket: SocketId,
+    /// The two ends.
+    pub peer: Box<Peer>,
+    /// Progress in the first command of `input`.
+    pub parser: CommandParser,
+    /// Received bytes that are no whole command yet, or that must wait.
+    pub input: Vec<u8>,
+    /// Replies.
+    pub replies: Replies,
+    /// A send is under way.
+    pub sending: bool,
+    /// Bytes under way.
+    pub sending_bytes: usize,
+    /// In the list of connections with something to send.
+    pub dirty: bool,
+    /// Why nothing is parsed.
+    pub hold: Option<Hold>,
+    /// The driver has been told to stop receiving.
+    pub receive_paused: bool,
+    /// The client has finished sending.
+    pub input_ended: bool,
+    /// No further command is parsed; closes when all replies are sent.
+    pub closing: bool,
+    /// Of the last gate under which this connection was put into the queue.
+    pub gate_queued: Lsn,
+    /// What it has chosen.
+    pub session: Box<Session>,
+    /// When it was accepted, monotonic ms.
+    pub created_ms: u64,
+    /// When it last sent something, monotonic ms.
+    pub active_ms: u64,
+    /// Since when its output has been over the soft limit, monotonic ms.
+    pub soft_limit_since_ms: Option<u64>,
+    /// Commands so far.
+    pub commands: u64,
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub fn new(client: u64, socket: SocketId, peer: Peer, authenticated: bool, now_ms: u64) -> Self {
+        Connection {
+            client,
+            socket,
+            peer: Box::new(peer),
+            parser: CommandParser::new(),
+            input: Vec::new(),
+            replies: Replies::default(),
+            sending: false,
+            sending_bytes: 0,
+            dirty: false,
+            hold: None,
+            receive_paused: false,
+            input_ended: false,
+            closing: false,
+            gate_queued: Lsn::ZERO,
+            session: Box::new(Session { authenticated, ..Session::default() }),
+            created_ms: now_ms,
+            active_ms: now_ms,
+            soft_limit_since_ms: None,
+            commands: 0,
+        }
+    }
+
+    /// Whether the reply of the running command is not wanted.
+    pub fn suppresses_reply(&self) -> bool {
+        matches!(self.session.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// Everything that was to be sent has been, and nothing more will come.
+    pub fn is_drained(&self) -> bool {
+        !self.sending && !self.replies.has_output() && self.replies.waiting() == 0
+    }
+
+    /// Bytes that wait for the client to read.
+    pub fn output_bytes(&self) -> usize {
+        self.replies.bytes() + self.sending_bytes
+    }
+}
+
+/// The connections of a shard, by socket.
+#[derive(Debug, Default)]
+pub struct Connections {
+    by_socket: Vec<Option<Box<Connection>>>,
+    count: usize,
+}
+
+impl Connections {
+    /// Adds a connection under its socket's number.
+    pub fn insert(&mut self, connection: Connection) {
+        let index = connection.socket.index();
+        if index >= self.by_socket.len() {
+            self.by_socket.resize_with(index + 1, || None);
+        }
+        assert!(self.by_socket[index].is_none(), "socket {index} has a connection already");
+        self.by_socket[index] = Some(Box::new(connection));
+        self.count += 1;
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, socket: SocketId) -> Option<Box<Connection>> {
+        let removed = self.by_socket.get_mut(socket.index())?.take();
+        self.count -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// The connection of a socket, unless it has been closed.
+    #[inline]
+    pub fn get_mut(&mut self, socket: SocketId) -> Option<&mut Connection> {
+        self.by_socket.get_mut(socket.index())?.as_deref_mut()
+    }
+
+    /// The connection of a socket, unless it has been closed.
+    #[inline]
+    pub fn get(&self, socket: SocketId) -> Option<&Connection> {
+        self.by_socket.get(socket.index())?.as_deref()
+    }
+
+    /// Lends a connection out, so that the rest of the shard can be used beside it; [`Connections::put_back`] ends that.
+    #[inline]
+    pub fn take(&mut self, socket: SocketId) -> Option<Box<Connection>> {
+        self.by_socket.get_mut(socket.index())?.take()
+    }
+
+    /// Puts a lent connection back.
+    #[inline]
+    pub fn put_back(&mut self, connection: Box<Connection>) {
+        let index = connection.socket.index();
+        self.by_socket[index] = Some(connection);
+    }
+
+    /// The connection of a socket if it is still this client's.
+    pub fn of_client(&mut self, socket: SocketId, client: u64) -> Option<&mut Connection> {
+        self.get_mut(socket).filter(|connection| connection.client == client)
+    }
+
+    /// All connections.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.by_socket.iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}

@@ -1,0 +1,459 @@
+//! From received bytes to commands that run: here, on another shard, or on several.
+//!
+//! Commands are parsed up to [`PIPELINE_COMMANDS`] ahead; the table lines that those on this shard need are fetched in two
+//! waves before the first of them runs. A command may stop the parsing behind it (`Flow::Stop`): what was parsed ahead
+//! is then forgotten, and its bytes stay in the connection's input.
+
+use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, slot};
+use annulus_storage::{Key, Lsn, ShardId};
+use smallvec::SmallVec;
+
+use super::connection::{Hold, ReplyMode};
+use super::limits::{
+    INPUT_HELD_BYTES, INPUT_RESERVE_BYTES, LOG_BACKLOG_BYTES, OUTPUT_HIGH_BYTES, PIPELINE_COMMANDS,
+    REPLIES_WAITING_MAX,
+};
+use super::{Core, batch};
+use crate::commands::{self, Command, Context, Flags, Keyed, Run, cursor_group};
+use crate::runtime::SocketId;
+
+/// A command's arguments as the handlers get them.
+pub type ArgSlices<'a> = SmallVec<[&'a [u8]; 8]>;
+
+/// A command parsed ahead.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    args: Args,
+    start: usize,
+    end: usize,
+}
+
+/// What becomes of the commands behind one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// They run.
+    Continue,
+    /// They wait, or will never run.
+    Stop,
+    /// They wait, and this one too: it has not run.
+    Again,
+}
+
+enum Tail {
+    /// The input may hold more commands.
+    More,
+    /// It ends within a command, of which at least so many bytes are missing.
+    Incomplete(usize),
+    Malformed(ProtocolError),
+}
+
+/// Whose slot groups are whose.
+pub fn owner_of_group(group: u16, shards: u16) -> ShardId {
+    // The inverse of "shard i of n owns groups 256·i/n..256·(i+1)/n".
+    ShardId((((u32::from(group) + 1) * u32::from(shards) - 1) / 256) as u16)
+}
+
+impl Core {
+    /// The shard that owns a slot.
+    #[inline]
+    pub fn owner(&self, slot: u16) -> ShardId {
+        if self.shards == 1 { ShardId(0) } else { self.owners[usize::from(slot >> 6)] }
+    }
+
+    /// Bytes came in for a connection.
+    pub fn on_received(&mut self, socket: SocketId, bytes: &[u8]) {
+        self.counters.traffic.input_bytes += bytes.len() as u64;
+        self.counters.traffic.receives += 1;
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        connection.active_ms = now_ms;
+        if connection.closing {
+            return;
+        }
+        if connection.input.is_empty() && connection.hold.is_none() {
+            let consumed = self.run_input(socket, bytes);
+            if let Some(connection) = self.connections.get_mut(socket)
+                && !connection.closing
+            {
+                connection.input.extend_from_slice(&bytes[consumed..]);
+            }
+        } else {
+            connection.input.extend_from_slice(bytes);
+            if connection.hold.is_none() {
+                self.run_buffered(socket);
+            }
+        }
+        self.check_input(socket);
+    }
+
+    /// Runs what waits in a connection's input.
+    pub fn run_buffered(&mut self, socket: SocketId) {
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if connection.input.is_empty() || connection.hold.is_some() || connection.closing {
+            return;
+        }
+        let mut input = std::mem::take(&mut connection.input);
+        let consumed = self.run_input(socket, &input);
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if consumed < input.len() && !connection.closing {
+            if consumed > 0 {
+                input.drain(..consumed);
+            }
+            connection.input = input;
+        } else if input.capacity() <= INPUT_HELD_BYTES {
+            // A connection that had to buffer once will again soon: a small buffer is kept until it goes idle.
+            input.clear();
+            connection.input = input;
+        }
+    }
+
+    /// Limits of the query buffer, and back-pressure on a connection that is held.
+    fn check_input(&mut self, socket: SocketId) {
+        let limit = self.settings.client_query_buffer_limit;
+        let Some(connection) = self.connections.get_mut(socket) else { return };
+        if connection.input.len() as u64 > limit {
+            tracing::warn!(client = connection.client, bytes = connection.input.len(), "closed: query buffer limit");
+            self.counters.clients.input_limit_closed += 1;
+            self.close(socket);
+        } else if connection.hold.is_some()
+            && connection.input.len() >= INPUT_HELD_BYTES
+            && !connection.receive_paused
+        {
+            connection.receive_paused = true;
+            self.intents.pause.push(socket);
+        }
+    }
+
+    /// Runs the commands at the start of `data`; returns how many bytes they took.
+    fn run_input(&mut self, socket: SocketId, data: &[u8]) -> usize {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let mut consumed = 0;
+        'chunks: loop {
+            let (count, tail) = self.parse_ahead(socket, &data[consumed..], &mut ahead);
+            let base = consumed;
+            if count > 1 {
+                self.prefetch(socket, &data[base..], &ahead[..count]);
+            }
+            for parsed in &ahead[..count] {
+                let args = parsed.args.slices(&data[base + parsed.start..base + parsed.end]);
+                let flow = if args.is_empty() { Flow::Continue } else { self.run_command(socket, &args) };
+                if flow != Flow::Again {
+                    consumed = base + parsed.end;
+                }
+                if flow != Flow::Continue {
+                    self.forget_ahead(socket);
+                    break 'chunks;
+                }
+            }
+            match tail {
+                Tail::More => {}
+                Tail::Incomplete(needed) => {
+                    self.make_room(socket, needed, data.len() - consumed);
+                    break;
+                }
+                Tail::Malformed(error) => {
+                    self.reply_and_close(socket, &error);
+                    break;
+                }
+            }
+        }
+        self.ahead = ahead;
+        consumed
+    }
+
+    fn forget_ahead(&mut self, socket: SocketId) {
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.parser = CommandParser::new();
+        }
+    }
+
+    fn parse_ahead(&mut self, socket: SocketId, data: &[u8], ahead: &mut [Parsed]) -> (usize, Tail) {
+        let Some(connection) = self.connections.get_mut(socket) else { return (0, Tail::Incomplete(0)) };
+        let limits = if connection.session.authenticated { self.limits } else { self.limits.unauthenticated() };
+        let (mut count, mut position) = (0, 0);
+        while count < ahead.len() {
+            if position == data.len() {
+                return (count, Tail::Incomplete(0));
+            }
+            let parsed = &mut ahead[count];
+            match connection.parser.parse(&data[position..], &mut parsed.args, &limits) {
+                Ok(Step::Command { consumed }) => {
+                    parsed.start = position;
+                    position += consumed;
+                    parsed.end = position;
+                    count += 1;
+                }
+                Ok(Step::Incomplete { needed }) => return (count, Tail::Incomplete(needed)),
+                Err(error) => return (count, Tail::Malformed(error)),
+            }
+        }
+        (count, Tail::More)
+    }
+
+    /// Room for a bulk that has been announced, so that it is not moved again and again while it comes in.
+    fn make_room(&mut self, socket: SocketId, needed: usize, unconsumed: usize) {
+        if let Some(connection) = self.connections.get_mut(socket)
+            && needed > INPUT_HELD_BYTES
+        {
+            // What came already counts: who has sent a mebibyte is trusted with another.
+            let room = needed.min(INPUT_RESERVE_BYTES.max(unconsumed));
+            connection.input.reserve(unconsumed + room);
+        }
+    }
+
+    /// Fetches the table lines of the commands parsed ahead whose (first) key is here.
+    fn prefetch(&self, socket: SocketId, data: &[u8], ahead: &[Parsed]) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let database = connection.session.database;
+        let mut keys: SmallVec<[Key<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
+        for parsed in ahead {
+            // The second argument is the first key of every command that is worth it; for others a wrong line is fetched.
+            if parsed.args.len() < 2 {
+                continue;
+            }
+            let bytes = parsed.args.get(1, &data[parsed.start..parsed.end]);
+            let key = Key { bytes, slot: slot(bytes) };
+            if self.owner(key.slot) == self.id {
+                self.store.prefetch_bucket(database, key);
+                keys.push(key);
+            }
+        }
+        for key in keys {
+            self.store.prefetch_entry(database, key);
+        }
+    }
+
+    /// Writes a protocol error and closes behind it.
+    fn reply_and_close(&mut self, socket: SocketId, error: &ProtocolError) {
+        self.reply_with(socket, |out| {
+            Encoder::new(out, annulus_protocol::Version::Resp2).error(error.reply());
+        });
+        if let Some(connection) = self.connections.get_mut(socket) {
+            connection.closing = true;
+        }
+        self.intents.mark_dirty(&mut self.connections, socket);
+    }
+
+    /// Writes a reply that depends on no data.
+    pub fn reply_with(&mut self, socket: SocketId, write: impl FnOnce(&mut Vec<u8>)) {
+        let durable = self.durable();
+        self.intents.mark_dirty(&mut self.connections, socket);
+        if let Some(connection) = self.connections.get_mut(socket) {
+            let suppressed = connection.suppresses_reply();
+            connection.replies.write(durable, suppressed, |out| {
+                write(out);
+                Lsn::ZERO
+            });
+        }
+    }
+
+    fn error(&mut self, socket: SocketId, text: &str) {
+        self.count_error(text.as_bytes());
+        self.reply_with(socket, |out| {
+            Encoder::new(out, annulus_protocol::Version::Resp2).error(text);
+        });
+    }
+
+    /// Runs one command of a connection.
+    fn run_command(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
+        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+        if let Some(hold) = Self::pressure(connection, &self.links, self.store.sink().backlog_bytes()) {
+            connection.hold = Some(hold);
+            self.held.push(socket);
+            return Flow::Again;
+        }
+        if connection.session.reply_mode == ReplyMode::SkipNext {
+            connection.session.reply_mode = ReplyMode::Skip;
+        }
+        connection.commands += 1;
+        self.counters.traffic.commands += 1;
+        let flow = self.route(socket, args);
+        if let Some(connection) = self.connections.get_mut(socket) {
+            if connection.session.reply_mode == ReplyMode::Skip {
+                connection.session.reply_mode = ReplyMode::On;
+            }
+            if connection.closing {
+                return Flow::Stop;
+            }
+        }
+        flow
+    }
+
+    /// Whether the connection has to wait before its next command, and for what.
+    fn pressure(
+        connection: &super::Connection,
+        links: &super::forward::Links,
+        backlog_bytes: u64,
+    ) -> Option<Hold> {
+        if connection.replies.waiting() >= REPLIES_WAITING_MAX || connection.output_bytes() >= OUTPUT_HIGH_BYTES {
+            Some(Hold::Output)
+        } else if backlog_bytes >= LOG_BACKLOG_BYTES || links.congested() {
+            Some(Hold::Pressure)
+        } else {
+            None
+        }
+    }
+
+    fn route(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
+        let command = match commands::resolve(args) {
+            Ok(command) => command,
+            Err(refusal) => {
+                self.refuse(socket, args, refusal);
+                return Flow::Continue;
+            }
+        };
+        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+        connection.session.last_command = Some(command);
+        if !connection.session.authenticated && !command.flags.contains(Flags::NO_AUTH) {
+            self.commands[command.id()].rejected += 1;
+            self.error(socket, "NOAUTH Authentication required.");
+            return Flow::Continue;
+        }
+        if self.pause.is_active() && self.pause.holds(command) {
+            connection.hold = Some(Hold::Paused);
+            self.held.push(socket);
+            return Flow::Again;
+        }
+        match command.run {
+            Run::Keyed(keyed) => {
+                let slot = args.get(usize::from(command.keys.first)).map_or(0, |key| slot(key));
+                self.run_keyed(socket, command, keyed, args, slot)
+            }
+            Run::Split(keyed, _) | Run::Hops(_, keyed) => match self.common_owner(command, args) {
+                Some(slot) => self.run_keyed(socket, command, keyed, args, slot),
+                None => self.start_operation(socket, command, args),
+            },
+            Run::Broadcast(..) => self.start_operation(socket, command, args),
+            Run::Cursor(keyed) => self.run_cursor(socket, command, keyed, args),
+            Run::Connection(which) => self.serve(socket, command, which, args),
+            Run::Container => {
+                self.refuse(socket, args, commands::Refusal::Arity(command));
+                Flow::Continue
+            }
+        }
+    }
+
+    fn refuse(&mut self, socket: SocketId, args: &[&[u8]], refusal: commands::Refusal) {
+        self.count_error(b"ERR");
+        self.reply_with(socket, |out| {
+            refusal.write(args, &mut Encoder::new(out, annulus_protocol::Version::Resp2));
+        });
+    }
+
+    /// The first key's slot if one shard owns all keys.
+    fn common_owner(&self, command: &Command, args: &[&[u8]]) -> Option<u16> {
+        let mut slots = command.keys.positions(args.len()).map(|index| slot(args[index]));
+        let first = slots.next()?;
+        if self.shards == 1 {
+            return Some(first);
+        }
+        let owner = self.owner(first);
+        slots.all(|slot| self.owner(slot) == owner).then_some(first)
+    }
+
+    fn run_cursor(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        keyed: Keyed,
+        args: &[&[u8]],
+    ) -> Flow {
+        let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
+        let slot = group.min(255) << 6;
+        self.run_keyed(socket, command, keyed, args, slot)
+    }
+
+    /// Runs a command whose keys are all on one shard.
+    #[inline]
+    fn run_keyed(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        keyed: Keyed,
+        args: &[&[u8]],
+        slot: u16,
+    ) -> Flow {
+        let owner = self.owner(slot);
+        let durable = self.durable();
+        if owner != self.id {
+            let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+            let place = connection.replies.reserve(connection.suppresses_reply());
+            let request = batch::Request {
+                target: batch::Target::Connection { socket, client: connection.client, place },
+                work: batch::Work::Keyed(command, keyed),
+                database: connection.session.database,
+                version: connection.session.version,
+                slot,
+                arguments: 0,
+            };
+            self.links.request(owner, request, args.iter().copied());
+            return Flow::Continue;
+        }
+        self.intents.mark_dirty(&mut self.connections, socket);
+        let Some(mut connection) = self.connections.take(socket) else { return Flow::Stop };
+        let suppressed = connection.suppresses_reply();
+        let (database, version) = (connection.session.database, connection.session.version);
+        let gate = connection.replies.write(durable, suppressed, |out| {
+            self.execute(command, keyed, args, slot, database, version, out)
+        });
+        if let Some(gate) = gate {
+            self.gates.wait(&mut connection, gate);
+        }
+        self.connections.put_back(connection);
+        Flow::Continue
+    }
+
+    /// Runs a handler on this shard's store; the result is the gate of the reply that it has appended to `out`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a command, wherever it came from")]
+    pub fn execute(
+        &mut self,
+        command: &'static Command,
+        keyed: Keyed,
+        args: &[&[u8]],
+        slot: u16,
+        database: annulus_storage::DatabaseId,
+        version: annulus_protocol::Version,
+        out: &mut Vec<u8>,
+    ) -> Lsn {
+        if command.flags.contains(Flags::WRITE)
+            && let Err(refusal) = self.admit_write(args)
+        {
+            self.commands[command.id()].rejected += 1;
+            self.count_error(b"MISCONF");
+            Encoder::new(out, version).error(refusal);
+            return Lsn::ZERO;
+        }
+        let timer = self.start_timer();
+        let start = out.len();
+        self.store.begin_command();
+        let mut context = Context {
+            store: &mut self.store,
+            database,
+            out: Encoder::new(out, version),
+            random: &mut self.random,
+            shard: self.id,
+            groups: self.groups.clone(),
+            slot,
+            bulk_bytes_max: self.settings.proto_max_bulk_len,
+        };
+        keyed(&mut context, args);
+        let gate = self.store.end_command();
+        let counters = &mut self.commands[command.id()];
+        counters.calls += 1;
+        if let Some(timer) = timer {
+            self.stop_timer(command, timer);
+        }
+        if out.get(start) == Some(&b'-') {
+            self.commands[command.id()].failed += 1;
+            let text = out[start + 1..].to_vec();
+            self.count_error(&text);
+        }
+        if gate > self.durable() && self.log_failed {
+            // What this reply shows will never be durable: say so instead.
+            out.truncate(start);
+            Encoder::new(out, version).error(super::commit::FAILED_READ);
+            return Lsn::ZERO;
+        }
+        gate
+    }
+}

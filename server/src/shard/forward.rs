@@ -1,0 +1,261 @@
+//! The mesh as a shard uses it: batches out, batches in.
+//!
+//! Every turn builds at most one request batch and one reply batch a peer (large ones go out early). A message that
+//! its queue refuses waits in an outbox, in order. Replies are bounded by the requests that caused them; requests are bounded by
+//! holding the connections as soon as an outbox has more than a few messages. So no shard ever waits for
+//! room: each goes on emptying its own queues, and a circle of full queues dissolves.
+
+use std::collections::VecDeque;
+
+use annulus_storage::{Lsn, ShardId};
+
+use super::Core;
+use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
+use super::limits::{BATCH_BYTES, OUTBOX_MESSAGES_MAX};
+use crate::runtime::mesh::{MeshEnds, Receiver, Sender};
+use crate::runtime::peers::Peers;
+
+/// One direction to one peer.
+#[derive(Debug, Default)]
+struct Link {
+    sender: Option<Sender<Message>>,
+    requests: Option<Box<RequestBatch>>,
+    /// Replies that depend on nothing that is not durable.
+    replies: Option<Box<ReplyBatch>>,
+    /// Replies of this turn that do, and the highest of their gates.
+    gated: Option<(Lsn, Box<ReplyBatch>)>,
+    outbox: VecDeque<Message>,
+    /// The outbox is over its bound.
+    over: bool,
+    sent: bool,
+}
+
+/// All of a shard's ends of the mesh.
+#[derive(Debug)]
+pub struct Links {
+    links: Vec<Link>,
+    receivers: Vec<Option<Receiver<Message>>>,
+    /// Links with an outbox over its bound.
+    congested: usize,
+    pub(super) counters: crate::admin::info::MeshCounters,
+}
+
+impl Links {
+    pub(super) fn new(ends: MeshEnds<Message>) -> Self {
+        let links = ends.senders.into_iter().map(|sender| Link { sender, ..Link::default() }).collect();
+        Links { links, receivers: ends.receivers, congested: 0, counters: Default::default() }
+    }
+
+    /// Whether some peer is so far behind that no more requests should be made.
+    pub fn congested(&self) -> bool {
+        self.congested > 0
+    }
+
+    /// Adds a command to the batch for a shard.
+    pub fn request<'a>(
+        &mut self,
+        shard: ShardId,
+        request: Request,
+        args: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        let link = &mut self.links[shard.index()];
+        let batch = link.requests.get_or_insert_default();
+        batch.push(request, args);
+        self.counters.commands += 1;
+        if batch.bytes() >= BATCH_BYTES
+            && let Some(batch) = link.requests.take()
+        {
+            self.send(shard, Message::Requests(batch));
+        }
+    }
+
+    /// Queues a message, in order behind those that wait already.
+    pub fn send(&mut self, shard: ShardId, message: Message) {
+        let link = &mut self.links[shard.index()];
+        link.outbox.push_back(message);
+        self.counters.batches += 1;
+        self.push_out(shard);
+    }
+
+    fn push_out(&mut self, shard: ShardId) {
+        let link = &mut self.links[shard.index()];
+        let Some(sender) = link.sender.as_mut() else { return };
+        while let Some(message) = link.outbox.pop_front() {
+            match sender.try_send(message) {
+                Ok(()) => link.sent = true,
+                Err(message) => {
+                    self.counters.stalls += 1;
+                    link.outbox.push_front(message);
+                    // A peer with a full queue may sleep only until it is told of it.
+                    link.sent = true;
+                    break;
+                }
+            }
+        }
+        let over = link.outbox.len() > OUTBOX_MESSAGES_MAX;
+        self.congested = self.congested + usize::from(over) - usize::from(link.over);
+        link.over = over;
+    }
+
+    /// Sends what this turn has gathered, and lists the peers that have to be woken.
+    pub fn publish(&mut self, peers: &Peers, gates: &mut super::Gates, wake: &mut Vec<ShardId>) {
+        for index in 0..self.links.len() {
+            let shard = ShardId(index as u16);
+            let link = &mut self.links[index];
+            let (requests, replies) = (link.requests.take(), link.replies.take());
+            if let Some((gate, batch)) = link.gated.take() {
+                gates.hold(gate, shard, batch);
+            }
+            let had_outbox = !link.outbox.is_empty();
+            if let Some(batch) = replies {
+                self.send(shard, Message::Replies(batch));
+            }
+            if let Some(batch) = requests {
+                self.send(shard, Message::Requests(batch));
+            }
+            if had_outbox {
+                self.push_out(shard);
+            }
+            if std::mem::take(&mut self.links[index].sent) && peers.take_sleeping(shard) {
+                self.counters.wakes += 1;
+                wake.push(shard);
+            }
+        }
+    }
+
+    /// Whether any message waits for room.
+    pub fn has_outbox(&self) -> bool {
+        self.links.iter().any(|link| !link.outbox.is_empty())
+    }
+
+    /// Whether any peer has sent something that has not been taken.
+    pub fn has_inbound(&mut self) -> bool {
+        self.receivers.iter_mut().flatten().any(|receiver| !receiver.is_empty())
+    }
+
+    fn receive(&mut self, from: usize) -> Option<Message> {
+        self.receivers[from].as_mut()?.try_receive()
+    }
+}
+
+impl Core {
+    /// Takes in what the peers have sent. Returns whether there was anything.
+    pub fn drain_mesh(&mut self) -> bool {
+        let mut any = false;
+        for from in 0..usize::from(self.shards) {
+            // As many as the queue can hold: what comes meanwhile is for the next turn.
+            for _ in 0..crate::runtime::mesh::QUEUE_MESSAGES_MAX {
+                let Some(message) = self.links.receive(from) else { break };
+                any = true;
+                self.on_message(ShardId(from as u16), message);
+            }
+        }
+        any
+    }
+
+    fn on_message(&mut self, from: ShardId, message: Message) {
+        match message {
+            Message::Requests(batch) => self.run_batch(from, &batch),
+            Message::Replies(batch) => {
+                for (target, reply) in batch.iter() {
+                    self.deliver(target, reply, Lsn::ZERO);
+                }
+            }
+            Message::Connection(socket) => self.intents.adopt.push(*socket),
+            Message::CountersWanted { operation, part } => {
+                let counters = Box::new(self.snapshot());
+                self.links.send(from, Message::Counters { operation, part, counters });
+            }
+            Message::Counters { operation, part, counters } => self.on_counters(operation, part, counters),
+        }
+    }
+
+    fn run_batch(&mut self, from: ShardId, batch: &RequestBatch) {
+        if batch.len() > 1 {
+            self.prefetch_batch(batch);
+        }
+        for (request, args) in batch.iter() {
+            self.run_request(from, request, &args);
+        }
+    }
+
+    fn prefetch_batch(&self, batch: &RequestBatch) {
+        let keys = batch.iter().filter_map(|(request, args)| match request.work {
+            Work::Keyed(command, _) => args
+                .get(usize::from(command.keys.first.max(1)))
+                .map(|bytes| (request.database, annulus_storage::Key { bytes, slot: request.slot })),
+            Work::Core(_) => None,
+        });
+        let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
+        for (database, key) in &keys {
+            self.store.prefetch_bucket(*database, *key);
+        }
+        for (database, key) in &keys {
+            self.store.prefetch_entry(*database, *key);
+        }
+    }
+
+    fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
+        let mut replies = self.links.links[from.index()].replies.take().unwrap_or_default();
+        let start = replies.data().len();
+        let gate = match request.work {
+            Work::Keyed(command, keyed) => self.execute(
+                command,
+                keyed,
+                args,
+                request.slot,
+                request.database,
+                request.version,
+                replies.data(),
+            ),
+            Work::Core(work) => {
+                work(self, args, replies.data());
+                Lsn::ZERO
+            }
+        };
+        let durable = self.durable();
+        let link = &mut self.links.links[from.index()];
+        if gate > durable {
+            let (highest, gated) = link.gated.get_or_insert_default();
+            replies.move_unended(start, gated);
+            gated.end(request.target);
+            *highest = gate.max(*highest);
+        } else {
+            replies.end(request.target);
+        }
+        if !replies.is_empty() {
+            link.replies = Some(replies);
+        }
+    }
+
+    /// A reply has come for a connection's place or an operation's part. `gate`: in this shard's own log.
+    pub fn deliver(&mut self, target: Target, reply: &[u8], gate: Lsn) {
+        match target {
+            Target::Connection { socket, client, place } => {
+                let durable = self.durable();
+                let Some(connection) = self.connections.of_client(socket, client) else { return };
+                let waits = connection.replies.fill(place, reply, gate, durable);
+                if let Some(gate) = waits {
+                    self.gates.wait(connection, gate);
+                }
+                self.intents.mark_dirty(&mut self.connections, socket);
+            }
+            Target::Operation { index, part } => self.on_part(index, part, reply, gate),
+        }
+    }
+
+    /// The log's horizon has moved: what it releases leaves.
+    pub fn release_gated(&mut self) {
+        let durable = self.durable();
+        while let Some((socket, client)) = self.gates.pop_connection(durable) {
+            if let Some(connection) = self.connections.of_client(socket, client) {
+                connection.replies.release(durable);
+                self.intents.mark_dirty(&mut self.connections, socket);
+            }
+        }
+        while let Some((shard, batch)) = self.gates.pop_batch(durable) {
+            self.links.send(shard, Message::Replies(batch));
+        }
+        debug_assert!(self.store.sink().horizon() <= self.store.sink().last_lsn());
+    }
+}

@@ -1,0 +1,54 @@
+//! The bounds of a shard's queues, batches and loops, together, with the reason of each.
+
+/// Commands parsed ahead of the first one that runs, so that their table lines are fetched meanwhile. 16 hide most of
+/// a miss (docs/decisions); more only spread the scratch space over more cache lines.
+pub const PIPELINE_COMMANDS: usize = 32;
+
+/// Replies that one connection may wait for before no further command of it is parsed.
+pub const REPLIES_WAITING_MAX: usize = 1024;
+
+/// Unsent output of one connection at which no further command of it is parsed until it has read some: a client
+/// that only sends costs this much memory, not all there is.
+pub const OUTPUT_HIGH_BYTES: usize = 1 << 20;
+
+/// Output that may wait when parsing goes on again.
+pub const OUTPUT_LOW_BYTES: usize = OUTPUT_HIGH_BYTES / 4;
+
+/// Unparsed input of a held connection at which the driver stops receiving from it.
+pub const INPUT_HELD_BYTES: usize = 64 << 10;
+
+/// Most room made in advance for a bulk that a client has announced: it may never come.
+pub const INPUT_RESERVE_BYTES: usize = 1 << 20;
+
+/// Capacity of an output buffer that is kept for the next connection when its bytes have been sent.
+pub const OUTPUT_POOLED_BYTES_MAX: usize = 64 << 10;
+
+/// Output buffers kept for reuse.
+pub const OUTPUT_POOL_MAX: usize = 256;
+
+/// Bytes of log that may wait or be in flight before the shard stops taking commands from its connections.
+pub const LOG_BACKLOG_BYTES: u64 = 32 << 20;
+
+/// Arguments of one batch, in bytes, at which it goes out in the middle of a turn.
+pub const BATCH_BYTES: usize = 256 << 10;
+
+/// Messages that may wait for a full mesh queue before the connections that cause more are held.
+pub const OUTBOX_MESSAGES_MAX: usize = 16;
+
+/// Keys expired in one turn at most, and entries freed in one turn at most: tens of microseconds.
+pub const EXPIRE_PER_TURN: usize = 200;
+/// See [`EXPIRE_PER_TURN`].
+pub const RECLAIM_PER_TURN: usize = 500;
+
+/// How long accepting rests after it failed for want of descriptors or memory.
+pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
+
+/// How long a clean stop waits for replies and the log before it gives up.
+pub const STOP_PATIENCE_NS: u64 = 10_000_000_000;
+
+/// One in this many commands is timed; INFO's times are scaled up from them. Reading the clock twice costs more
+/// than a tenth of a pipelined GET.
+pub const TIMED_COMMANDS: u32 = 64;
+
+const _: () = assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
+const _: () = assert!(TIMED_COMMANDS.is_power_of_two());

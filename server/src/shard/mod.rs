@@ -1,0 +1,180 @@
+//! A shard: the state machine that owns a part of the keyspace, its log, and the connections dealt to it.
+//!
+//! [`Shard`] joins a [`Core`] (all state and all decisions; it does no I/O) and a driver (all I/O; it decides nothing). The
+//! core leaves what it wants done in [`Intents`]; the shard carries that to the driver, and the driver's events to the
+//! core. One [`Shard::turn`] is one round of that, in the order that `docs/architecture.md` gives.
+//!
+//! Invariants:
+//! - only this shard's thread touches any of it;
+//! - a reply leaves when everything it shows is durable ([`gate`]) and all replies before it have left ([`replies`]);
+//! - whatever is queued for the driver in a turn reaches the kernel in the next turn's one system call.
+//!
+//! A crash at any point leaves what the log has made durable: the core holds nothing else that outlives the process.
+
+pub mod batch;
+pub mod commit;
+pub mod connection;
+mod connections;
+pub mod dispatch;
+mod flush;
+pub mod forward;
+pub mod gate;
+pub mod limits;
+mod operations;
+mod pause;
+pub mod replies;
+mod serve;
+pub mod shared;
+mod stats;
+mod stop;
+mod turn;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annulus_protocol::Limits;
+use annulus_storage::{Durability, Epoch, ShardId, WriteId};
+use slab::Slab;
+
+pub use self::connection::{Connection, Connections};
+pub use self::gate::Gates;
+pub use self::turn::{Shard, ShardParts};
+
+use self::commit::SegmentInbox;
+use self::dispatch::Parsed;
+use self::flush::Intents;
+use self::forward::Links;
+use self::operations::Operation;
+use self::pause::Pause;
+use self::shared::Shared;
+use self::stop::Stopping;
+use crate::admin::Settings;
+use crate::admin::info::{CommandCounters, ShardCounters};
+use crate::commands::{self, ShardStore};
+use crate::runtime::mesh::MeshEnds;
+use crate::runtime::{Rng, SocketId, Time};
+
+/// The slot groups of a shard.
+pub fn groups_of(shard: ShardId, shards: u16) -> Range<u16> {
+    Epoch { number: 1, shards }.groups(shard)
+}
+
+/// A shard's state. See the module's documentation.
+pub struct Core {
+    id: ShardId,
+    shards: u16,
+    /// Owner of each slot group.
+    owners: Box<[ShardId; 256]>,
+    groups: Range<u16>,
+    shared: Arc<Shared>,
+    /// This shard's copy of the settings, renewed when their version changes.
+    settings: Arc<Settings>,
+    settings_version: u64,
+    limits: Limits,
+    durability: Durability,
+    time: Time,
+    random: Rng,
+    store: ShardStore,
+    log_failed: bool,
+    no_space_told: bool,
+    segments: SegmentInbox,
+    commit_started: VecDeque<(WriteId, u64)>,
+    connections: Connections,
+    gates: Gates,
+    links: Links,
+    operations: Slab<Operation>,
+    /// Connections that are held, to be looked at again.
+    held: Vec<SocketId>,
+    pause: Pause,
+    intents: Intents,
+    /// Scratch space of [`dispatch`].
+    ahead: Box<[Parsed]>,
+    counters: ShardCounters,
+    commands: Box<[CommandCounters]>,
+    timer: stats::Timer,
+    rates: stats::Rates,
+    stopping: Stopping,
+    /// When connections are next looked through for idle and slow ones, monotonic ns.
+    sweep_at_ns: Option<u64>,
+    /// Listeners whose accepting rests, and until when, monotonic ns.
+    accept_again: Vec<(u64, usize)>,
+    /// Expiry or freeing has more to do at once.
+    more_background: bool,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("id", &self.id).field("shards", &self.shards).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// The state of a shard that has recovered.
+    pub fn new(
+        id: ShardId,
+        shared: Arc<Shared>,
+        mesh: MeshEnds<batch::Message>,
+        store: ShardStore,
+        random: Rng,
+    ) -> Self {
+        let shards = shared.peers.count();
+        let owners = std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards));
+        let (settings, settings_version) = shared.settings();
+        let mut core = Core {
+            id,
+            shards,
+            owners: Box::new(owners),
+            groups: groups_of(id, shards),
+            durability: settings.durability.into(),
+            limits: Limits::DEFAULT,
+            settings,
+            settings_version,
+            shared,
+            time: Time::default(),
+            random,
+            store,
+            log_failed: false,
+            no_space_told: false,
+            segments: SegmentInbox::default(),
+            commit_started: VecDeque::new(),
+            connections: Connections::default(),
+            gates: Gates::default(),
+            links: Links::new(mesh),
+            operations: Slab::new(),
+            held: Vec::new(),
+            pause: Pause::default(),
+            intents: Intents::default(),
+            ahead: (0..limits::PIPELINE_COMMANDS).map(|_| Parsed::default()).collect(),
+            counters: ShardCounters::default(),
+            commands: vec![CommandCounters::default(); commands::COUNT].into(),
+            timer: stats::Timer::default(),
+            rates: stats::Rates::default(),
+            stopping: Stopping::default(),
+            sweep_at_ns: None,
+            accept_again: Vec::new(),
+            more_background: false,
+        };
+        core.apply_settings();
+        core
+    }
+
+    /// Monotonic time in ms, for idle times and ages.
+    fn now_ms(&self) -> u64 {
+        self.time.monotonic_ns / 1_000_000
+    }
+
+    /// Takes over changed settings. Cheap when nothing changed: one load.
+    fn refresh_settings(&mut self) {
+        if self.shared.settings_version() != self.settings_version {
+            (self.settings, self.settings_version) = self.shared.settings();
+            self.apply_settings();
+        }
+    }
+
+    fn apply_settings(&mut self) {
+        let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
+        self.limits = Limits::DEFAULT.with_bulk_bytes_max(bulk);
+        self.plan_sweep();
+    }
+}

@@ -1,0 +1,88 @@
+//! Commands that belong to the connection or to the server as a whole, by group.
+
+mod client;
+mod cluster;
+mod config;
+mod connection;
+mod server;
+
+use annulus_protocol::{Encoder, Version};
+
+use super::Core;
+use super::dispatch::Flow;
+use crate::commands::{self, Command, ConnectionCommand};
+use crate::runtime::SocketId;
+
+impl Core {
+    /// Runs a connection's own command.
+    pub(super) fn serve(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        which: ConnectionCommand,
+        args: &[&[u8]],
+    ) -> Flow {
+        self.commands[command.id()].calls += 1;
+        match which {
+            ConnectionCommand::Ping => self.ping(socket, args),
+            ConnectionCommand::Echo => self.answer(socket, |out| out.bulk(args[1])),
+            ConnectionCommand::Hello => self.hello(socket, args),
+            ConnectionCommand::Auth => self.auth(socket, args),
+            ConnectionCommand::Select => self.select(socket, args),
+            ConnectionCommand::Quit => self.quit(socket),
+            ConnectionCommand::Reset => self.reset(socket),
+            ConnectionCommand::Client(which) => self.client(socket, which, args),
+            ConnectionCommand::Info => self.start_info(socket, &args[1..]),
+            ConnectionCommand::Command(which) => {
+                self.answer(socket, |out| commands::introspect(which, args, out));
+            }
+            ConnectionCommand::Config(which) => self.config(socket, which, args),
+            ConnectionCommand::Cluster(which) => return self.cluster(socket, which, args),
+            ConnectionCommand::Readonly | ConnectionCommand::Readwrite => {
+                self.answer(socket, |out| {
+                    out.error("ERR This instance has cluster support disabled");
+                });
+            }
+            ConnectionCommand::Time => self.time(socket),
+            ConnectionCommand::Debug => self.debug(socket, args),
+            ConnectionCommand::Save
+            | ConnectionCommand::Bgsave
+            | ConnectionCommand::Lastsave
+            | ConnectionCommand::Bgrewriteaof => self.save(socket, which, args),
+            ConnectionCommand::Shutdown => return self.shutdown(socket, args),
+            ConnectionCommand::ModuleList => self.answer(socket, |out| out.array_header(0)),
+            ConnectionCommand::Lolwut => self.lolwut(socket, args),
+            ConnectionCommand::Help => self.answer(socket, |out| commands::help(args, out)),
+        }
+        Flow::Continue
+    }
+
+    /// Writes a reply in the connection's version of the protocol.
+    fn answer(&mut self, socket: SocketId, write: impl FnOnce(&mut Encoder<'_>)) {
+        let Some(connection) = self.connections.get(socket) else { return };
+        let version = connection.session.version;
+        let mut error = None;
+        self.reply_with(socket, |out| {
+            let start = out.len();
+            write(&mut Encoder::new(out, version));
+            if out.get(start) == Some(&b'-') {
+                error = Some(out[start + 1..].to_vec());
+            }
+        });
+        if let Some(text) = error {
+            self.count_error(&text);
+        }
+    }
+
+    /// Writes `+OK` or an error.
+    fn answer_status(&mut self, socket: SocketId, result: Result<(), impl AsRef<[u8]>>) {
+        self.answer(socket, |out| match result {
+            Ok(()) => out.ok(),
+            Err(text) => out.error(text),
+        });
+    }
+
+    fn version_of(&self, socket: SocketId) -> Version {
+        self.connections.get(socket).map_or(Version::Resp2, |connection| connection.session.version)
+    }
+}

@@ -1,0 +1,122 @@
+//! INFO, TIME, DEBUG, the SAVE family, SHUTDOWN, LOLWUT.
+
+use annulus_protocol::{Encoder, parse_f64, parse_i64};
+
+use super::super::Core;
+use super::super::dispatch::Flow;
+use crate::admin::info::{self, ServerFacts, ShardCounters};
+use crate::admin::process::ProcessFacts;
+use crate::commands::ConnectionCommand;
+use crate::runtime::SocketId;
+
+/// DEBUG SLEEP at most: it stops a shard, which is what it is for, but not for ever.
+const SLEEP_SECONDS_MAX: f64 = 3600.0;
+
+impl Core {
+    /// The text of INFO from the counters of all shards.
+    pub(in crate::shard) fn render_info(
+        &mut self,
+        sections: &[Vec<u8>],
+        shards: &[ShardCounters],
+        out: &mut Encoder<'_>,
+    ) {
+        let mut facts = ServerFacts {
+            settings: &self.settings,
+            process: ProcessFacts::read(),
+            run_id: &self.shared.run_id,
+            executable: &self.shared.executable,
+            config_file: &self.shared.config_file,
+            io_driver: self.shared.driver.kind.name(),
+            io_features: &self.shared.driver.features.join(","),
+            now_us: self.time.unix_us,
+            uptime_seconds: self.time.unix_us.saturating_sub(self.shared.started_us) / 1_000_000,
+            loading: false,
+            maxclients: self.settings.maxclients,
+            used_memory_peak: 0,
+            shards,
+        };
+        facts.used_memory_peak = self.shared.memory_peak(facts.used_memory());
+        let sections: Vec<&[u8]> = sections.iter().map(Vec::as_slice).collect();
+        out.verbatim(*b"txt", info::render(&facts, &sections));
+    }
+
+    pub(super) fn time(&mut self, socket: SocketId) {
+        let now_us = self.time.unix_us;
+        self.answer(socket, |out| {
+            out.array_header(2);
+            out.bulk((now_us / 1_000_000).to_string());
+            out.bulk((now_us % 1_000_000).to_string());
+        });
+    }
+
+    pub(super) fn debug(&mut self, socket: SocketId, args: &[&[u8]]) {
+        let subcommand = args.get(1).map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        match (subcommand.as_slice(), args.get(2)) {
+            (b"sleep", Some(seconds)) => {
+                let seconds = parse_f64(seconds).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);
+                crate::runtime::threads::block_for(std::time::Duration::from_secs_f64(seconds));
+                self.answer(socket, |out| out.ok());
+            }
+            (b"jmap" | b"set-active-expire" | b"quicklist-packed-threshold" | b"stringmatch-len", _) => {
+                self.answer(socket, |out| out.ok());
+            }
+            _ => self.answer(socket, |out| {
+                out.error(format!(
+                    "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
+                    String::from_utf8_lossy(args.get(1).copied().unwrap_or_default())
+                ));
+            }),
+        }
+    }
+
+    /// The log is the snapshot: what SAVE asks for is the case already.
+    pub(super) fn save(&mut self, socket: SocketId, which: ConnectionCommand, _args: &[&[u8]]) {
+        let now_seconds = (self.time.unix_us / 1_000_000) as i64;
+        self.answer(socket, |out| match which {
+            ConnectionCommand::Lastsave => out.integer(now_seconds),
+            ConnectionCommand::Bgsave => out.simple("Background saving started"),
+            ConnectionCommand::Bgrewriteaof => out.simple("Background append only file rewriting started"),
+            _ => out.ok(),
+        });
+    }
+
+    pub(super) fn shutdown(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
+        let known = |word: &&&[u8]| {
+            ["nosave", "save", "now", "force"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let abort = args.len() == 2 && args[1].eq_ignore_ascii_case(b"abort");
+        if abort {
+            self.answer(socket, |out| out.error("ERR No shutdown in progress."));
+        } else if args[1..].iter().all(|word| known(&word)) {
+            tracing::info!(shard = self.id.0, "stop asked for by SHUTDOWN");
+            // As in Redis there is no reply: the connection closes when the server has stopped.
+            self.shared.stop();
+            return Flow::Stop;
+        } else {
+            self.answer(socket, |out| out.error("ERR syntax error"));
+        }
+        Flow::Continue
+    }
+
+    pub(super) fn lolwut(&mut self, socket: SocketId, args: &[&[u8]]) {
+        let columns = args.last().and_then(|word| parse_i64(word)).unwrap_or(40).clamp(8, 120) as usize;
+        let random = &mut self.random;
+        // A ring, after the name: each row's two walls wander on a circle, with a little noise.
+        let rows = columns / 4;
+        let mut picture = String::new();
+        for row in 0..rows {
+            let height = (row as f64 + 0.5) / rows as f64 * 2.0 - 1.0;
+            let half = (1.0 - height * height).max(0.0).sqrt() * columns as f64 / 2.0;
+            let hole = (0.3 - height * height).max(0.0).sqrt() * columns as f64 / 2.0;
+            let middle = columns as f64 / 2.0;
+            for column in 0..columns {
+                let distance = (column as f64 + 0.5 - middle).abs();
+                let inside = distance <= half && distance >= hole;
+                picture.push(if !inside { ' ' } else if random.below(4) == 0 { '\u{2591}' } else { '\u{2593}' });
+            }
+            picture.push('\n');
+        }
+        picture.push_str(&format!("\nAnnulus ver. {}\n", info::VERSION));
+        self.answer(socket, |out| out.verbatim(*b"txt", picture));
+    }
+}

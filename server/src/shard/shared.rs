@@ -1,0 +1,202 @@
+//! The few things that all shards see: read-mostly atomics, and what changes once in a while behind a version number.
+#![expect(clippy::disallowed_types, reason = "settings change rarely; the request path reads a version number only")]
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use annulus_storage::ShardId;
+
+use crate::admin::Settings;
+use crate::runtime::DriverChoice;
+use crate::runtime::peers::Peers;
+
+/// A counter on cache lines of its own.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Counter(AtomicU32);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who sleeps, and how to wake it.
+    pub peers: Peers,
+    /// The backend of all shards.
+    pub driver: DriverChoice,
+    /// 40 hexadecimal digits, new with each start.
+    pub run_id: String,
+    /// When the server started, µs of Unix time.
+    pub started_us: u64,
+    /// Path of this program.
+    pub executable: String,
+    /// The settings file in use, or empty.
+    pub config_file: String,
+    /// 40 hexadecimal digits for each shard as a cluster node; the same after a restart on the same data.
+    pub node_ids: Vec<String>,
+    /// Port of each shard's own listener; empty without cluster ports.
+    pub shard_ports: Vec<u16>,
+    /// The port of the shared listener.
+    pub port: u16,
+    settings: Mutex<Arc<Settings>>,
+    settings_version: AtomicU64,
+    next_client: AtomicU64,
+    connections: Box<[Counter]>,
+    /// Highest sum of memory seen by INFO.
+    memory_peak: AtomicU64,
+    /// CLIENT PAUSE: until when (Unix ms), 0 for not; and whether writes only.
+    pause_until_ms: AtomicU64,
+    pause_writes_only: AtomicBool,
+    stop: AtomicBool,
+    quiet: AtomicU32,
+}
+
+/// What a [`Shared`] starts with.
+#[derive(Debug)]
+pub struct SharedStart {
+    /// See [`Shared::peers`].
+    pub peers: Peers,
+    /// See [`Shared::driver`].
+    pub driver: DriverChoice,
+    /// See [`Shared::run_id`].
+    pub run_id: String,
+    /// See [`Shared::started_us`].
+    pub started_us: u64,
+    /// See [`Shared::executable`].
+    pub executable: String,
+    /// See [`Shared::config_file`].
+    pub config_file: String,
+    /// See [`Shared::node_ids`].
+    pub node_ids: Vec<String>,
+    /// See [`Shared::shard_ports`].
+    pub shard_ports: Vec<u16>,
+    /// See [`Shared::port`].
+    pub port: u16,
+    /// The settings to begin with.
+    pub settings: Settings,
+}
+
+impl Shared {
+    /// At the start of a server.
+    pub fn new(start: SharedStart) -> Self {
+        let connections = (0..start.peers.count()).map(|_| Counter::default()).collect();
+        Shared {
+            peers: start.peers,
+            driver: start.driver,
+            run_id: start.run_id,
+            started_us: start.started_us,
+            executable: start.executable,
+            config_file: start.config_file,
+            node_ids: start.node_ids,
+            shard_ports: start.shard_ports,
+            port: start.port,
+            settings: Mutex::new(Arc::new(start.settings)),
+            settings_version: AtomicU64::new(1),
+            next_client: AtomicU64::new(1),
+            connections,
+            memory_peak: AtomicU64::new(0),
+            pause_until_ms: AtomicU64::new(0),
+            pause_writes_only: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            quiet: AtomicU32::new(0),
+        }
+    }
+
+    /// The settings now, and their version.
+    pub fn settings(&self) -> (Arc<Settings>, u64) {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&settings), self.settings_version.load(Ordering::Acquire))
+    }
+
+    /// Changes every time that the settings do.
+    #[inline]
+    pub fn settings_version(&self) -> u64 {
+        self.settings_version.load(Ordering::Acquire)
+    }
+
+    /// Changes the settings; every shard takes them over with its next turn.
+    pub fn change_settings<T, E>(&self, change: impl FnOnce(&mut Settings) -> Result<T, E>) -> Result<T, E> {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Settings::clone(&settings);
+        let result = change(&mut next)?;
+        *settings = Arc::new(next);
+        self.settings_version.fetch_add(1, Ordering::Release);
+        drop(settings);
+        self.wake_all();
+        Ok(result)
+    }
+
+    /// Brings every shard to its next turn.
+    pub fn wake_all(&self) {
+        for shard in 0..self.peers.count() {
+            self.peers.wake_by_event(ShardId(shard));
+        }
+    }
+
+    /// A number for a new client.
+    pub fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Connections of all shards.
+    pub fn connection_count(&self) -> u32 {
+        self.connections.iter().map(|count| count.0.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Counts a connection for the shard that has the fewest, and says which.
+    pub fn place_connection(&self) -> ShardId {
+        let loads = self.connections.iter().map(|count| count.0.load(Ordering::Relaxed));
+        let shard = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
+        self.count_connection(ShardId(shard as u16));
+        ShardId(shard as u16)
+    }
+
+    /// Counts a connection.
+    pub fn count_connection(&self, shard: ShardId) {
+        self.connections[shard.index()].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has gone.
+    pub fn uncount_connection(&self, shard: ShardId) {
+        self.connections[shard.index()].0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The highest sum of memory so far, this one included.
+    pub fn memory_peak(&self, now: u64) -> u64 {
+        self.memory_peak.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Sets or ends (with 0) the pause of clients.
+    pub fn set_pause(&self, until_ms: u64, writes_only: bool) {
+        self.pause_writes_only.store(writes_only, Ordering::Relaxed);
+        self.pause_until_ms.store(until_ms, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Until when clients pause (Unix ms, 0: they don't), and whether that concerns writes only.
+    #[inline]
+    pub fn pause(&self) -> (u64, bool) {
+        (self.pause_until_ms.load(Ordering::Acquire), self.pause_writes_only.load(Ordering::Relaxed))
+    }
+
+    /// Asks all shards to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Whether a stop was asked for.
+    #[inline]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// A shard has nothing under way any more.
+    pub fn become_quiet(&self) {
+        self.quiet.fetch_add(1, Ordering::AcqRel);
+        self.wake_all();
+    }
+
+    /// Whether no shard has anything under way, so that none will send another a request.
+    pub fn all_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) == u32::from(self.peers.count())
+    }
+}

@@ -1,0 +1,438 @@
+//! Starting and stopping a server: the data directory, the listeners, the shards' threads, signals.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use annulus_storage::disk::blocking::{StdDisk, run_ready};
+use annulus_storage::{
+    DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened, RecoveryError,
+    RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::admin::{IoDriver, Loaded, Pin, Settings, limits};
+use crate::commands::ShardStore;
+use crate::runtime::driver::Driver;
+use crate::runtime::epoll::Epoll;
+use crate::runtime::mesh::{MeshEnds, mesh};
+use crate::runtime::peers::Peers;
+use crate::runtime::uring::{self, Uring};
+use crate::runtime::{
+    AnyDriver, Clock, DriverChoice, DriverKind, Executor, Rng, RuntimeDisk, listen, threads,
+};
+use crate::shard::batch::Message;
+use crate::shard::shared::{Shared, SharedStart};
+use crate::shard::{Core, Shard, ShardParts};
+
+/// Why the server did not start, or did not stop cleanly.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named by what they are")]
+pub enum ServeError {
+    /// `io-driver = "uring"`, and it can't be had.
+    Driver(io::Error),
+    /// An address or a path can't be listened on.
+    Listen { what: String, error: io::Error },
+    /// The data directory can't be used.
+    Directory(OpenError),
+    /// A shard's log can't be read.
+    Recovery { shard: ShardId, error: RecoveryError },
+    /// A thread, a ring or another thing of the system can't be had.
+    System { what: String, error: io::Error },
+    /// The server stopped, but not all was sealed.
+    Unclean,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => write!(
+                f,
+                "io_uring cannot be used: {error}; run `annulus doctor`, or use --io-driver epoll"
+            ),
+            Self::Listen { what, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{what} is in use by another program; stop it, or choose another with --port or --unixsocket")
+            }
+            Self::Listen { what, error } => write!(f, "cannot listen on {what}: {error}"),
+            Self::Directory(error) => error.fmt(f),
+            Self::Recovery { shard, error } => write!(f, "shard {shard}: {error}"),
+            Self::System { what, error } => write!(f, "{what}: {error}"),
+            Self::Unclean => f.write_str(
+                "stopped, but the log could not be sealed in time; what was acknowledged is on disk as far as \
+                 the durability setting promises",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {
+    let what = what.into();
+    move |error| ServeError::System { what, error }
+}
+
+/// Serves until SIGTERM, SIGINT or SHUTDOWN.
+pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+    let mut settings = loaded.settings.clone();
+    let clock = Clock::default();
+    // Before anything is opened: a signal from here on is a clean stop.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("cannot handle signals"))?;
+    settings.maxclients = fit_clients(&settings);
+    let driver = choose_driver(settings.io_driver)?;
+    let shards = settings.shards as u16;
+    let listeners = bind(&settings)?;
+    let seed = Rng::seed_from_kernel().map_err(system("no random numbers from the kernel"))?;
+    let mut random = Rng::from_seed(seed);
+    let options = DirectoryOptions { shards, databases: settings.databases as u16, identity: random.next_u64() };
+    let opened = run_ready(annulus_storage::open_data_directory(&StdDisk, &settings.dir, options));
+    let (directory, lock) = opened.map_err(ServeError::Directory)?;
+    announce(&settings, &driver, &directory);
+
+    let peers = Peers::new(shards).map_err(system("no eventfd"))?;
+    let shared = Arc::new(Shared::new(SharedStart {
+        peers,
+        driver,
+        run_id: hex_id(&mut random),
+        started_us: clock.read().unix_us,
+        executable: std::env::current_exe().unwrap_or_default().display().to_string(),
+        config_file: loaded.config_file.as_deref().unwrap_or(Path::new("")).display().to_string(),
+        node_ids: (0..shards).map(|shard| node_id(directory.identity, shard)).collect(),
+        shard_ports: listeners.shard_ports.clone(),
+        port: listeners.port,
+        settings,
+    }));
+    let running = start_shards(&shared, &directory, listeners, &mut random, &clock, signals.handle())?;
+    tracing::info!(port = shared.port, pid = std::process::id(), "ready to accept connections");
+    if let Some(signal) = signals.forever().next() {
+        tracing::info!(signal, "stopping: draining connections and sealing the log");
+    }
+    shared.stop();
+    let clean = running.into_iter().fold(true, |clean, shard| shard.join().unwrap_or(false) && clean);
+    drop(lock);
+    if let Some(path) = &shared.settings().0.unixsocket {
+        remove_socket(path);
+    }
+    if clean {
+        tracing::info!("stopped");
+        Ok(())
+    } else {
+        Err(ServeError::Unclean)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the path of a socket is not the storage's business")]
+fn remove_socket(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+fn fit_clients(settings: &Settings) -> u32 {
+    let room = limits::raise_file_limit(settings);
+    if room < settings.maxclients {
+        tracing::warn!(
+            maxclients = settings.maxclients,
+            room,
+            "the limit of open files has no room for so many clients; raise it (LimitNOFILE=, ulimit -n)"
+        );
+    }
+    room
+}
+
+/// Takes io_uring where it is permitted, else epoll, unless one is asked for.
+fn choose_driver(asked: IoDriver) -> Result<DriverChoice, ServeError> {
+    let epoll = |reason: String| DriverChoice { kind: DriverKind::Epoll, reason, features: Vec::new() };
+    let uring = |features: uring::Features, reason: &str| DriverChoice {
+        kind: DriverKind::Uring,
+        reason: reason.to_owned(),
+        features: features.names(),
+    };
+    match asked {
+        IoDriver::Epoll => Ok(epoll("asked for by io-driver".to_owned())),
+        IoDriver::Uring => {
+            uring::probe().map(|it| uring(it, "asked for by io-driver")).map_err(ServeError::Driver)
+        }
+        IoDriver::Auto => Ok(match uring::probe() {
+            Ok(features) => uring(features, "io_uring is permitted"),
+            Err(error) => epoll(error.to_string()),
+        }),
+    }
+}
+
+fn announce(settings: &Settings, driver: &DriverChoice, directory: &DataDirectory) {
+    tracing::info!(
+        driver = driver.kind.name(),
+        reason = driver.reason,
+        features = driver.features.join(","),
+        "io driver"
+    );
+    let promise = match settings.durability {
+        crate::admin::Durability::Always => "a reply to a write leaves once it is on disk",
+        crate::admin::Durability::EverySec => "a crash may lose the last second of acknowledged writes",
+        crate::admin::Durability::None => "a crash may lose acknowledged writes",
+    };
+    tracing::info!(
+        version = crate::admin::info::VERSION,
+        shards = settings.shards,
+        durability = settings.durability.name(),
+        promise,
+        "annulus"
+    );
+    match directory.opened {
+        Opened::Created => tracing::info!(dir = %directory.path.display(), "new data directory"),
+        Opened::Existing => tracing::info!(dir = %directory.path.display(), "data directory"),
+        Opened::NewEpoch { shards_before } => tracing::info!(
+            dir = %directory.path.display(),
+            shards_before,
+            shards = settings.shards,
+            "data directory: the number of shards has changed, a new epoch begins"
+        ),
+    }
+}
+
+/// The listening sockets, and whose they are.
+struct Listeners {
+    shared: Vec<OwnedFd>,
+    port: u16,
+    own: Vec<Vec<OwnedFd>>,
+    shard_ports: Vec<u16>,
+}
+
+fn bind(settings: &Settings) -> Result<Listeners, ServeError> {
+    let mut listeners =
+        Listeners { shared: Vec::new(), port: settings.port, own: Vec::new(), shard_ports: Vec::new() };
+    if settings.port != 0 {
+        listeners.shared = bind_port(settings, settings.port)?;
+    }
+    if let Some(path) = &settings.unixsocket {
+        let mode = (settings.unixsocketperm.0 != 0).then_some(settings.unixsocketperm.0);
+        let socket = listen::unix(path, settings.tcp_backlog as i32, mode)
+            .map_err(|error| ServeError::Listen { what: format!("Unix socket {}", path.display()), error })?;
+        listeners.shared.push(socket);
+    }
+    for shard in 0..settings.shards {
+        let Some(port) = settings.shard_port(shard) else {
+            listeners.own.push(Vec::new());
+            continue;
+        };
+        listeners.own.push(bind_port(settings, port)?);
+        listeners.shard_ports.push(port);
+    }
+    Ok(listeners)
+}
+
+fn bind_port(settings: &Settings, port: u16) -> Result<Vec<OwnedFd>, ServeError> {
+    let keepalive =
+        (settings.tcp_keepalive > 0).then(|| Duration::from_secs(u64::from(settings.tcp_keepalive)));
+    let mut sockets = Vec::new();
+    for bind in &settings.bind {
+        let address = SocketAddr::new(bind.address, port);
+        match listen::tcp(address, settings.tcp_backlog as i32, keepalive) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if bind.optional && error.kind() != io::ErrorKind::AddrInUse => {
+                tracing::debug!(%address, %error, "optional address is not there");
+            }
+            Err(error) => return Err(ServeError::Listen { what: format!("{address}"), error }),
+        }
+    }
+    Ok(sockets)
+}
+
+fn hex_id(random: &mut Rng) -> String {
+    let mut id = String::with_capacity(48);
+    while id.len() < 40 {
+        id += &format!("{:016x}", random.next_u64());
+    }
+    id.truncate(40);
+    id
+}
+
+/// A node's id depends on the data directory and the shard alone, so that cluster clients know it again.
+fn node_id(directory: u64, shard: u16) -> String {
+    hex_id(&mut Rng::from_seed(directory ^ (u64::from(shard) << 48)))
+}
+
+/// What a shard's thread starts with.
+struct ShardStart {
+    id: ShardId,
+    shared: Arc<Shared>,
+    directory: DataDirectory,
+    mesh: MeshEnds<Message>,
+    shared_listeners: Vec<OwnedFd>,
+    own_listeners: Vec<OwnedFd>,
+    seed: u64,
+    hash_seed: u64,
+    clock: Clock,
+}
+
+/// What a shard's thread says when it is ready, or that it can't be.
+type Readiness = Result<(ShardId, RecoveryReport), ServeError>;
+
+fn start_shards(
+    shared: &Arc<Shared>,
+    directory: &DataDirectory,
+    listeners: Listeners,
+    random: &mut Rng,
+    clock: &Clock,
+    signals: Handle,
+) -> Result<Vec<JoinHandle<bool>>, ServeError> {
+    let (ready, readiness) = mpsc::channel::<Readiness>();
+    let settings = shared.settings().0;
+    let hash_seed = random.next_u64();
+    let cores = match &settings.pin {
+        Pin::Yes => threads::cores(),
+        Pin::No => Vec::new(),
+        Pin::Cores(cores) => cores.clone(),
+    };
+    let began_ns = clock.monotonic_ns();
+    let mut running = Vec::new();
+    let mut shared_listeners = listeners.shared;
+    let ends = mesh(shared.peers.count());
+    let gate = Arc::new(std::sync::Barrier::new(usize::from(shared.peers.count()) + 1));
+    for ((index, mesh), own_listeners) in ends.into_iter().enumerate().zip(listeners.own) {
+        let start = ShardStart {
+            id: ShardId(index as u16),
+            shared: Arc::clone(shared),
+            directory: directory.clone(),
+            mesh,
+            shared_listeners: std::mem::take(&mut shared_listeners),
+            own_listeners,
+            seed: random.next_u64(),
+            hash_seed,
+            clock: clock.clone(),
+        };
+        let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
+        let (ready, signals, gate) = (ready.clone(), signals.clone(), Arc::clone(&gate));
+        let thread = threads::spawn(format!("shard-{index}"), core, move |pinned| {
+            if core.is_some() && !pinned {
+                tracing::warn!(shard = index, core, "this shard could not be kept on its core");
+            }
+            let clean = shard_thread(start, &ready, &gate);
+            // The main thread waits for signals: this ends that, when the server stops by itself.
+            signals.close();
+            clean
+        });
+        running.push(thread.map_err(system("cannot start a thread"))?);
+    }
+    drop(ready);
+    let mut recovered = RecoveryReport::default();
+    for _ in 0..running.len() {
+        let (shard, report) = readiness.recv().map_err(|_| ServeError::Unclean)??;
+        for torn in &report.torn_tails {
+            tracing::warn!(
+                shard = shard.0, path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes,
+                "the log ends in an unfinished write, which was never acknowledged: cut off"
+            );
+        }
+        recovered.effects += report.effects;
+        recovered.applied += report.applied;
+        recovered.bytes += report.bytes;
+    }
+    gate.wait();
+    let milliseconds = (clock.monotonic_ns() - began_ns) / 1_000_000;
+    tracing::info!(
+        effects = recovered.effects,
+        bytes = recovered.bytes,
+        milliseconds,
+        "recovered"
+    );
+    Ok(running)
+}
+
+/// A shard's life; false if it did not end cleanly.
+fn shard_thread(start: ShardStart, ready: &mpsc::Sender<Readiness>, gate: &std::sync::Barrier) -> bool {
+    let id = start.id;
+    let (mut shard, report) = match prepare_shard(start) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return false;
+        }
+    };
+    if ready.send(Ok((id, report))).is_err() {
+        return false;
+    }
+    // No shard serves before all have recovered.
+    gate.wait();
+    match shard.run() {
+        Ok(clean) => clean,
+        Err(error) => {
+            tracing::error!(shard = id.0, %error, "the shard's driver failed");
+            false
+        }
+    }
+}
+
+/// Ring, recovery, listeners.
+fn prepare_shard(start: ShardStart) -> Result<(Shard, RecoveryReport), ServeError> {
+    let id = start.id;
+    let mut parts = shard_parts(&start).map_err(system(format!("shard {id}: no I/O driver")))?;
+    let (store, report) = recover(&start, &mut parts)?;
+    let own_listeners_from = start.shared_listeners.len();
+    for socket in start.shared_listeners.into_iter().chain(start.own_listeners) {
+        parts.driver.listen(socket).map_err(system("cannot accept connections"))?;
+    }
+    let core = Core::new(id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
+    Ok((Shard::new(core, parts, own_listeners_from), report))
+}
+
+fn shard_parts(start: &ShardStart) -> io::Result<ShardParts> {
+    let peers = start.shared.peers.clone();
+    let driver = match start.shared.driver.kind {
+        DriverKind::Uring => AnyDriver::Uring(Box::new(Uring::new(start.id, peers, uring::probe()?)?)),
+        DriverKind::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(start.id, peers)?)),
+    };
+    Ok(ShardParts {
+        driver,
+        executor: Executor::default(),
+        disk: RuntimeDisk::default(),
+        clock: start.clock.clone(),
+    })
+}
+
+/// Takes effects that nobody logs: those of recovery are in the log already.
+#[derive(Debug)]
+struct NoLog;
+
+impl EffectSink for NoLog {
+    fn append(&mut self, _: Effect<'_>) -> Lsn {
+        unreachable!("recovery applies effects, it does not make any")
+    }
+    fn end_group(&mut self) {}
+}
+
+fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, RecoveryReport), ServeError> {
+    let id = start.id;
+    let settings = start.shared.settings().0;
+    let log_options = log_options(id, &settings);
+    let options = RecoveryOptions { alignment: log_options.alignment };
+    let store_options = StoreOptions { databases: start.directory.databases, hash_seed: start.hash_seed };
+    let mut store = Store::new(store_options, NoLog);
+    store.set_now(parts.clock.read().unix_ms());
+    let (disk, directory) = (parts.disk.clone(), start.directory.clone());
+    let outcome = parts
+        .block_on(async move {
+            let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| store.apply(effect, groups);
+            let recovered = recover_shard(&disk, &directory, id, options, &mut apply).await;
+            recovered.map(|recovered| (recovered, store))
+        })
+        .map_err(system(format!("shard {id}: the I/O driver failed")))?;
+    let (recovered, store) = outcome.map_err(|error| ServeError::Recovery { shard: id, error })?;
+    let log = Log::new(log_options, recovered.start);
+    Ok((store.with_sink(log), recovered.report))
+}
+
+fn log_options(shard: ShardId, settings: &Settings) -> LogOptions {
+    LogOptions {
+        shard,
+        durability: settings.durability.into(),
+        in_flight_max: settings.commit_depth as usize,
+        segment_bytes: settings.log_segment_size.next_multiple_of(4096),
+        ..LogOptions::default()
+    }
+}
