@@ -172,7 +172,10 @@ const fn build_names() -> [(u64, u64); COUNT] {
     let mut id = 0;
     while id < COUNT {
         if ALL[id].parent.is_none() {
-            assert!(ALL[id].is_internal() || only_letters(ALL[id].name.as_bytes()), "a name is not of letters");
+            assert!(
+                ALL[id].is_internal() || only_letters(ALL[id].name.as_bytes()),
+                "a name is not of letters"
+            );
             names[id] = const_name_words(ALL[id].name.as_bytes());
         }
         id += 1;

@@ -9,8 +9,8 @@ use annulus_storage::{DatabaseId, Log, LogOptions, Lsn, ShardId, Store, StoreOpt
 
 use super::replies::{elements, error_among, integer_reply};
 use super::{
-    CommandCommand, ConnectionCommand, Context, Hop, HopStep, Keyed, Merge, Run, ShardStore, cursor_group, help,
-    introspect, lookup, resolve,
+    CommandCommand, ConnectionCommand, Context, Hop, HopStep, Keyed, Merge, Run, ShardStore, cursor_group,
+    help, introspect, lookup, resolve,
 };
 use crate::runtime::Rng;
 
@@ -33,9 +33,15 @@ impl Server {
         let store = |shard: usize| {
             let shard = ShardId(shard as u16);
             let identity = LogIdentity { directory: 1, epoch: 1, shard };
-            let position =
-                LogPosition { identity, incarnation: 1, last_lsn: Lsn::ZERO, chain: 0, next_segment: SegmentId(1) };
-            let start = LogStart { directory: "unused".into(), position, current: None, prepared: Vec::new() };
+            let position = LogPosition {
+                identity,
+                incarnation: 1,
+                last_lsn: Lsn::ZERO,
+                chain: 0,
+                next_segment: SegmentId(1),
+            };
+            let start =
+                LogStart { directory: "unused".into(), position, current: None, prepared: Vec::new() };
             let log = Log::new(LogOptions { shard, ..LogOptions::default() }, start);
             let mut store = Store::new(StoreOptions { databases: DATABASES, hash_seed: 7 }, log);
             store.set_now(NOW_MS);
@@ -187,7 +193,8 @@ impl Server {
     fn keyed(&mut self, shard: usize, handler: Keyed, args: &[&[u8]], version: Version) -> Vec<u8> {
         let mut reply = Vec::new();
         let first = lookup(args[0]).map_or(0, |command| {
-            let command = args.get(1).and_then(|name| super::lookup_subcommand(command, name)).unwrap_or(command);
+            let command =
+                args.get(1).and_then(|name| super::lookup_subcommand(command, name)).unwrap_or(command);
             usize::from(command.keys.first)
         });
         let shards = self.stores.len();
@@ -211,7 +218,9 @@ impl Server {
 
     fn owner(&self, group: u16) -> usize {
         let shards = self.stores.len();
-        (0..shards).find(|shard| usize::from(group) < GROUPS * (shard + 1) / shards).expect("every group has an owner")
+        (0..shards)
+            .find(|shard| usize::from(group) < GROUPS * (shard + 1) / shards)
+            .expect("every group has an owner")
     }
 }
 
@@ -309,7 +318,8 @@ pub(super) fn play(name: &str, transcript: &str, shards: usize) {
             words.sort_unstable();
             words
         };
-        let same = if command.starts_with("KEYS ") { sorted(&reply) == sorted(expected) } else { reply == expected };
+        let same =
+            if command.starts_with("KEYS ") { sorted(&reply) == sorted(expected) } else { reply == expected };
         assert!(same, "{name}:{}: {command}\n redis: {expected}\n ours:  {reply}", number + 1);
     }
 }
