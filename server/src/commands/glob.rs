@@ -114,7 +114,7 @@ mod tests {
                 ([b'*', rest @ ..], _) => (0..=text.len()).any(|skip| tail(rest, &text[skip..], case)),
                 (_, []) | ([], _) => false,
                 (_, [byte, text_rest @ ..]) => element(pattern).is_some_and(|(members, rest)| {
-                    members.contains(&(*byte, case)) && tail(rest, text_rest, case)
+                    members.contains(*byte, case) && tail(rest, text_rest, case)
                 }),
             }
         }
@@ -125,11 +125,11 @@ mod tests {
 
     impl Members {
         /// A set of plain bytes; folding happens while the set is built.
-        fn contains(&self, (byte, case): &(u8, Case)) -> bool {
-            let byte = if *case == Case::Insensitive && !self.0.contains(byte) {
+        fn contains(&self, byte: u8, case: Case) -> bool {
+            let byte = if case == Case::Insensitive && !self.0.contains(&byte) {
                 if byte.is_ascii_lowercase() { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() }
             } else {
-                *byte
+                byte
             };
             self.0.contains(&byte) != self.1
         }
@@ -140,7 +140,6 @@ mod tests {
         Some(match pattern {
             [] => return None,
             [b'?', rest @ ..] => (Members((0..=255).collect(), false), rest),
-            [b'\\', byte, rest @ ..] => (Members(vec![*byte], false), rest),
             [b'[', rest @ ..] => {
                 let negated = rest.first() == Some(&b'^');
                 let mut at = usize::from(negated);
@@ -160,7 +159,7 @@ mod tests {
                 }
                 (Members(set, negated), &rest[(at + 1).min(rest.len())..])
             }
-            [byte, rest @ ..] => (Members(vec![*byte], false), rest),
+            [b'\\', byte, rest @ ..] | [byte, rest @ ..] => (Members(vec![*byte], false), rest),
         })
     }
 

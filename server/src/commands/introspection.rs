@@ -14,22 +14,22 @@ use super::table::ALL;
 /// Answers `COMMAND` and its subcommands. Number of arguments and subcommand have been checked by [`resolve`](super::resolve).
 pub fn introspect(command: CommandCommand, args: &[&[u8]], out: &mut Encoder<'_>) {
     let words = args.get(2..).unwrap_or_default();
-    let outcome = match command {
+    let mut outcome = Ok(());
+    match command {
         CommandCommand::All => info(&[], out),
         CommandCommand::Info => info(words, out),
-        CommandCommand::Count => {
-            out.integer(top_level().count() as i64);
-            Ok(())
-        }
+        CommandCommand::Count => out.integer(top_level().count() as i64),
         CommandCommand::Docs => docs(words, out),
-        CommandCommand::Getkeys => keys(words, out, |bytes, _, out| out.bulk(bytes)),
-        CommandCommand::Getkeysandflags => keys(words, out, |bytes, flags, out| {
-            out.array_header(2);
-            out.bulk(bytes);
-            statuses(flags.names(), out);
-        }),
-        CommandCommand::List => list(words, out),
-    };
+        CommandCommand::Getkeys => outcome = keys(words, out, |bytes, _, out| out.bulk(bytes)),
+        CommandCommand::Getkeysandflags => {
+            outcome = keys(words, out, |bytes, flags, out| {
+                out.array_header(2);
+                out.bulk(bytes);
+                statuses(flags.names(), out);
+            });
+        }
+        CommandCommand::List => outcome = list(words, out),
+    }
     if let Err(error) = outcome {
         out.error(error);
     }
@@ -76,11 +76,10 @@ fn find(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-fn info(names: &[&[u8]], out: &mut Encoder<'_>) -> Outcome {
+fn info(names: &[&[u8]], out: &mut Encoder<'_>) {
     if names.is_empty() {
         out.array_header(top_level().count());
-        top_level().for_each(|command| write_info(command, out));
-        return Ok(());
+        return top_level().for_each(|command| write_info(command, out));
     }
     out.array_header(names.len());
     for name in names {
@@ -90,7 +89,6 @@ fn info(names: &[&[u8]], out: &mut Encoder<'_>) -> Outcome {
             None => out.null(),
         }
     }
-    Ok(())
 }
 
 /// The ten elements of a command's description.
@@ -114,7 +112,9 @@ fn write_info(command: &Command, out: &mut Encoder<'_>) {
         [] => out.set_header(0),
         subcommands => {
             out.array_header(subcommands.len());
-            subcommands.iter().for_each(|subcommand| write_info(subcommand, out));
+            for subcommand in subcommands {
+                write_info(subcommand, out);
+            }
         }
     }
 }
@@ -151,14 +151,13 @@ fn write_search(kind: &str, spec: &[(&str, i64)], out: &mut Encoder<'_>) {
     }
 }
 
-fn docs(names: &[&[u8]], out: &mut Encoder<'_>) -> Outcome {
+fn docs(names: &[&[u8]], out: &mut Encoder<'_>) {
     let commands: Vec<_> = if names.is_empty() {
         top_level().collect()
     } else {
         names.iter().filter_map(|name| find(name)).collect()
     };
     write_docs(&commands, out);
-    Ok(())
 }
 
 fn write_docs(commands: &[&Command], out: &mut Encoder<'_>) {

@@ -26,6 +26,8 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::fmt;

@@ -45,12 +45,12 @@ pub(super) fn idletime(context: &mut Context<'_>, args: &[&[u8]]) {
 pub(super) fn refcount(context: &mut Context<'_>, args: &[&[u8]]) {
     look(context, args, |context, key| {
         let entry = context.store.peek(context.database, key)?;
-        context.out.integer(references(&entry));
+        context.out.integer(references(entry));
         Some(())
     });
 }
 
-fn references(entry: &Entry<'_>) -> i64 {
+fn references(entry: Entry<'_>) -> i64 {
     let integer = annulus_protocol::parse_i64(entry.string()).filter(|_| entry.encoding() == "int");
     match integer {
         Some(0..SHARED_INTEGERS) => SHARED_REFERENCES,

@@ -36,20 +36,6 @@ impl Argument {
         Self { name, kind, token: None, optional: false, multiple: false }
     }
 
-    /// How many words it takes at least.
-    pub(super) fn required(&self) -> usize {
-        if self.optional {
-            return 0;
-        }
-        let inner = match &self.kind {
-            Kind::Value(_) => 1,
-            Kind::PureToken => 0,
-            Kind::OneOf(choices) => choices.iter().map(Self::required).min().unwrap_or(0),
-            Kind::Block(parts) => parts.iter().map(Self::required).sum(),
-        };
-        inner + usize::from(self.token.is_some())
-    }
-
     /// The type's name in `COMMAND DOCS`.
     pub(super) fn type_name(&self) -> &'static str {
         match self.kind {
@@ -66,6 +52,23 @@ impl Argument {
             Kind::OneOf(inner) | Kind::Block(inner) => inner,
             Kind::Value(_) | Kind::PureToken => &[],
         }
+    }
+}
+
+#[cfg(test)]
+impl Argument {
+    /// How many words it takes at least.
+    pub(super) fn required(&self) -> usize {
+        if self.optional {
+            return 0;
+        }
+        let inner = match &self.kind {
+            Kind::Value(_) => 1,
+            Kind::PureToken => 0,
+            Kind::OneOf(choices) => choices.iter().map(Self::required).min().unwrap_or(0),
+            Kind::Block(parts) => parts.iter().map(Self::required).sum(),
+        };
+        inner + usize::from(self.token.is_some())
     }
 }
 

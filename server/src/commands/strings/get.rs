@@ -13,17 +13,14 @@ pub(in super::super) fn get(context: &mut Context<'_>, args: &[&[u8]]) {
     reply_with(context, key);
 }
 
-/// Replies with the string at a key, or null.
+/// Replies with the string at a key, or null; tells whether there was one.
 pub(super) fn reply_with(context: &mut Context<'_>, key: Key<'_>) -> bool {
-    match context.store.get(context.database, key) {
-        Some(entry) => {
-            context.out.bulk(entry.string());
-            true
-        }
-        None => {
-            context.out.null();
-            false
-        }
+    if let Some(entry) = context.store.get(context.database, key) {
+        context.out.bulk(entry.string());
+        true
+    } else {
+        context.out.null();
+        false
     }
 }
 

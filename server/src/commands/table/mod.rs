@@ -28,6 +28,7 @@ pub const COUNT: usize = {
 pub static ALL: [Command; COUNT] = assemble();
 
 /// Joins the chapters and gives each row its id, and each container the range of its subcommands.
+#[expect(clippy::large_stack_arrays, reason = "only the compiler runs it")]
 const fn assemble() -> [Command; COUNT] {
     let mut rows = [string::ROWS[0]; COUNT];
     let mut id = 0;
@@ -54,7 +55,7 @@ const fn children(rows: &[Command], index: usize) -> u16 {
     while index + 1 + count < rows.len() {
         match rows[index + 1 + count].parent {
             Some(parent) => {
-                assert!(same(parent, rows[index].name), "a subcommand stands under another container")
+                assert!(same(parent, rows[index].name), "a subcommand stands under another container");
             }
             None => break,
         }
@@ -122,7 +123,7 @@ mod tests {
             let keyed = command.keys.first > 0;
             match command.run {
                 Run::Keyed(_) | Run::Hops(..) => {
-                    assert!(keyed && (writes || reads), "{name} runs where its keys are")
+                    assert!(keyed && (writes || reads), "{name} runs where its keys are");
                 }
                 Run::Split(_, merge) => {
                     assert!(keyed && command.keys.last == -1, "{name} is split by its keys");
