@@ -377,6 +377,17 @@ impl Server {
         self.kill();
     }
 
+    /// Processor time that the process has used, in the kernel's ticks (hundredths of a second).
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Behind the name, which may contain anything: state is field 3, user and system time are 14 and 15.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        ticks(11)
+            .zip(ticks(12))
+            .map_or_else(|| panic!("no times in {stat:?}"), |(user, system)| user + system)
+    }
+
     /// Resident memory of the process in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();

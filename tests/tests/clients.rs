@@ -1,12 +1,15 @@
 //! Real clients, unmodified: the redis crate, redis-cli and redis-benchmark, on both drivers and 1 to 3 shards.
 
-use std::process::{Command, Output};
+use std::{
+    collections::BTreeSet,
+    process::{Command, Output},
+};
 
 use annulus_tests::{
     binaries,
     process::{self, PATIENCE},
     resp::{Connection, Value},
-    server::{DRIVERS, Server, Setup},
+    server::{DRIVERS, Server, Setup, target_is_redis},
 };
 use redis::Commands as _;
 
@@ -269,5 +272,114 @@ fn quit_answers_and_closes_after_what_came_before_it() {
         connection.send(b"SET key v\r\nGET key\r\nQUIT\r\nSET key after\r\n").unwrap();
         assert_eq!(connection.read_to_end().unwrap(), b"+OK\r\n$1\r\nv\r\n+OK\r\n");
         assert_eq!(server.connect().line("GET key"), Value::bulk("v"));
+    });
+}
+
+fn memtier(server_port: u16, arguments: &[&str]) -> String {
+    let mut command = Command::new("memtier_benchmark");
+    let port = server_port.to_string();
+    command.args(["-s", "127.0.0.1", "-p", &port, "-t", "1", "-c", "10", "-n", "2000", "--ratio=1:1"]);
+    command.args(["--data-size=64", "--key-maximum=10000", "--hide-histogram"]).args(arguments);
+    let output = process::run(&mut command, b"", PATIENCE * 2);
+    let said = format!("{}{}", text(&output), String::from_utf8_lossy(&output.stderr));
+    for fault in ["error response", "connection error", "Connection error", "handle error"] {
+        assert!(!said.contains(fault), "{said}");
+    }
+    said
+}
+
+#[test]
+fn memtier_runs_plain_pipelined_and_in_cluster_mode() {
+    if Command::new("memtier_benchmark").arg("--version").output().is_err() {
+        process::say_aloud("SKIPPED: memtier_benchmark is not installed");
+        return;
+    }
+    for driver in DRIVERS {
+        let server = Setup::annulus().driver(driver).shards(2).start();
+        for arguments in [&[][..], &["--pipeline=30"]] {
+            let said = memtier(server.port(), arguments);
+            assert!(said.contains("Totals"), "{said}");
+        }
+        assert!(server.connect().line("DBSIZE").number() > Some(500));
+        if target_is_redis() {
+            continue;
+        }
+        let server = Setup::annulus().driver(driver).shards(2).arguments(&["--cluster-ports", "on"]).start();
+        let said = memtier(server.shard_port(0), &["--cluster-mode", "--pipeline=10"]);
+        assert!(said.contains("Totals"), "{said}");
+        assert!(!said.contains("MOVED") || said.contains("MOVED/sec"), "{said}");
+        assert!(server.connect().line("DBSIZE").number() > Some(500));
+    }
+}
+
+fn names_before(text: &str, separator: char) -> BTreeSet<String> {
+    text.split_whitespace()
+        .filter_map(|field| field.split_once(separator))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn client_list_has_every_field_that_redis_has() {
+    let (oracle, ours) = (Setup::redis().start(), Setup::annulus().shards(2).start());
+    for command in ["CLIENT INFO", "CLIENT LIST"] {
+        let expected = names_before(&oracle.connect().line(command).text(), '=');
+        let got = names_before(&ours.connect().line(command).text(), '=');
+        let missing: Vec<_> = expected.difference(&got).collect();
+        assert!(missing.is_empty(), "{command}: missing {missing:?} in {got:?}");
+    }
+}
+
+/// What client libraries, dashboards and exporters read.
+const INFO_FIELDS: &str = "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds \
+    uptime_in_days connected_clients maxclients blocked_clients used_memory used_memory_human used_memory_rss \
+    used_memory_peak maxmemory maxmemory_policy mem_fragmentation_ratio loading total_connections_received \
+    total_commands_processed instantaneous_ops_per_sec total_net_input_bytes total_net_output_bytes \
+    rejected_connections expired_keys evicted_keys keyspace_hits keyspace_misses role connected_slaves \
+    master_replid used_cpu_sys used_cpu_user cluster_enabled db0";
+
+#[test]
+fn info_has_the_fields_that_tools_read() {
+    let (oracle, ours) = (Setup::redis().start(), Setup::annulus().shards(2).start());
+    for server in [&oracle, &ours] {
+        let mut connection = server.connect();
+        connection.line("SET key v");
+        let info = connection.line("INFO").text();
+        let names: BTreeSet<&str> =
+            info.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
+        let missing: Vec<&str> =
+            INFO_FIELDS.split_whitespace().filter(|name| !names.contains(name)).collect();
+        assert!(missing.is_empty(), "missing {missing:?} in {info}");
+        for line in info.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            assert!(line.contains(':'), "{line}");
+        }
+        let everything = connection.line("INFO everything").text();
+        for section in ["# Server", "# Clients", "# Commandstats", "# Keyspace", "# Errorstats"] {
+            assert!(everything.contains(section), "{section} is not in {everything}");
+        }
+        assert!(everything.contains("cmdstat_set:calls=1,usec="), "{everything}");
+    }
+}
+
+#[test]
+fn hits_misses_and_commands_are_counted_over_all_shards() {
+    everywhere(|server| {
+        let mut connection = server.connect();
+        connection.line("CONFIG RESETSTAT");
+        for index in 0..50 {
+            connection.line(&format!("SET key:{index} v"));
+            connection.line(&format!("GET key:{index}"));
+            connection.line(&format!("GET absent:{index}"));
+        }
+        let info = connection.line("INFO all").text();
+        for field in [
+            "keyspace_hits:50",
+            "keyspace_misses:50",
+            "cmdstat_set:calls=50,",
+            "cmdstat_get:calls=100,",
+            "db0:keys=50,",
+        ] {
+            assert!(info.contains(field), "{field} is not in {info}");
+        }
     });
 }

@@ -223,3 +223,23 @@ fn server_without_free_files_serves_those_it_has_and_later_others() {
         assert_eq!(served[0].line("DBSIZE"), Value::Integer(answered as i64));
     }
 }
+
+#[test]
+fn idle_server_uses_no_processor_time() {
+    for driver in DRIVERS {
+        let server = Setup::annulus().driver(driver).shards(2).durability("always").start();
+        let mut connections: Vec<Connection> = (0..100).map(|_| server.connect()).collect();
+        for (index, connection) in connections.iter_mut().enumerate() {
+            assert_eq!(connection.command(&["SET", &format!("key:{index}"), "v"]), Value::ok());
+        }
+        // What the writes left to do (preparing a segment, say) comes to an end; then two seconds cost next to nothing. This is
+        // processor time, not time on a clock: a busy machine does not add to it.
+        let mut last = server.processor_ticks();
+        wait_for("the server is idle", || {
+            std::thread::sleep(Duration::from_secs(2));
+            let used = server.processor_ticks() - last;
+            last += used;
+            used <= 4
+        });
+    }
+}
