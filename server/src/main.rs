@@ -29,14 +29,20 @@ fn main() -> ExitCode {
 }
 
 fn serve(loaded: &Loaded) -> ExitCode {
-    let _log = match logging::start(&loaded.settings) {
+    let log = match logging::start(&loaded.settings) {
         Ok(guard) => guard,
         Err(error) => return fail(FAILED, &error),
     };
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match annulus::start::run(loaded) {
+    let outcome = annulus::start::run(loaded);
+    if let (Err(error), Some(_)) = (&outcome, &loaded.settings.logfile) {
+        tracing::error!("{error}");
+    }
+    // What happened before the end stands before it.
+    drop(log);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error),
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::limits;
 use super::settings::{Change, Durability, LogLevel, SETTINGS, Setting, Settings, setting};
+use crate::commands::{Case, glob_match};
 
 /// Why CONFIG SET changed nothing; prints as the error reply, in Redis's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,9 +164,9 @@ fn foreign(name: &str) -> Option<&'static Foreign> {
 impl Settings {
     /// The names and values that any of the glob patterns matches, in any case, each once, sorted by name.
     pub fn config_get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
-        let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
-        let asked =
-            |name: &str| patterns.iter().any(|pattern| super::glob::glob_match(pattern, name.as_bytes()));
+        let asked = |name: &str| {
+            patterns.iter().any(|pattern| glob_match(pattern, name.as_bytes(), Case::Insensitive))
+        };
         let ours = SETTINGS.iter().filter(|row| asked(row.name)).map(|row| (row.name, (row.show)(self)));
         let theirs = TRANSLATED.iter().chain(FIXED).filter(|row| asked(row.name));
         let mut found: Vec<_> = ours.chain(theirs.map(|row| (row.name, (row.show)(self)))).collect();

@@ -4,7 +4,6 @@
 pub mod cli;
 mod config;
 pub mod doctor;
-mod glob;
 pub mod histogram;
 pub mod info;
 pub mod limits;
