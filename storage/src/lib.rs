@@ -19,6 +19,8 @@ pub mod manifest;
 pub mod recovery;
 pub mod store;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use buffer::AlignedBuffer;
 pub use effect::{Effect, EffectSink};

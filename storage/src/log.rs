@@ -11,6 +11,9 @@ pub mod record;
 pub mod segment;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use options::{Durability, LogOptions, limits};
 pub use prepare::{SegmentRequest, is_spare_name, prepare_segment};
 pub use segment::{PreparedSegment, SegmentId};

@@ -15,6 +15,9 @@ mod error;
 mod reader;
 mod scan;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::path::PathBuf;
 

@@ -205,6 +205,11 @@ impl MemoryDisk {
         self.state.borrow().names.keys().cloned().collect()
     }
 
+    /// Whether a path names this file.
+    pub fn is_file(&self, path: &Path, file: MemoryFile) -> bool {
+        self.state.borrow().file_at(path) == Some(file.0)
+    }
+
     /// Lets `passing` operations of a kind pass and then fails one with this error number.
     pub fn fail(&self, operation: Operation, passing: u64, error_number: i32) {
         self.state.borrow_mut().failures.insert(operation, (passing, error_number));

@@ -69,6 +69,20 @@ pub struct LogStart<F> {
     pub prepared: Vec<PreparedSegment<F>>,
 }
 
+impl<F> LogStart<F> {
+    /// The beginning of a log without a segment: for a store that is yet to be recovered, and for tests.
+    pub fn empty(directory: PathBuf, identity: LogIdentity, incarnation: u32) -> Self {
+        let position = LogPosition {
+            identity,
+            incarnation,
+            last_lsn: Lsn::ZERO,
+            chain: 0,
+            next_segment: SegmentId::FIRST,
+        };
+        Self { directory, position, current: None, prepared: Vec::new() }
+    }
+}
+
 /// Names a write between [`Log::poll_write`] and [`Log::on_written`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
@@ -325,6 +339,11 @@ impl<F: Clone> Log<F> {
         self.identity
     }
 
+    /// The process life that its frames name.
+    pub const fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
     /// Writes and bytes that have left since the log was opened, segment headers and padding included.
     pub const fn written(&self) -> (u64, u64) {
         (self.writes, self.written_bytes)
@@ -339,7 +358,8 @@ impl<F: Clone> Log<F> {
     pub fn state(&self) -> LogState {
         match (&self.failure, &self.segment_error) {
             (Some(reason), _) => LogState::Failed { reason: reason.clone() },
-            (None, Some(reason)) if self.room_bytes() < self.reserve_bytes() => {
+            // What is left beyond the reserve may be too little for one command and enough for another.
+            (None, Some(reason)) if self.room_bytes() < 2 * self.reserve_bytes() => {
                 LogState::NoSpace { reason: reason.clone() }
             }
             _ => LogState::Running,

@@ -71,9 +71,11 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
 
     async fn take_piece(&mut self) -> io::Result<()> {
         while self.reads.len() < PIECES_AHEAD && self.next_read < self.file_bytes {
-            let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(PIECE_BYTES));
+            let rest = usize::try_from(self.file_bytes - self.next_read).unwrap_or(PIECE_BYTES);
+            let len = rest.next_multiple_of(BUFFER_ALIGNMENT).min(PIECE_BYTES);
+            let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(len));
             let (disk, file, offset) = (self.disk, self.file.clone(), self.next_read);
-            let read = async move { disk.read_at(&file, buffer, offset, PIECE_BYTES).await };
+            let read = async move { disk.read_at(&file, buffer, offset, len).await };
             self.reads.push_back(Read::Running(Box::pin(read)));
             self.next_read += PIECE_BYTES as u64;
         }
