@@ -27,6 +27,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("command|getkeys", "arity", "7.2 corrected it to -3"),
     ("command|getkeysandflags", "arity", "7.2 corrected it to -3"),
     ("config|set", "flags", "what may be set differs"),
+    ("set", "key specs", "the note about its flags is in our own words"),
+    ("getex", "key specs", "the note about its flags is in our own words"),
 ];
 
 /// One command as COMMAND INFO shows it, in a form that does not depend on order.
