@@ -1,6 +1,6 @@
 //! Starting and stopping a server: the data directory, the listeners, the shards' threads, signals.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::{
-    DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened, RecoveryError,
-    RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
+    DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
+    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -90,7 +90,8 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let listeners = bind(&settings)?;
     let seed = Rng::seed_from_kernel().map_err(system("no random numbers from the kernel"))?;
     let mut random = Rng::from_seed(seed);
-    let options = DirectoryOptions { shards, databases: settings.databases as u16, identity: random.next_u64() };
+    let options =
+        DirectoryOptions { shards, databases: settings.databases as u16, identity: random.next_u64() };
     let opened = run_ready(annulus_storage::open_data_directory(&StdDisk, &settings.dir, options));
     let (directory, lock) = opened.map_err(ServeError::Directory)?;
     announce(&settings, &driver, &directory);
@@ -108,13 +109,18 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
         port: listeners.port,
         settings,
     }));
-    let running = start_shards(&shared, &directory, listeners, &mut random, &clock, signals.handle())?;
+    let running = start_shards(&shared, &directory, listeners, &mut random, &clock, &signals.handle())?;
     tracing::info!(port = shared.port, pid = std::process::id(), "ready to accept connections");
     if let Some(signal) = signals.forever().next() {
         tracing::info!(signal, "stopping: draining connections and sealing the log");
     }
     shared.stop();
-    let clean = running.into_iter().fold(true, |clean, shard| shard.join().unwrap_or(false) && clean);
+    let clean = running
+        .into_iter()
+        .map(|shard| shard.join().unwrap_or(false))
+        .collect::<Vec<_>>()
+        .iter()
+        .all(|clean| *clean);
     drop(lock);
     if let Some(path) = &shared.settings().0.unixsocket {
         remove_socket(path);
@@ -246,7 +252,7 @@ fn bind_port(settings: &Settings, port: u16) -> Result<Vec<OwnedFd>, ServeError>
 fn hex_id(random: &mut Rng) -> String {
     let mut id = String::with_capacity(48);
     while id.len() < 40 {
-        id += &format!("{:016x}", random.next_u64());
+        let _ = write!(id, "{:016x}", random.next_u64());
     }
     id.truncate(40);
     id
@@ -279,7 +285,7 @@ fn start_shards(
     listeners: Listeners,
     random: &mut Rng,
     clock: &Clock,
-    signals: Handle,
+    signals: &Handle,
 ) -> Result<Vec<JoinHandle<bool>>, ServeError> {
     let (ready, readiness) = mpsc::channel::<Readiness>();
     let settings = shared.settings().0;
@@ -335,12 +341,7 @@ fn start_shards(
     }
     gate.wait();
     let milliseconds = (clock.monotonic_ns() - began_ns) / 1_000_000;
-    tracing::info!(
-        effects = recovered.effects,
-        bytes = recovered.bytes,
-        milliseconds,
-        "recovered"
-    );
+    tracing::info!(effects = recovered.effects, bytes = recovered.bytes, milliseconds, "recovered");
     Ok(running)
 }
 
@@ -430,7 +431,7 @@ fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, Re
 fn log_options(shard: ShardId, settings: &Settings) -> LogOptions {
     LogOptions {
         shard,
-        durability: settings.durability.into(),
+        durability: settings.durability,
         in_flight_max: settings.commit_depth as usize,
         segment_bytes: settings.log_segment_size.next_multiple_of(4096),
         ..LogOptions::default()

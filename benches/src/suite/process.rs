@@ -73,7 +73,8 @@ impl Server {
     }
 
     /// Kills the server without a chance to tidy up, starts it again on its data, and says how long it took until
-    /// it answered.
+    /// it answered. A killed io_uring server's listener lives on until the kernel has taken its ring apart: that is
+    /// waited for first.
     pub(super) fn crash_and_restart(
         &mut self,
         program: &Path,
@@ -82,6 +83,10 @@ impl Server {
     ) -> io::Result<Duration> {
         self.child.kill()?;
         self.child.wait()?;
+        let killed = Instant::now();
+        while TcpListener::bind(("127.0.0.1", self.port)).is_err() && killed.elapsed() < STOP_MAX {
+            thread::sleep(Duration::from_millis(2));
+        }
         let directory = self.directory.path();
         let start = Instant::now();
         self.child = spawn(program, cores, directory, &arguments(self.port, directory))?;

@@ -2,7 +2,6 @@
 //! results back.
 //!
 //! What starting a server needs and serving never does (listing, locking, creating directories) is done on the spot.
-#![expect(clippy::disallowed_methods, reason = "this is what files are reached through")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BinaryHeap, VecDeque};
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use annulus_storage::AlignedBuffer;
 use annulus_storage::disk::blocking::StdDisk;
-use annulus_storage::disk::{Disk, DirectoryEntry, LockError, OpenMode, WriteSync};
+use annulus_storage::disk::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
 use rustix::fs::OFlags;
 use slab::Slab;
 
@@ -88,7 +87,9 @@ pub struct RuntimeDisk {
 
 impl std::fmt::Debug for RuntimeDisk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RuntimeDisk").field("slots", &self.shared.slots.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("RuntimeDisk")
+            .field("slots", &self.shared.slots.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 

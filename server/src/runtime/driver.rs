@@ -49,7 +49,11 @@ pub struct NewSocket {
 impl NewSocket {
     /// Tells the client why it is not served, as far as that fits without waiting, and closes.
     pub fn refuse(self, text: &[u8]) {
-        let _ = rustix::net::send(&self.fd, text, rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT);
+        let _ = rustix::net::send(
+            &self.fd,
+            text,
+            rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT,
+        );
     }
 }
 

@@ -74,7 +74,8 @@ impl Executor {
             any = true;
             woken.queued.store(false, Ordering::Release);
             // A number may have been given to another task since: the waker tells them apart.
-            let Some(task) = self.tasks.get_mut(woken.index).filter(|task| Arc::ptr_eq(&task.waker, &woken)) else {
+            let Some(task) = self.tasks.get_mut(woken.index).filter(|task| Arc::ptr_eq(&task.waker, &woken))
+            else {
                 continue;
             };
             let waker = Waker::from(Arc::clone(&woken));

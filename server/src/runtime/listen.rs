@@ -68,18 +68,13 @@ pub fn peer_of(fd: impl AsFd) -> Peer {
     let as_ip = |address: Option<&SocketAddrAny>| {
         address.and_then(|address| SocketAddr::try_from(address.clone()).ok())
     };
-    match (as_ip(remote.as_ref()), as_ip(local.as_ref())) {
-        (Some(remote), Some(local)) => Peer {
-            is_local: remote.ip().to_canonical().is_loopback(),
-            remote: remote.to_string(),
-            local: local.to_string(),
-        },
-        _ => {
-            let path = local
-                .and_then(|address| rustix::net::SocketAddrUnix::try_from(address).ok())
-                .and_then(|address| address.path().map(|path| path.to_string_lossy().into_owned()))
-                .unwrap_or_default();
-            Peer { remote: format!("{path}:0"), local: format!("{path}:0"), is_local: true }
-        }
+    if let (Some(remote), Some(local)) = (as_ip(remote.as_ref()), as_ip(local.as_ref())) {
+        let is_local = remote.ip().to_canonical().is_loopback();
+        return Peer { is_local, remote: remote.to_string(), local: local.to_string() };
     }
+    let path = local
+        .and_then(|address| rustix::net::SocketAddrUnix::try_from(address).ok())
+        .and_then(|address| address.path().map(|path| path.to_string_lossy().into_owned()))
+        .unwrap_or_default();
+    Peer { remote: format!("{path}:0"), local: format!("{path}:0"), is_local: true }
 }

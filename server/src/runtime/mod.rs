@@ -18,7 +18,9 @@ pub mod uring;
 
 pub use clock::{Clock, Time};
 pub use disk::RuntimeDisk;
-pub use driver::{AnyDriver, DiskOp, DiskResult, Driver, DriverChoice, DriverKind, Event, NewSocket, Peer, SocketId};
+pub use driver::{
+    AnyDriver, DiskOp, DiskResult, Driver, DriverChoice, DriverKind, Event, NewSocket, Peer, SocketId,
+};
 pub use executor::Executor;
 pub use file::FileId;
 pub use rng::Rng;

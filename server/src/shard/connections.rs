@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::batch::Message;
 use super::limits::ACCEPT_RETRY_NS;
 use super::{Connection, Core};
-use super::batch::Message;
 use crate::runtime::{Driver, NewSocket, SocketId};
 
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -123,7 +123,10 @@ impl Core {
         let mut idle = Vec::new();
         let mut slow = Vec::new();
         for connection in self.connections.iter() {
-            if idle_ms > 0 && now_ms.saturating_sub(connection.active_ms) >= idle_ms && connection.hold.is_none() {
+            if idle_ms > 0
+                && now_ms.saturating_sub(connection.active_ms) >= idle_ms
+                && connection.hold.is_none()
+            {
                 idle.push(connection.socket);
             } else if connection.soft_limit_since_ms.is_some() {
                 slow.push(connection.socket);

@@ -26,6 +26,8 @@ pub struct Parsed {
     args: Args,
     start: usize,
     end: usize,
+    /// Slot of the argument where most commands have their (first) key, once it has been computed.
+    slot: Option<u16>,
 }
 
 /// What becomes of the commands behind one.
@@ -112,7 +114,11 @@ impl Core {
         let limit = self.settings.client_query_buffer_limit;
         let Some(connection) = self.connections.get_mut(socket) else { return };
         if connection.input.len() as u64 > limit {
-            tracing::warn!(client = connection.client, bytes = connection.input.len(), "closed: query buffer limit");
+            tracing::warn!(
+                client = connection.client,
+                bytes = connection.input.len(),
+                "closed: query buffer limit"
+            );
             self.counters.clients.input_limit_closed += 1;
             self.close(socket);
         } else if connection.hold.is_some()
@@ -132,11 +138,15 @@ impl Core {
             let (count, tail) = self.parse_ahead(socket, &data[consumed..], &mut ahead);
             let base = consumed;
             if count > 1 {
-                self.prefetch(socket, &data[base..], &ahead[..count]);
+                self.prefetch(socket, &data[base..], &mut ahead[..count]);
             }
             for parsed in &ahead[..count] {
                 let args = parsed.args.slices(&data[base + parsed.start..base + parsed.end]);
-                let flow = if args.is_empty() { Flow::Continue } else { self.run_command(socket, &args) };
+                let flow = if args.is_empty() {
+                    Flow::Continue
+                } else {
+                    self.run_command(socket, &args, parsed.slot)
+                };
                 if flow != Flow::Again {
                     consumed = base + parsed.end;
                 }
@@ -152,7 +162,7 @@ impl Core {
                     break;
                 }
                 Tail::Malformed(error) => {
-                    self.reply_and_close(socket, &error);
+                    self.reply_and_close(socket, error);
                     break;
                 }
             }
@@ -169,7 +179,8 @@ impl Core {
 
     fn parse_ahead(&mut self, socket: SocketId, data: &[u8], ahead: &mut [Parsed]) -> (usize, Tail) {
         let Some(connection) = self.connections.get_mut(socket) else { return (0, Tail::Incomplete(0)) };
-        let limits = if connection.session.authenticated { self.limits } else { self.limits.unauthenticated() };
+        let limits =
+            if connection.session.authenticated { self.limits } else { self.limits.unauthenticated() };
         let (mut count, mut position) = (0, 0);
         while count < ahead.len() {
             if position == data.len() {
@@ -181,6 +192,7 @@ impl Core {
                     parsed.start = position;
                     position += consumed;
                     parsed.end = position;
+                    parsed.slot = None;
                     count += 1;
                 }
                 Ok(Step::Incomplete { needed }) => return (count, Tail::Incomplete(needed)),
@@ -202,7 +214,7 @@ impl Core {
     }
 
     /// Fetches the table lines of the commands parsed ahead whose (first) key is here.
-    fn prefetch(&self, socket: SocketId, data: &[u8], ahead: &[Parsed]) {
+    fn prefetch(&self, socket: SocketId, data: &[u8], ahead: &mut [Parsed]) {
         let Some(connection) = self.connections.get(socket) else { return };
         let database = connection.session.database;
         let mut keys: SmallVec<[Key<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
@@ -213,6 +225,7 @@ impl Core {
             }
             let bytes = parsed.args.get(1, &data[parsed.start..parsed.end]);
             let key = Key { bytes, slot: slot(bytes) };
+            parsed.slot = Some(key.slot);
             if self.owner(key.slot) == self.id {
                 self.store.prefetch_bucket(database, key);
                 keys.push(key);
@@ -224,7 +237,7 @@ impl Core {
     }
 
     /// Writes a protocol error and closes behind it.
-    fn reply_and_close(&mut self, socket: SocketId, error: &ProtocolError) {
+    fn reply_and_close(&mut self, socket: SocketId, error: ProtocolError) {
         self.reply_with(socket, |out| {
             Encoder::new(out, annulus_protocol::Version::Resp2).error(error.reply());
         });
@@ -255,7 +268,10 @@ impl Core {
     }
 
     /// Runs one command of a connection.
-    fn run_command(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
+    fn run_command(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
+        if self.stopping.has_begun() {
+            return Flow::Again;
+        }
         let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
         if let Some(hold) = Self::pressure(connection, &self.links, self.store.sink().backlog_bytes()) {
             connection.hold = Some(hold);
@@ -267,7 +283,7 @@ impl Core {
         }
         connection.commands += 1;
         self.counters.traffic.commands += 1;
-        let flow = self.route(socket, args);
+        let flow = self.route(socket, args, known_slot);
         if let Some(connection) = self.connections.get_mut(socket) {
             if connection.session.reply_mode == ReplyMode::Skip {
                 connection.session.reply_mode = ReplyMode::On;
@@ -285,7 +301,9 @@ impl Core {
         links: &super::forward::Links,
         backlog_bytes: u64,
     ) -> Option<Hold> {
-        if connection.replies.waiting() >= REPLIES_WAITING_MAX || connection.output_bytes() >= OUTPUT_HIGH_BYTES {
+        if connection.replies.waiting() >= REPLIES_WAITING_MAX
+            || connection.output_bytes() >= OUTPUT_HIGH_BYTES
+        {
             Some(Hold::Output)
         } else if backlog_bytes >= LOG_BACKLOG_BYTES || links.congested() {
             Some(Hold::Pressure)
@@ -294,7 +312,7 @@ impl Core {
         }
     }
 
-    fn route(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
+    fn route(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
         let command = match commands::resolve(args) {
             Ok(command) => command,
             Err(refusal) => {
@@ -316,7 +334,10 @@ impl Core {
         }
         match command.run {
             Run::Keyed(keyed) => {
-                let slot = args.get(usize::from(command.keys.first)).map_or(0, |key| slot(key));
+                let slot = match (known_slot, command.keys.first) {
+                    (Some(slot), 1) => slot,
+                    (_, first) => args.get(usize::from(first)).map_or(0, |key| slot(key)),
+                };
                 self.run_keyed(socket, command, keyed, args, slot)
             }
             Run::Split(keyed, _) | Run::Hops(_, keyed) => match self.common_owner(command, args) {

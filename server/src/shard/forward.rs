@@ -12,6 +12,7 @@ use annulus_storage::{Lsn, ShardId};
 use super::Core;
 use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
 use super::limits::{BATCH_BYTES, OUTBOX_MESSAGES_MAX};
+use crate::admin::info::MeshCounters;
 use crate::runtime::mesh::{MeshEnds, Receiver, Sender};
 use crate::runtime::peers::Peers;
 
@@ -33,17 +34,17 @@ struct Link {
 /// All of a shard's ends of the mesh.
 #[derive(Debug)]
 pub struct Links {
-    links: Vec<Link>,
+    peers: Vec<Link>,
     receivers: Vec<Option<Receiver<Message>>>,
     /// Links with an outbox over its bound.
     congested: usize,
-    pub(super) counters: crate::admin::info::MeshCounters,
+    pub(super) counters: MeshCounters,
 }
 
 impl Links {
     pub(super) fn new(ends: MeshEnds<Message>) -> Self {
-        let links = ends.senders.into_iter().map(|sender| Link { sender, ..Link::default() }).collect();
-        Links { links, receivers: ends.receivers, congested: 0, counters: Default::default() }
+        let out = ends.senders.into_iter().map(|sender| Link { sender, ..Link::default() }).collect();
+        Links { peers: out, receivers: ends.receivers, congested: 0, counters: MeshCounters::default() }
     }
 
     /// Whether some peer is so far behind that no more requests should be made.
@@ -58,7 +59,7 @@ impl Links {
         request: Request,
         args: impl IntoIterator<Item = &'a [u8]>,
     ) {
-        let link = &mut self.links[shard.index()];
+        let link = &mut self.peers[shard.index()];
         let batch = link.requests.get_or_insert_default();
         batch.push(request, args);
         self.counters.commands += 1;
@@ -71,14 +72,14 @@ impl Links {
 
     /// Queues a message, in order behind those that wait already.
     pub fn send(&mut self, shard: ShardId, message: Message) {
-        let link = &mut self.links[shard.index()];
+        let link = &mut self.peers[shard.index()];
         link.outbox.push_back(message);
         self.counters.batches += 1;
         self.push_out(shard);
     }
 
     fn push_out(&mut self, shard: ShardId) {
-        let link = &mut self.links[shard.index()];
+        let link = &mut self.peers[shard.index()];
         let Some(sender) = link.sender.as_mut() else { return };
         while let Some(message) = link.outbox.pop_front() {
             match sender.try_send(message) {
@@ -99,9 +100,9 @@ impl Links {
 
     /// Sends what this turn has gathered, and lists the peers that have to be woken.
     pub fn publish(&mut self, peers: &Peers, gates: &mut super::Gates, wake: &mut Vec<ShardId>) {
-        for index in 0..self.links.len() {
+        for index in 0..self.peers.len() {
             let shard = ShardId(index as u16);
-            let link = &mut self.links[index];
+            let link = &mut self.peers[index];
             let (requests, replies) = (link.requests.take(), link.replies.take());
             if let Some((gate, batch)) = link.gated.take() {
                 gates.hold(gate, shard, batch);
@@ -116,7 +117,7 @@ impl Links {
             if had_outbox {
                 self.push_out(shard);
             }
-            if std::mem::take(&mut self.links[index].sent) && peers.take_sleeping(shard) {
+            if std::mem::take(&mut self.peers[index].sent) && peers.take_sleeping(shard) {
                 self.counters.wakes += 1;
                 wake.push(shard);
             }
@@ -125,7 +126,7 @@ impl Links {
 
     /// Whether any message waits for room.
     pub fn has_outbox(&self) -> bool {
-        self.links.iter().any(|link| !link.outbox.is_empty())
+        self.peers.iter().any(|link| !link.outbox.is_empty())
     }
 
     /// Whether any peer has sent something that has not been taken.
@@ -196,7 +197,7 @@ impl Core {
     }
 
     fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
-        let mut replies = self.links.links[from.index()].replies.take().unwrap_or_default();
+        let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();
         let start = replies.data().len();
         let gate = match request.work {
             Work::Keyed(command, keyed) => self.execute(
@@ -214,7 +215,7 @@ impl Core {
             }
         };
         let durable = self.durable();
-        let link = &mut self.links.links[from.index()];
+        let link = &mut self.links.peers[from.index()];
         if gate > durable {
             let (highest, gated) = link.gated.get_or_insert_default();
             replies.move_unended(start, gated);

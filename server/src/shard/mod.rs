@@ -126,7 +126,7 @@ impl Core {
             shards,
             owners: Box::new(owners),
             groups: groups_of(id, shards),
-            durability: settings.durability.into(),
+            durability: settings.durability,
             limits: Limits::DEFAULT,
             settings,
             settings_version,

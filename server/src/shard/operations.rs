@@ -42,7 +42,10 @@ pub(super) struct Operation {
 
 impl std::fmt::Debug for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operation").field("target", &self.target).field("missing", &self.missing).finish_non_exhaustive()
+        f.debug_struct("Operation")
+            .field("target", &self.target)
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
     }
 }
 

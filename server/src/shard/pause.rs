@@ -53,7 +53,8 @@ impl Core {
         if self.held.is_empty() {
             return false;
         }
-        let pressed = self.store.sink().backlog_bytes() >= super::limits::LOG_BACKLOG_BYTES || self.links.congested();
+        let pressed =
+            self.store.sink().backlog_bytes() >= super::limits::LOG_BACKLOG_BYTES || self.links.congested();
         let mut any = false;
         for socket in std::mem::take(&mut self.held) {
             let Some(connection) = self.connections.get_mut(socket) else { continue };

@@ -174,10 +174,19 @@ mod tests {
     #[test]
     fn order_is_that_of_the_commands_whatever_order_replies_come_in() {
         let mut replies = Replies::default();
-        assert_eq!(replies.write(Lsn(0), false, |out| { out.push(b'a'); Lsn(0) }), None);
+        assert_eq!(
+            replies.write(Lsn(0), false, |out| {
+                out.push(b'a');
+                Lsn(0)
+            }),
+            None
+        );
         let b = replies.reserve(false);
         let c = replies.reserve(false);
-        replies.write(Lsn(0), false, |out| { out.push(b'd'); Lsn(0) });
+        replies.write(Lsn(0), false, |out| {
+            out.push(b'd');
+            Lsn(0)
+        });
         replies.fill(c, b"c", Lsn(0), Lsn(0));
         assert_eq!(replies.take_output(Vec::new()), b"a");
         replies.fill(b, b"b", Lsn(0), Lsn(0));
@@ -204,45 +213,45 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn what_left_is_always_the_longest_prefix_that_may(steps in steps()) {
-            // The model: every command's reply byte, gate and whether it has come.
-            let mut replies = Replies::default();
-            let mut model: Vec<(u8, u64, bool, bool)> = Vec::new();
-            let mut pending: Vec<(u32, usize)> = Vec::new();
-            let (mut durable, mut sent) = (0u64, Vec::new());
-            for step in steps {
-                let byte = model.len() as u8;
-                match step {
-                    Step::Local { gate, suppressed } => {
-                        replies.write(Lsn(durable), suppressed, |out| { out.push(byte); Lsn(gate) });
-                        model.push((byte, gate, true, suppressed));
+            #[test]
+            fn what_left_is_always_the_longest_prefix_that_may(steps in steps()) {
+                // The model: every command's reply byte, gate and whether it has come.
+                let mut replies = Replies::default();
+                let mut model: Vec<(u8, u64, bool, bool)> = Vec::new();
+                let mut pending: Vec<(u32, usize)> = Vec::new();
+                let (mut durable, mut sent) = (0u64, Vec::new());
+                for step in steps {
+                    let byte = model.len() as u8;
+                    match step {
+                        Step::Local { gate, suppressed } => {
+                            replies.write(Lsn(durable), suppressed, |out| { out.push(byte); Lsn(gate) });
+                            model.push((byte, gate, true, suppressed));
+                        }
+                        Step::Remote { suppressed } => {
+                            pending.push((replies.reserve(suppressed), model.len()));
+                            model.push((byte, 0, false, suppressed));
+                        }
+                        Step::Arrive { pick, gate } if !pending.is_empty() => {
+                            let (number, index) = pending.remove(pick % pending.len());
+                            replies.fill(number, &[model[index].0], Lsn(gate), Lsn(durable));
+                            model[index].1 = if model[index].3 { 0 } else { gate };
+                            model[index].2 = true;
+                        }
+                        Step::Arrive { .. } => {}
+                        Step::Durable { to } => {
+                            durable = durable.max(to);
+                            replies.release(Lsn(durable));
+                        }
                     }
-                    Step::Remote { suppressed } => {
-                        pending.push((replies.reserve(suppressed), model.len()));
-                        model.push((byte, 0, false, suppressed));
-                    }
-                    Step::Arrive { pick, gate } if !pending.is_empty() => {
-                        let (number, index) = pending.remove(pick % pending.len());
-                        replies.fill(number, &[model[index].0], Lsn(gate), Lsn(durable));
-                        model[index].1 = if model[index].3 { 0 } else { gate };
-                        model[index].2 = true;
-                    }
-                    Step::Arrive { .. } => {}
-                    Step::Durable { to } => {
-                        durable = durable.max(to);
-                        replies.release(Lsn(durable));
-                    }
+                    sent.extend(replies.take_output(Vec::new()));
+                    let may: Vec<u8> = model
+                        .iter()
+                        .take_while(|(_, gate, come, suppressed)| *come && (*suppressed || *gate <= durable))
+                        .filter(|(.., suppressed)| !suppressed)
+                        .map(|(byte, ..)| *byte)
+                        .collect();
+    prop_assert_eq!(&sent, &may);
                 }
-                sent.extend(replies.take_output(Vec::new()));
-                let may: Vec<u8> = model
-                    .iter()
-                    .take_while(|(_, gate, come, suppressed)| *come && (*suppressed || *gate <= durable))
-                    .filter(|(.., suppressed)| !suppressed)
-                    .map(|(byte, ..)| *byte)
-                    .collect();
-prop_assert_eq!(&sent, &may);
             }
         }
-    }
 }

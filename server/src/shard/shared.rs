@@ -1,5 +1,8 @@
 //! The few things that all shards see: read-mostly atomics, and what changes once in a while behind a version number.
-#![expect(clippy::disallowed_types, reason = "settings change rarely; the request path reads a version number only")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "settings change rarely; the request path reads a version number only"
+)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

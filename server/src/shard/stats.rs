@@ -6,12 +6,13 @@ use annulus_storage::{DatabaseId, LogState};
 
 use super::Core;
 use super::limits::TIMED_COMMANDS;
-use crate::admin::info::{DatabaseCounters, ShardCounters};
+use crate::admin::info::{DatabaseCounters, MeshCounters, ShardCounters};
 use crate::commands::{self, Command};
 use crate::runtime::Clock;
 
 /// The name of each command as statistics show it, by its id.
-static FULL_NAMES: LazyLock<Vec<String>> = LazyLock::new(|| commands::ALL.iter().map(Command::full_name).collect());
+static FULL_NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| commands::ALL.iter().map(Command::full_name).collect());
 
 /// Error prefixes counted apart, at most: a client must not be able to fill memory with them.
 const ERROR_KINDS_MAX: usize = 128;
@@ -69,9 +70,8 @@ impl Core {
             return;
         }
         let traffic = &mut self.counters.traffic;
-        let rate = |now: u64, before: u64| {
-            (u128::from(now - before) * 1_000_000_000 / u128::from(elapsed)) as u64
-        };
+        let rate =
+            |now: u64, before: u64| (u128::from(now - before) * 1_000_000_000 / u128::from(elapsed)) as u64;
         traffic.commands_per_second = rate(traffic.commands, self.rates.commands);
         traffic.input_bytes_per_second = rate(traffic.input_bytes, self.rates.input_bytes);
         traffic.output_bytes_per_second = rate(traffic.output_bytes, self.rates.output_bytes);
@@ -89,7 +89,7 @@ impl Core {
         self.counters.log = old.log;
         self.commands.fill_with(Default::default);
         self.store.reset_stats();
-        self.links.counters = Default::default();
+        self.links.counters = MeshCounters::default();
         self.rates = Rates { since_ns: self.time.monotonic_ns, ..Rates::default() };
     }
 

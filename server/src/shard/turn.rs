@@ -143,6 +143,8 @@ impl Shard {
     fn work(&mut self) {
         let (core, parts) = (&mut self.core, &mut self.parts);
         core.set_time(parts.clock.read());
+        core.counters.turns.turns += 1;
+        core.counters.turns.system_calls = parts.driver.turns();
         parts.disk.set_now(core.time.monotonic_ns);
         core.refresh_settings();
         core.refresh_pause();

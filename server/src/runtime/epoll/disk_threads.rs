@@ -28,7 +28,7 @@ pub(super) struct DiskThreads {
 }
 
 impl DiskThreads {
-    pub(super) fn start(shard: ShardId, peers: Peers) -> io::Result<Self> {
+    pub(super) fn start(shard: ShardId, peers: &Peers) -> io::Result<Self> {
         let (done, results) = mpsc::channel();
         let start = |name: String| -> io::Result<Sender<(DiskToken, DiskOp)>> {
             let (sender, operations) = mpsc::channel::<(DiskToken, DiskOp)>();
@@ -45,7 +45,12 @@ impl DiskThreads {
         };
         let commits: io::Result<Vec<_>> =
             (0..COMMIT_THREADS).map(|index| start(format!("commit-{shard}.{index}"))).collect();
-        Ok(DiskThreads { commits: commits?, next_commit: 0, background: start(format!("disk-{shard}"))?, results })
+        Ok(DiskThreads {
+            commits: commits?,
+            next_commit: 0,
+            background: start(format!("disk-{shard}"))?,
+            results,
+        })
     }
 
     pub(super) fn submit(&mut self, token: DiskToken, op: DiskOp) {
@@ -80,8 +85,7 @@ fn perform(op: DiskOp) -> DiskResult {
                 WriteSync::None => rustix::io::ReadWriteFlags::empty(),
             };
             let bytes = &buffer[..len];
-            let result =
-                retry(|| rustix::io::pwritev2(&file, &[io::IoSlice::new(bytes)], offset, flags));
+            let result = retry(|| rustix::io::pwritev2(&file, &[io::IoSlice::new(bytes)], offset, flags));
             DiskResult::Transferred(result, buffer)
         }
         DiskOp::Sync { file } => DiskResult::Done(retry(|| rustix::fs::fsync(&file))),

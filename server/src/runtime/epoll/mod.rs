@@ -19,9 +19,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use slab::Slab;
 
 use self::disk_threads::DiskThreads;
-use super::driver::{
-    DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait,
-};
+use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait};
 use super::listen;
 use super::peers::Peers;
 
@@ -71,7 +69,10 @@ pub struct Epoll {
 
 impl std::fmt::Debug for Epoll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Epoll").field("shard", &self.shard).field("sockets", &self.sockets.len()).finish_non_exhaustive()
+        f.debug_struct("Epoll")
+            .field("shard", &self.shard)
+            .field("sockets", &self.sockets.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +81,7 @@ impl Epoll {
     pub fn new(shard: ShardId, peers: Peers) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&poll, peers.event(shard), EventData::new_u64(WAKE), EventFlags::IN)?;
-        let disk = DiskThreads::start(shard, peers.clone())?;
+        let disk = DiskThreads::start(shard, &peers)?;
         Ok(Epoll {
             shard,
             peers,
@@ -204,7 +205,8 @@ impl Epoll {
 
     fn read_some(&mut self, id: SocketId, events: &mut Vec<Event>) {
         let socket = &mut self.sockets[id.index()];
-        let Some(fd) = socket.fd.as_ref().filter(|_| socket.readable && !socket.paused && !socket.ended) else {
+        let Some(fd) = socket.fd.as_ref().filter(|_| socket.readable && !socket.paused && !socket.ended)
+        else {
             return;
         };
         let offset = self.arena_used;
@@ -275,7 +277,11 @@ impl Driver for Epoll {
 
     fn send(&mut self, socket: SocketId, buffer: Vec<u8>) {
         let state = &mut self.sockets[socket.index()];
-        assert!(state.sending.is_none() && state.fd.is_some(), "socket {}: a second send, or one after close", socket.0);
+        assert!(
+            state.sending.is_none() && state.fd.is_some(),
+            "socket {}: a second send, or one after close",
+            socket.0
+        );
         state.sending = Some((buffer, 0));
         self.mark_ready(socket);
     }

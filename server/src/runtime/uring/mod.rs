@@ -28,9 +28,7 @@ use self::buffers::ReceiveBuffers;
 use self::disk::DiskOps;
 use self::sockets::Sockets;
 use self::token::{Kind, Token};
-use super::driver::{
-    DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait,
-};
+use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait};
 use super::peers::Peers;
 
 pub use self::probe::{Features, probe};
@@ -61,7 +59,10 @@ pub struct Uring {
 
 impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Uring").field("shard", &self.shard).field("features", &self.features).finish_non_exhaustive()
+        f.debug_struct("Uring")
+            .field("shard", &self.shard)
+            .field("features", &self.features)
+            .finish_non_exhaustive()
     }
 }
 

@@ -61,8 +61,9 @@ pub fn probe() -> io::Result<Features> {
     features.incremental_buffers = super::buffers::ReceiveBuffers::register(&ring, true).is_ok();
     if !features.incremental_buffers {
         let ring = IoUring::new(8)?;
-        super::buffers::ReceiveBuffers::register(&ring, false)
-            .map_err(|error| io::Error::other(format!("no provided buffer rings (needs Linux 6.0): {error}")))?;
+        super::buffers::ReceiveBuffers::register(&ring, false).map_err(|error| {
+            io::Error::other(format!("no provided buffer rings (needs Linux 6.0): {error}"))
+        })?;
     }
     Ok(features)
 }

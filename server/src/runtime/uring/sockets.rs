@@ -181,7 +181,11 @@ impl Uring {
 
     pub(super) fn queue_send(&mut self, id: SocketId, buffer: Vec<u8>) {
         let socket = &mut self.sockets.slab[id.index()];
-        assert!(socket.sending.is_none() && !socket.closing, "socket {}: a second send, or one after close", id.0);
+        assert!(
+            socket.sending.is_none() && !socket.closing,
+            "socket {}: a second send, or one after close",
+            id.0
+        );
         socket.sending = Some(Sending { buffer, sent: 0 });
         let entry = send_entry(id, socket, libc::MSG_DONTWAIT);
         self.inline_queued += 1;

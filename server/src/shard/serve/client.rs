@@ -50,7 +50,7 @@ impl Core {
             ClientCommand::Unpause => {
                 self.shared.set_pause(0, false);
                 self.refresh_pause();
-                self.answer(socket, |out| out.ok());
+                self.answer_ok(socket);
             }
         }
     }
@@ -65,7 +65,10 @@ impl Core {
             _ => return Err(format!("ERR Unrecognized option '{name}'")),
         };
         *target = checked_name(args[3]).map_err(|_| {
-            format!("ERR {} cannot contain spaces, newlines or special characters.", name.to_ascii_lowercase())
+            format!(
+                "ERR {} cannot contain spaces, newlines or special characters.",
+                name.to_ascii_lowercase()
+            )
         })?;
         Ok(())
     }
@@ -79,7 +82,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(socket) {
             set(connection, on);
         }
-        self.answer(socket, |out| out.ok());
+        self.answer_ok(socket);
     }
 
     fn client_reply(&mut self, socket: SocketId, args: &[&[u8]]) {
@@ -87,7 +90,7 @@ impl Core {
         match args[2].to_ascii_lowercase().as_slice() {
             b"on" => {
                 connection.session.reply_mode = ReplyMode::On;
-                self.answer(socket, |out| out.ok());
+                self.answer_ok(socket);
             }
             b"off" => connection.session.reply_mode = ReplyMode::Off,
             b"skip" if connection.session.reply_mode == ReplyMode::Off => {}
@@ -100,11 +103,15 @@ impl Core {
         let writes_only = match args.get(3).map(|mode| mode.to_ascii_lowercase()).as_deref() {
             None | Some(b"all") => false,
             Some(b"write") => true,
-            Some(_) => return self.answer(socket, |out| out.error("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+            Some(_) => {
+                return self.answer(socket, |out| out.error("ERR CLIENT PAUSE mode must be WRITE or ALL"));
+            }
         };
         let now_ms = self.time.unix_ms();
         let until_ms = match parse_i64(args[2]) {
-            None => return self.answer(socket, |out| out.error("ERR timeout is not an integer or out of range")),
+            None => {
+                return self.answer(socket, |out| out.error("ERR timeout is not an integer or out of range"));
+            }
             Some(..0) => return self.answer(socket, |out| out.error("ERR timeout is negative")),
             Some(timeout_ms) => now_ms.saturating_add(timeout_ms as u64),
         };
@@ -116,7 +123,7 @@ impl Core {
             writes_only && (!in_force || before_writes),
         );
         self.refresh_pause();
-        self.answer(socket, |out| out.ok());
+        self.answer_ok(socket);
     }
 
     fn client_list(&mut self, socket: SocketId, args: &[&[u8]]) {
@@ -127,7 +134,8 @@ impl Core {
         let list = |core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>| {
             let filter = Filter::parse_list(&args[2..]).unwrap_or_default();
             let now_ms = core.now_ms();
-            let mut chosen: Vec<&Connection> = core.connections.iter().filter(|it| filter.takes(it)).collect();
+            let mut chosen: Vec<&Connection> =
+                core.connections.iter().filter(|it| filter.takes(it)).collect();
             chosen.sort_unstable_by_key(|connection| connection.client);
             let mut lines = String::new();
             for connection in chosen {
@@ -148,9 +156,8 @@ impl Core {
         // The asking client goes along, so that SKIPME is understood on every shard.
         let own = self.connections.get(socket).map_or(0, |it| it.client).to_string();
         let kill = |core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>| {
-            let (own, args) = args.split_last().map_or((0, args), |(own, args)| {
-                (parse_i64(own).unwrap_or(0) as u64, args)
-            });
+            let (own, args) =
+                args.split_last().map_or((0, args), |(own, args)| (parse_i64(own).unwrap_or(0) as u64, args));
             let filter = Filter::parse_kill(&args[2..]).unwrap_or_default();
             let killed = core.kill_clients(&filter, own);
             Encoder::new(out, Version::Resp2).integer(killed);
@@ -253,7 +260,10 @@ impl Filter {
                 b"laddr" => filter.local = Some(text()),
                 b"user" if value == b"default" => {}
                 b"user" => return Err(format!("ERR No such user '{}'", text())),
-                b"maxage" => filter.max_age_seconds = Some(parse_id(value, "ERR maxage is not an integer or out of range")?),
+                b"maxage" => {
+                    filter.max_age_seconds =
+                        Some(parse_id(value, "ERR maxage is not an integer or out of range")?)
+                }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_own = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_own = false,
                 _ => return Err(SYNTAX.into()),
@@ -278,7 +288,9 @@ impl Filter {
             && (self.ids.is_empty() || self.ids.contains(&connection.client))
             && self.remote.as_ref().is_none_or(|remote| *remote == connection.peer.remote)
             && self.local.as_ref().is_none_or(|local| *local == connection.peer.local)
-            && self.max_age_seconds.is_none_or(|age| connection.active_ms.saturating_sub(connection.created_ms) / 1000 >= age)
+            && self
+                .max_age_seconds
+                .is_none_or(|age| connection.active_ms.saturating_sub(connection.created_ms) / 1000 >= age)
     }
 }
 
@@ -352,6 +364,8 @@ mod tests {
         assert!(Filter::parse_kill(&[b"id", b"0"]).unwrap_err().contains("greater than 0"));
         assert!(Filter::parse_kill(&[b"id"]).is_ok(), "the old form: an address");
         assert_eq!(Filter::parse_kill(&[b"id", b"1", b"x"]).unwrap_err(), SYNTAX);
-        assert!(Filter::parse_list(&[b"type", b"nobody"]).unwrap_err().starts_with("ERR Unknown client type"));
+        assert!(
+            Filter::parse_list(&[b"type", b"nobody"]).unwrap_err().starts_with("ERR Unknown client type")
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use annulus_protocol::{Encoder, SLOT_COUNT, parse_i64, slot};
+use annulus_protocol::{Encoder, SLOT_COUNT, Version, parse_i64, slot};
 use annulus_storage::ShardId;
 
 use super::super::Core;
@@ -138,39 +138,46 @@ impl Core {
         let slot = parse_i64(args[2]).filter(|slot| (0..i64::from(SLOT_COUNT)).contains(slot));
         let limit = args.get(3).map_or(Some(0), |count| parse_i64(count).filter(|count| *count >= 0));
         if slot.is_none() || limit.is_none() {
-            let number = parse_i64(args[2]).is_some() && args.get(3).is_none_or(|count| parse_i64(count).is_some());
-            let text = if number { "ERR Invalid slot or number of keys" } else { "ERR value is not an integer or out of range" };
-            let text = if number && which == ClusterCommand::Countkeysinslot { "ERR Invalid slot" } else { text };
+            let number =
+                parse_i64(args[2]).is_some() && args.get(3).is_none_or(|count| parse_i64(count).is_some());
+            let text = if number {
+                "ERR Invalid slot or number of keys"
+            } else {
+                "ERR value is not an integer or out of range"
+            };
+            let text =
+                if number && which == ClusterCommand::Countkeysinslot { "ERR Invalid slot" } else { text };
             return self.answer(socket, |out| out.error(text));
         }
-        match which {
-            ClusterCommand::Countkeysinslot => {
-                let count = |core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>| {
-                    let slot = parse_i64(args[2]).unwrap_or(0) as u16;
-                    let count = core.store.slot_len(slot);
-                    Encoder::new(out, annulus_protocol::Version::Resp2).integer(count as i64);
-                };
-                self.start_broadcast(socket, Work::Core(count), Merge::Sum, args);
-            }
-            _ => {
-                let keys = |core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>| {
-                    let slot = parse_i64(args[2]).unwrap_or(0) as u16;
-                    let limit = parse_i64(args[3]).unwrap_or(0) as usize;
-                    let mut found: Vec<Vec<u8>> = Vec::new();
-                    core.store.keys_in_slot(slot, limit, &mut |entry| found.push(entry.key().to_vec()));
-                    let mut out = Encoder::new(out, annulus_protocol::Version::Resp2);
-                    out.array_header(found.len());
-                    found.iter().for_each(|key| out.bulk(key));
-                };
-                self.start_broadcast(socket, Work::Core(keys), Merge::Concat, args);
-            }
+        if which == ClusterCommand::Countkeysinslot {
+            self.start_broadcast(socket, Work::Core(count_keys), Merge::Sum, args);
+        } else {
+            self.start_broadcast(socket, Work::Core(list_keys), Merge::Concat, args);
         }
+    }
+}
+
+fn count_keys(core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>) {
+    let slot = parse_i64(args[2]).unwrap_or(0) as u16;
+    Encoder::new(out, Version::Resp2).integer(core.store.slot_len(slot) as i64);
+}
+
+fn list_keys(core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>) {
+    let slot = parse_i64(args[2]).unwrap_or(0) as u16;
+    let limit = parse_i64(args[3]).unwrap_or(0) as usize;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    core.store.keys_in_slot(slot, limit, &mut |entry| found.push(entry.key().to_vec()));
+    let mut out = Encoder::new(out, Version::Resp2);
+    out.array_header(found.len());
+    for key in &found {
+        out.bulk(key);
     }
 }
 
 fn write_node(out: &mut Encoder<'_>, id: &str, port: u16, ip: &str) {
     out.map_header(7);
-    for (name, value) in [("id", id), ("ip", ip), ("endpoint", ip), ("role", "master"), ("health", "online")] {
+    for (name, value) in [("id", id), ("ip", ip), ("endpoint", ip), ("role", "master"), ("health", "online")]
+    {
         out.bulk(name);
         out.bulk(value);
     }

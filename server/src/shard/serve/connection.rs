@@ -40,7 +40,9 @@ fn parse_hello<'a>(args: &[&'a [u8]]) -> Result<Hello<'a>, String> {
                 hello.name = Some(name);
                 after
             }
-            _ => return Err(format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option))),
+            _ => {
+                return Err(format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
+            }
         };
     }
     Ok(hello)
@@ -147,7 +149,9 @@ impl Core {
         let databases = i64::from(self.store.databases());
         let result = match parse_i64(args[1]) {
             None => Err("ERR value is not an integer or out of range"),
-            Some(index) if i32::try_from(index).is_err() => Err("ERR value is not an integer or out of range"),
+            Some(index) if i32::try_from(index).is_err() => {
+                Err("ERR value is not an integer or out of range")
+            }
             Some(index) if self.settings.cluster_ports && index != 0 => {
                 Err("ERR SELECT is not allowed in cluster mode")
             }
@@ -161,7 +165,7 @@ impl Core {
     }
 
     pub(super) fn quit(&mut self, socket: SocketId) {
-        self.answer(socket, |out| out.ok());
+        self.answer_ok(socket);
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.closing = true;
         }

@@ -6,7 +6,7 @@ mod config;
 mod connection;
 mod server;
 
-use annulus_protocol::{Encoder, Version};
+use annulus_protocol::Encoder;
 
 use super::Core;
 use super::dispatch::Flow;
@@ -82,7 +82,7 @@ impl Core {
         });
     }
 
-    fn version_of(&self, socket: SocketId) -> Version {
-        self.connections.get(socket).map_or(Version::Resp2, |connection| connection.session.version)
+    fn answer_ok(&mut self, socket: SocketId) {
+        self.answer_status(socket, Ok::<(), &str>(()));
     }
 }

@@ -1,5 +1,7 @@
 //! INFO, TIME, DEBUG, the SAVE family, SHUTDOWN, LOLWUT.
 
+use std::fmt::Write as _;
+
 use annulus_protocol::{Encoder, parse_f64, parse_i64};
 
 use super::super::Core;
@@ -55,10 +57,10 @@ impl Core {
             (b"sleep", Some(seconds)) => {
                 let seconds = parse_f64(seconds).unwrap_or(0.0).clamp(0.0, SLEEP_SECONDS_MAX);
                 crate::runtime::threads::block_for(std::time::Duration::from_secs_f64(seconds));
-                self.answer(socket, |out| out.ok());
+                self.answer_ok(socket);
             }
             (b"jmap" | b"set-active-expire" | b"quicklist-packed-threshold" | b"stringmatch-len", _) => {
-                self.answer(socket, |out| out.ok());
+                self.answer_ok(socket);
             }
             _ => self.answer(socket, |out| {
                 out.error(format!(
@@ -112,11 +114,17 @@ impl Core {
             for column in 0..columns {
                 let distance = (column as f64 + 0.5 - middle).abs();
                 let inside = distance <= half && distance >= hole;
-                picture.push(if !inside { ' ' } else if random.below(4) == 0 { '\u{2591}' } else { '\u{2593}' });
+                picture.push(if !inside {
+                    ' '
+                } else if random.below(4) == 0 {
+                    '\u{2591}'
+                } else {
+                    '\u{2593}'
+                });
             }
             picture.push('\n');
         }
-        picture.push_str(&format!("\nAnnulus ver. {}\n", info::VERSION));
+        let _ = write!(picture, "\nAnnulus ver. {}\n", info::VERSION);
         self.answer(socket, |out| out.verbatim(*b"txt", picture));
     }
 }
