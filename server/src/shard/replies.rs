@@ -79,7 +79,9 @@ impl Replies {
         let waits = place.as_ref().is_some_and(|place| !matches!(place, Place::Ready { .. }));
         assert!(waits, "a reply for place {number} of {}, which waits for none", self.first);
         let discarded = matches!(place, Some(Place::Discarded));
-        if index == 0 && (discarded || gate <= durable) {
+        // What nobody sees waits for nothing.
+        let gate = if discarded { Lsn::ZERO } else { gate };
+        if index == 0 && gate <= durable {
             if !discarded {
                 self.out.extend_from_slice(reply);
             }
@@ -94,7 +96,7 @@ impl Replies {
         if let Some(place) = place {
             *place = Place::Ready { bytes: start..self.arena.len(), gate };
         }
-        (gate > durable && !discarded).then_some(gate)
+        (gate > durable).then_some(gate)
     }
 
     fn pop(&mut self) {
