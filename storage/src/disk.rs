@@ -13,6 +13,9 @@
 pub mod blocking;
 pub mod memory;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::Future;
 use std::io;

@@ -12,6 +12,8 @@ pub mod segment;
 mod writer;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 pub use options::{Durability, LogOptions, limits};

@@ -412,3 +412,6 @@ fn decode_epoch(line: &str) -> Option<Epoch> {
     let epoch = Epoch { number: number.parse().ok()?, shards: shards.parse().ok()? };
     (1..=SLOT_GROUPS).contains(&epoch.shards).then_some(epoch)
 }
+
+#[cfg(test)]
+mod tests;
