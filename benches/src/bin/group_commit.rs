@@ -35,9 +35,9 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 const SEGMENTS: u64 = 8;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 9;
 const COMMITS: usize = 1_000;
-const GROUP_TIME: Duration = Duration::from_millis(200);
+const GROUP_TIME: Duration = Duration::from_millis(150);
 /// What a server spends on one SET over a socket.
 const OPERATION: Duration = Duration::from_micros(4);
 /// Operations in one turn of a shard at most.
@@ -94,13 +94,17 @@ impl Figures {
         self.latencies_ns.get(index).copied().unwrap_or(0) as f64 / 1e3
     }
 
+    fn per_second(&self) -> f64 {
+        self.latencies_ns.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
     fn print(&self, name: &str) {
         let seconds = self.elapsed.as_secs_f64();
         println!(
             "{name:<44} {:>8.0} {:>8.0} {:>10.0} {:>10.0} {:>6.0}",
             self.quantile_us(0.5),
             self.quantile_us(0.99),
-            self.latencies_ns.len() as f64 / seconds,
+            self.per_second(),
             self.commits as f64 / seconds,
             self.cpu.as_secs_f64() / seconds * 100.0
         );
@@ -115,7 +119,7 @@ fn compare<V>(title: &str, variants: &[(String, V)], run: impl Fn(&V) -> Outcome
     for _ in 0..ROUNDS {
         for ((_, variant), best) in variants.iter().zip(&mut best) {
             match (run(variant), &*best) {
-                (Ok(figures), Some(Ok(before))) if figures.quantile_us(0.5) >= before.quantile_us(0.5) => {}
+                (Ok(figures), Some(Ok(before))) if figures.per_second() <= before.per_second() => {}
                 (outcome, _) => *best = Some(outcome),
             }
         }

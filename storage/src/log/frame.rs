@@ -297,3 +297,91 @@ const fn u32_at(header: &[u8; FRAME_HEADER_BYTES], at: usize) -> u32 {
 const fn u64_at(header: &[u8; FRAME_HEADER_BYTES], at: usize) -> u64 {
     u32_at(header, at) as u64 | (u32_at(header, at + 4) as u64) << 32
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IDENTITY: LogIdentity = LogIdentity { directory: 77, epoch: 3, shard: ShardId(2) };
+    const PLACE: (SegmentId, u64) = (SegmentId(9), 4096);
+
+    fn sealed(payload: &[u8], first_lsn: u64, horizon: u64, incarnation: u32) -> (Vec<u8>, FrameHeader, u32) {
+        let frame_bytes = (FRAME_HEADER_BYTES + payload.len()).next_multiple_of(limits::ALIGNMENT_MIN);
+        let header = FrameHeader {
+            previous: 0x0123_4567,
+            frame_bytes,
+            payload_bytes: payload.len(),
+            flags: 0,
+            incarnation,
+            first_lsn: Lsn(first_lsn),
+            horizon: Lsn(horizon),
+            records: 5,
+            offset: PLACE.1,
+            segment: PLACE.0,
+        };
+        let mut frame = vec![0; frame_bytes];
+        frame[FRAME_HEADER_BYTES..][..payload.len()].copy_from_slice(payload);
+        let checksum = seal_frame(&mut frame, &header, IDENTITY, IDENTITY.checksum_seed());
+        (frame, header, checksum)
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_read_back_and_no_changed_bit_goes_unnoticed(
+            payload in prop::collection::vec(any::<u8>(), 0..2000),
+            numbers in any::<(u64, u64, u32)>(),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let (mut frame, header, checksum) = sealed(&payload, numbers.0, numbers.1, numbers.2);
+            let seed = IDENTITY.checksum_seed();
+            prop_assert_eq!(open_frame(&frame, PLACE, IDENTITY, seed), Ok((header, checksum)));
+            prop_assert!(claims_place(&frame, PLACE));
+            let bit = bit.index(frame.len() * 8);
+            frame[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(open_frame(&frame, PLACE, IDENTITY, seed).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_the_frame_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
+            let mut bytes = bytes;
+            let seed = IDENTITY.checksum_seed();
+            let _ = open_frame(&bytes, PLACE, IDENTITY, seed);
+            if bytes.len() >= 4 {
+                bytes[..4].copy_from_slice(&MAGIC);
+                let _ = open_frame(&bytes, PLACE, IDENTITY, seed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_of_one_log_and_one_place() {
+        let (frame, _, _) = sealed(b"payload", 1, 0, 1);
+        let seed = IDENTITY.checksum_seed();
+        let elsewhere = open_frame(&frame, (SegmentId(10), 4096), IDENTITY, seed);
+        assert_eq!(elsewhere, Err(FrameFault::Place { segment: PLACE.0, offset: PLACE.1 }));
+        for other in [
+            LogIdentity { directory: 78, ..IDENTITY },
+            LogIdentity { epoch: 4, ..IDENTITY },
+            LogIdentity { shard: ShardId(3), ..IDENTITY },
+        ] {
+            let fault = open_frame(&frame, PLACE, other, other.checksum_seed());
+            assert!(matches!(fault, Err(FrameFault::Checksum { .. })), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_or_flag_is_told_apart_from_damage() {
+        let seed = IDENTITY.checksum_seed();
+        for (at, expected) in
+            [(VERSION_AT, FrameFault::Version { found: 66 }), (FLAGS_AT, FrameFault::Flags { found: 66 })]
+        {
+            let (mut frame, _, _) = sealed(b"payload", 1, 0, 1);
+            frame[at] = 66;
+            let checksum = checksum(&frame, seed);
+            put(&mut frame, CHECKSUM_AT, checksum.to_le_bytes());
+            assert_eq!(open_frame(&frame, PLACE, IDENTITY, seed), Err(expected));
+        }
+    }
+}

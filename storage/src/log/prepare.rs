@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::segment::{PreparedSegment, SegmentId};
+use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId};
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, OpenMode, WriteSync};
 
@@ -45,8 +45,7 @@ pub async fn prepare_segment<D: Disk>(
     let target = request.directory.join(request.id.file_name());
     let entries = disk.list_dir(&request.directory).await?;
     if entries.iter().any(|entry| entry.name == request.id.file_name()) {
-        // Never over a segment that may hold the log.
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", target.display())));
+        return adopt_renamed(disk, &request).await;
     }
     for spare in entries.iter().filter(|entry| is_whole_spare(&entry.name)) {
         let path = request.directory.join(&spare.name);
@@ -64,6 +63,23 @@ pub async fn prepare_segment<D: Disk>(
     disk.sync(&file).await?;
     let bytes = disk.len(&file).await?;
     disk.rename(&unfinished, &target).await?;
+    disk.sync_dir(&request.directory).await?;
+    Ok(PreparedSegment { id: request.id, file, bytes })
+}
+
+/// An attempt before this one got as far as the renaming: the file is whole. It cannot be in use, for the log has yet to get
+/// it; but never trust that over a segment that may hold the log.
+async fn adopt_renamed<D: Disk>(disk: &D, request: &SegmentRequest) -> io::Result<PreparedSegment<D::File>> {
+    let target = request.directory.join(request.id.file_name());
+    let file = disk.open(&target, OpenMode::WRITE_DIRECT).await?;
+    let block = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
+    let (read, block) = disk.read_at(&file, block, 0, SEGMENT_HEADER_BYTES).await;
+    read?;
+    let in_use = SegmentHeader::decode(&block).is_ok_and(|header| header.id >= request.id);
+    let bytes = disk.len(&file).await?;
+    if in_use || bytes < request.bytes_min {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", target.display())));
+    }
     disk.sync_dir(&request.directory).await?;
     Ok(PreparedSegment { id: request.id, file, bytes })
 }
@@ -99,4 +115,99 @@ async fn write_zeros<D: Disk>(disk: &D, file: &D::File, request: &SegmentRequest
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::blocking::run_ready;
+    use crate::disk::memory::{MemoryDisk, MemoryFile, NothingSurvives, Operation};
+    use crate::log::LogIdentity;
+    use crate::{Lsn, ShardId};
+
+    const DIRECTORY: &str = "/log";
+    const BYTES: u64 = 1 << 20;
+
+    fn disk() -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        run_ready(disk.create_dir(Path::new(DIRECTORY))).expect("it is made");
+        run_ready(disk.sync_dir(Path::new("/"))).expect("it is made durable");
+        disk
+    }
+
+    fn prepare(disk: &MemoryDisk, id: u64) -> io::Result<PreparedSegment<MemoryFile>> {
+        let request = SegmentRequest {
+            directory: DIRECTORY.into(),
+            id: SegmentId(id),
+            bytes: BYTES,
+            bytes_min: BYTES / 4,
+            urgent: false,
+        };
+        run_ready(prepare_segment(disk, request))
+    }
+
+    fn names(disk: &MemoryDisk) -> Vec<String> {
+        let entries = run_ready(disk.list_dir(Path::new(DIRECTORY))).expect("it is there");
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    #[test]
+    fn a_prepared_segment_is_whole_after_a_crash() {
+        let disk = disk();
+        let segment = prepare(&disk, 1).expect("there is room");
+        assert_eq!((segment.id, segment.bytes), (SegmentId(1), BYTES));
+        let crashed = disk.crash_copy(&mut NothingSurvives);
+        let bytes = crashed.contents(Path::new("/log/000000000001.log")).expect("its name is durable");
+        assert_eq!(bytes.len() as u64, BYTES);
+    }
+
+    #[test]
+    fn a_spare_is_taken_whatever_is_in_it_and_one_too_small_is_not() {
+        let disk = disk();
+        disk.put(Path::new("/log/spare-3.log"), &vec![9; BYTES as usize / 2]);
+        disk.put(Path::new("/log/spare-2.log"), &[9; 4096]);
+        assert_eq!(prepare(&disk, 1).expect("there is a spare").bytes, BYTES / 2);
+        assert_eq!(names(&disk), ["000000000001.log", "spare-2.log"]);
+        assert_eq!(prepare(&disk, 2).expect("there is room").bytes, BYTES);
+        assert_eq!(names(&disk), ["000000000001.log", "000000000002.log", "spare-2.log"]);
+    }
+
+    #[test]
+    fn a_segment_in_use_is_never_prepared_again() {
+        let disk = disk();
+        prepare(&disk, 1).expect("there is room");
+        let header = SegmentHeader {
+            identity: LogIdentity { directory: 1, epoch: 1, shard: ShardId(0) },
+            incarnation: 1,
+            id: SegmentId(1),
+            first_lsn: Lsn(1),
+            chain: 0,
+            bytes: BYTES,
+        };
+        disk.edit(Path::new("/log/000000000001.log"), |bytes| header.encode(bytes));
+        assert_eq!(prepare(&disk, 1).map(drop).expect_err("it exists").kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn what_failed_on_the_way_is_no_segment_and_is_used_again() {
+        for (operation, passing) in [
+            (Operation::Allocate, 0),
+            (Operation::Write, 0),
+            (Operation::Write, 2),
+            (Operation::Sync, 0),
+            (Operation::Rename, 0),
+            (Operation::SyncDir, 0),
+        ] {
+            let disk = disk();
+            disk.fail(operation, passing, 28);
+            let error = prepare(&disk, 1).map(drop).expect_err("it failed");
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            let renamed = operation == Operation::SyncDir;
+            assert!(renamed || names(&disk).iter().all(|name| name == UNFINISHED_NAME), "{operation:?}");
+            assert_eq!(prepare(&disk, 1).expect("now there is room").bytes, BYTES);
+            assert_eq!(names(&disk), ["000000000001.log"]);
+        }
+    }
 }

@@ -189,8 +189,9 @@ fn every_flipped_bit_is_refused_or_hurts_nothing() {
         let bytes = bench.disk.contents(&path).expect("the segment is there");
         let used = bytes.iter().rposition(|&byte| byte != 0).expect("it is in use") + 513;
         // Every byte of the headers, and of the rest some.
-        let near_header =
-            |byte: &usize| byte % 3072 < 64 || byte.saturating_sub(4096) % 3072 < 80 || byte % 11 == 0;
+        let near_header = |byte: &usize| {
+            byte % 3072 < 64 || byte.saturating_sub(4096) % 3072 < 80 || byte.is_multiple_of(11)
+        };
         for byte in (0..used.min(bytes.len())).filter(near_header) {
             let bit = byte % 8;
             let disk = bench.disk.crash_copy(&mut EverythingSurvives);
@@ -344,6 +345,31 @@ fn frames_in_values_are_not_frames() {
     assert_eq!(again.report.torn_tails[0].offset, end as u64);
     let found = disk.contents(&bench.segment_path(2)).expect("it is there");
     assert!(claims_place(&found[end + 512..], (SegmentId(2), end as u64 + 512)), "the frame stands there");
+}
+
+#[test]
+fn a_recycled_segment_does_not_bring_its_earlier_life_back() {
+    let mut choices = Choices::new(3);
+    for _ in 0..10 {
+        let mut bench = idle_log();
+        let old = bench.disk.contents(&bench.segment_path(1)).expect("it is there");
+        let spare = bench.segment_path(1).with_file_name("spare-1.log");
+        // The log has prepared the third segment already; the fourth one is the first one's file.
+        bench.disk.put(&spare, &old);
+        while bench.disk.contents(&spare).is_some() || choices.below(8) > 0 {
+            bench.append(&[OwnedEffect::set(7, b"k", &vec![5; choices.below(2500) as usize])]);
+            bench.settle();
+        }
+        let horizon = bench.log.horizon();
+        bench.append(&[OwnedEffect::set(7, b"torn", &[6; 2000])]);
+        bench.poll();
+        let disk = bench.crash(|index| index % 3 == 0);
+        let mut again = Bench::recover_prefix(&disk, small_options(), &bench.groups, horizon);
+        again.append_set(b"k", b"v");
+        again.settle();
+        let (horizon, history) = (again.log.horizon(), again.groups.clone());
+        Bench::recover_prefix(&again.disk, small_options(), &history, horizon);
+    }
 }
 
 #[test]
