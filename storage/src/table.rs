@@ -454,24 +454,24 @@ impl Table {
             .filter_map(Slot::entry)
     }
 
-    /// Frees about `budget` entries of a table that nobody uses any more. Returns what is left of the budget.
+    /// Frees up to `budget` entries of a table that nobody uses any more. Returns what is left of the budget.
     pub(crate) fn free(&mut self, mut budget: usize) -> usize {
         self.directory = Vec::new();
         while budget > 0 {
-            let slots = if let Some(mut segment) = self.segments.pop() {
+            if self.spill.is_empty() {
+                let Some(mut segment) = self.segments.pop() else { break };
                 self.bucket_bytes -= segment.bytes();
-                segment.drain()
-            } else if self.spill.is_empty() {
-                break;
-            } else {
-                let rest = self.spill.len().saturating_sub(budget);
-                self.spill.drain(rest..).map(|spilled| spilled.slot).collect()
-            };
-            self.len -= slots.len();
-            for entry in slots.iter().filter_map(Slot::entry) {
-                self.totals.subtract(entry);
+                budget -= 1;
+                self.spill = segment.drain().into_iter().map(|slot| Spilled { hash: 0, slot }).collect();
             }
-            budget = budget.saturating_sub(slots.len() + 1);
+            let rest = self.spill.len().saturating_sub(budget);
+            for spilled in self.spill.drain(rest..) {
+                budget -= 1;
+                self.len -= 1;
+                if let Some(entry) = spilled.slot.entry() {
+                    self.totals.subtract(entry);
+                }
+            }
         }
         budget
     }

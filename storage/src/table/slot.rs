@@ -129,7 +129,10 @@ impl Slot {
     /// Asks the processor to have the entry's first cache line at hand; its second is fetched along with it.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
-        prefetch(self.0.map_addr(|addr| addr & POINTER_MASK));
+        let entry = self.0.map_addr(|addr| addr & POINTER_MASK);
+        prefetch(entry);
+        // A small value lies behind the key, mostly in the next line.
+        prefetch(entry.wrapping_byte_add(LINE_BYTES));
     }
 }
 
@@ -141,6 +144,9 @@ impl Drop for Slot {
         }
     }
 }
+
+/// A cache line.
+const LINE_BYTES: usize = 64;
 
 /// Hints that the line at `address` will be read soon. Any address will do.
 #[inline(always)]

@@ -188,10 +188,10 @@ fn freeing_takes_bounded_steps_and_ends() {
     while !table.is_freed() {
         let before = table.len();
         table.free(100);
-        assert!(before - table.len() <= BUCKETS_MAX * BUCKET_SLOTS);
+        assert!(before - table.len() <= 100);
         steps += 1;
     }
-    assert!(steps >= 10);
+    assert!(steps >= 100);
     assert_eq!((table.len(), table.totals()), (0, Totals::default()));
 }
 
