@@ -263,16 +263,28 @@ fn node_id(directory: u64, shard: u16) -> String {
     hex_id(&mut Rng::from_seed(directory ^ (u64::from(shard) << 48)))
 }
 
+/// What a shard becomes a core from, on whatever runs it.
+#[derive(Debug)]
+pub struct ShardStart {
+    /// Which shard.
+    pub id: ShardId,
+    /// What all shards see.
+    pub shared: Arc<Shared>,
+    /// The open data directory.
+    pub directory: DataDirectory,
+    /// Its ends of the mesh.
+    pub mesh: MeshEnds<Message>,
+    /// Of its randomness.
+    pub seed: u64,
+    /// Of its tables.
+    pub hash_seed: u64,
+}
+
 /// What a shard's thread starts with.
-struct ShardStart {
-    id: ShardId,
-    shared: Arc<Shared>,
-    directory: DataDirectory,
-    mesh: MeshEnds<Message>,
+struct ThreadStart {
+    shard: ShardStart,
     shared_listeners: Vec<OwnedFd>,
     own_listeners: Vec<OwnedFd>,
-    seed: u64,
-    hash_seed: u64,
     clock: Clock,
 }
 
@@ -301,15 +313,17 @@ fn start_shards(
     let ends = mesh(shared.peers.count());
     let gate = Arc::new(std::sync::Barrier::new(usize::from(shared.peers.count()) + 1));
     for ((index, mesh), own_listeners) in ends.into_iter().enumerate().zip(listeners.own) {
-        let start = ShardStart {
-            id: ShardId(index as u16),
-            shared: Arc::clone(shared),
-            directory: directory.clone(),
-            mesh,
+        let start = ThreadStart {
+            shard: ShardStart {
+                id: ShardId(index as u16),
+                shared: Arc::clone(shared),
+                directory: directory.clone(),
+                mesh,
+                seed: random.next_u64(),
+                hash_seed,
+            },
             shared_listeners: std::mem::take(&mut shared_listeners),
             own_listeners,
-            seed: random.next_u64(),
-            hash_seed,
             clock: clock.clone(),
         };
         let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
@@ -346,8 +360,8 @@ fn start_shards(
 }
 
 /// A shard's life; false if it did not end cleanly.
-fn shard_thread(start: ShardStart, ready: &mpsc::Sender<Readiness>, gate: &std::sync::Barrier) -> bool {
-    let id = start.id;
+fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &std::sync::Barrier) -> bool {
+    let id = start.shard.id;
     let (mut shard, report) = match prepare_shard(start) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -370,23 +384,30 @@ fn shard_thread(start: ShardStart, ready: &mpsc::Sender<Readiness>, gate: &std::
 }
 
 /// Ring, recovery, listeners.
-fn prepare_shard(start: ShardStart) -> Result<(Shard, RecoveryReport), ServeError> {
-    let id = start.id;
+fn prepare_shard(start: ThreadStart) -> Result<(Shard, RecoveryReport), ServeError> {
+    let id = start.shard.id;
     let mut parts = shard_parts(&start).map_err(system(format!("shard {id}: no I/O driver")))?;
-    let (store, report) = recover(&start, &mut parts)?;
+    let (core, report) = recover_core(start.shard, &mut parts)?;
     let own_listeners_from = start.shared_listeners.len();
     for socket in start.shared_listeners.into_iter().chain(start.own_listeners) {
         parts.driver.listen(socket).map_err(system("cannot accept connections"))?;
     }
-    let core = Core::new(id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
     Ok((Shard::new(core, parts, own_listeners_from), report))
 }
 
-fn shard_parts(start: &ShardStart) -> io::Result<ShardParts> {
-    let peers = start.shared.peers.clone();
-    let driver = match start.shared.driver.kind {
-        DriverKind::Uring => AnyDriver::Uring(Box::new(Uring::new(start.id, peers, uring::probe()?)?)),
-        DriverKind::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(start.id, peers)?)),
+/// Reads a shard's logs through its driver, and makes the core that goes on from there.
+pub fn recover_core(start: ShardStart, parts: &mut ShardParts) -> Result<(Core, RecoveryReport), ServeError> {
+    let (store, report) = recover(&start, parts)?;
+    let core = Core::new(start.id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
+    Ok((core, report))
+}
+
+fn shard_parts(start: &ThreadStart) -> io::Result<ShardParts> {
+    let (id, peers) = (start.shard.id, start.shard.shared.peers.clone());
+    let driver = match start.shard.shared.driver.kind {
+        DriverKind::Uring => AnyDriver::Uring(Box::new(Uring::new(id, peers, uring::probe()?)?)),
+        DriverKind::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(id, peers)?)),
+        DriverKind::Sim => unreachable!("a simulated shard has no thread of its own"),
     };
     Ok(ShardParts {
         driver,
@@ -429,11 +450,16 @@ fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, Re
 }
 
 fn log_options(shard: ShardId, settings: &Settings) -> LogOptions {
+    let options = LogOptions::default();
+    let segment_bytes = settings.log_segment_size.next_multiple_of(4096);
+    // A segment has room for four frames at least.
+    let quarter = usize::try_from(segment_bytes / 4).unwrap_or(usize::MAX) / 4096 * 4096;
     LogOptions {
         shard,
         durability: settings.durability,
         in_flight_max: settings.commit_depth as usize,
-        segment_bytes: settings.log_segment_size.next_multiple_of(4096),
-        ..LogOptions::default()
+        segment_bytes,
+        frame_bytes_max: options.frame_bytes_max.min(quarter),
+        ..options
     }
 }

@@ -1,6 +1,8 @@
 //! Time, read once a turn.
 #![expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clocks")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A reading of both clocks.
@@ -19,29 +21,79 @@ impl Time {
     }
 }
 
-/// The system's clocks.
+/// Time that passes only when it is told to: that of a simulated world.
+#[derive(Debug, Default)]
+pub struct VirtualTime {
+    monotonic_ns: AtomicU64,
+    /// What the Unix clock is ahead of the monotonic one, µs.
+    unix_offset_us: AtomicI64,
+}
+
+impl VirtualTime {
+    /// Moves the monotonic clock on; it never goes back.
+    pub fn advance_to(&self, monotonic_ns: u64) {
+        self.monotonic_ns.fetch_max(monotonic_ns, Ordering::Relaxed);
+    }
+
+    /// Makes the Unix clock jump.
+    pub fn jump_unix(&self, by_us: i64) {
+        self.unix_offset_us.fetch_add(by_us, Ordering::Relaxed);
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.monotonic_ns.load(Ordering::Relaxed)
+    }
+
+    fn unix_us(&self) -> u64 {
+        (self.monotonic_ns() / 1000).saturating_add_signed(self.unix_offset_us.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { origin: Instant },
+    Virtual(Arc<VirtualTime>),
+}
+
+/// The system's clocks, or a simulated world's.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    origin: Instant,
+    source: Source,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { origin: Instant::now() }
+        Clock { source: Source::System { origin: Instant::now() } }
     }
 }
 
 impl Clock {
+    /// The clocks of a simulated world.
+    pub const fn simulated(time: Arc<VirtualTime>) -> Self {
+        Clock { source: Source::Virtual(time) }
+    }
+
+    /// Whether time stands still while code runs, so that nobody may wait for it in a loop.
+    pub const fn is_virtual(&self) -> bool {
+        matches!(self.source, Source::Virtual(_))
+    }
+
     /// Reads both clocks (vDSO, no system call).
     pub fn read(&self) -> Time {
-        Time {
-            monotonic_ns: self.monotonic_ns(),
-            unix_us: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64),
-        }
+        let unix_us = match &self.source {
+            Source::System { .. } => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+            }
+            Source::Virtual(time) => time.unix_us(),
+        };
+        Time { monotonic_ns: self.monotonic_ns(), unix_us }
     }
 
     /// The monotonic clock alone, ns.
     pub fn monotonic_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+        match &self.source {
+            Source::System { origin } => origin.elapsed().as_nanos() as u64,
+            Source::Virtual(time) => time.monotonic_ns(),
+        }
     }
 }

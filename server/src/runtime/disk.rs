@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BinaryHeap, VecDeque};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use slab::Slab;
 
 use super::driver::{DiskOp, DiskResult};
 use super::file::FileId;
+use super::sim::SimDisk;
 
 /// The flags of open(2) for a mode.
 pub fn open_flags(mode: OpenMode) -> OFlags {
@@ -82,7 +83,29 @@ impl Ord for Timer {
 #[derive(Clone, Default)]
 pub struct RuntimeDisk {
     shared: Rc<Shared>,
-    direct: StdDisk,
+    direct: Direct,
+}
+
+/// Where that is done which is done on the spot.
+#[derive(Clone, Debug)]
+enum Direct {
+    System(StdDisk),
+    Simulated(SimDisk),
+}
+
+impl Default for Direct {
+    fn default() -> Self {
+        Direct::System(StdDisk)
+    }
+}
+
+/// A held lock of the data directory.
+#[derive(Debug)]
+pub enum DiskLock {
+    /// flock(2).
+    System(<StdDisk as Disk>::Lock),
+    /// Of a simulated disk.
+    Simulated(annulus_storage::disk::memory::MemoryLock),
 }
 
 impl std::fmt::Debug for RuntimeDisk {
@@ -115,6 +138,11 @@ impl Drop for SlotGuard<'_> {
 }
 
 impl RuntimeDisk {
+    /// The disk of a simulated world.
+    pub fn simulated(disk: SimDisk) -> Self {
+        RuntimeDisk { shared: Rc::default(), direct: Direct::Simulated(disk) }
+    }
+
     /// The next queued operation, for the driver.
     pub fn take_queued(&self) -> Option<(u32, DiskOp)> {
         self.shared.queue.borrow_mut().pop_front()
@@ -197,7 +225,7 @@ impl RuntimeDisk {
 
 impl Disk for RuntimeDisk {
     type File = FileId;
-    type Lock = <StdDisk as Disk>::Lock;
+    type Lock = DiskLock;
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<FileId> {
         match self.try_open(path, mode).await {
@@ -235,7 +263,10 @@ impl Disk for RuntimeDisk {
     }
 
     async fn len(&self, file: &FileId) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(file)?.st_size as u64)
+        match &self.direct {
+            Direct::System(_) => Ok(rustix::fs::fstat(file)?.st_size as u64),
+            Direct::Simulated(disk) => disk.len(file),
+        }
     }
 
     async fn allocate(&self, file: &FileId, bytes: u64) -> io::Result<()> {
@@ -250,26 +281,43 @@ impl Disk for RuntimeDisk {
         self.run_done(DiskOp::Remove { path: path.to_owned() }).await
     }
 
-    fn create_dir(&self, path: &Path) -> impl Future<Output = io::Result<()>> {
-        self.direct.create_dir(path)
+    async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match &self.direct {
+            Direct::System(disk) => disk.create_dir(path).await,
+            Direct::Simulated(disk) => disk.memory().create_dir(path).await,
+        }
     }
 
-    fn list_dir(&self, path: &Path) -> impl Future<Output = io::Result<Vec<DirectoryEntry>>> {
-        self.direct.list_dir(path)
+    async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        match &self.direct {
+            Direct::System(disk) => disk.list_dir(path).await,
+            Direct::Simulated(disk) => disk.memory().list_dir(path).await,
+        }
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
-        self.run_done(DiskOp::Sync { file: FileId::new(directory) }).await
+        let directory = match &self.direct {
+            Direct::System(_) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                FileId::new(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
+            }
+            Direct::Simulated(disk) => disk.directory(path),
+        };
+        self.run_done(DiskOp::Sync { file: directory }).await
     }
 
-    fn lock(&self, path: &Path) -> impl Future<Output = Result<Self::Lock, LockError>> {
-        self.direct.lock(path)
+    async fn lock(&self, path: &Path) -> Result<DiskLock, LockError> {
+        match &self.direct {
+            Direct::System(disk) => disk.lock(path).await.map(DiskLock::System),
+            Direct::Simulated(disk) => disk.memory().lock(path).await.map(DiskLock::Simulated),
+        }
     }
 
     async fn alignment(&self, file: &FileId) -> io::Result<usize> {
-        annulus_storage::disk::blocking::direct_alignment(file)
+        match &self.direct {
+            Direct::System(_) => annulus_storage::disk::blocking::direct_alignment(file),
+            Direct::Simulated(_) => Ok(annulus_storage::disk::memory::SECTOR_BYTES),
+        }
     }
 
     async fn pause(&self, duration: Duration) {

@@ -6,6 +6,7 @@
 //! also when the socket is closed meanwhile.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use annulus_storage::{AlignedBuffer, ShardId};
 
 use super::epoll::Epoll;
 use super::file::FileId;
+use super::sim::{Sim, SimSocket};
 use super::uring::Uring;
 
 /// A socket of this driver. Numbers are small and reused, but only after every operation on the old socket has ended.
@@ -41,19 +43,40 @@ pub struct Peer {
 /// An accepted connection that no driver owns yet; may be sent to another shard's thread.
 #[derive(Debug)]
 pub struct NewSocket {
-    pub(super) fd: std::os::fd::OwnedFd,
+    pub(super) handle: SocketHandle,
     /// The two ends of the connection.
     pub peer: Peer,
+}
+
+/// What a driver takes over.
+#[derive(Debug)]
+pub(super) enum SocketHandle {
+    Descriptor(OwnedFd),
+    Simulated(SimSocket),
 }
 
 impl NewSocket {
     /// Tells the client why it is not served, as far as that fits without waiting, and closes.
     pub fn refuse(self, text: &[u8]) {
-        let _ = rustix::net::send(
-            &self.fd,
-            text,
-            rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT,
-        );
+        match self.handle {
+            SocketHandle::Descriptor(fd) => {
+                let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
+                let _ = rustix::net::send(&fd, text, flags);
+            }
+            SocketHandle::Simulated(socket) => socket.refuse(text),
+        }
+    }
+
+    pub(super) fn accepted(fd: OwnedFd, peer: Peer) -> Self {
+        NewSocket { handle: SocketHandle::Descriptor(fd), peer }
+    }
+
+    /// The descriptor, for a driver of the kernel's.
+    pub(super) fn into_descriptor(self) -> OwnedFd {
+        match self.handle {
+            SocketHandle::Descriptor(fd) => fd,
+            SocketHandle::Simulated(_) => unreachable!("a simulated connection has reached a real driver"),
+        }
     }
 }
 
@@ -217,6 +240,8 @@ pub enum DriverKind {
     Uring,
     /// epoll, with a thread pool for files.
     Epoll,
+    /// A simulated world.
+    Sim,
 }
 
 impl DriverKind {
@@ -225,6 +250,7 @@ impl DriverKind {
         match self {
             DriverKind::Uring => "uring",
             DriverKind::Epoll => "epoll",
+            DriverKind::Sim => "sim",
         }
     }
 }
@@ -243,7 +269,7 @@ pub struct DriverChoice {
 /// The proactor. See the module's documentation for who owns buffers.
 pub trait Driver {
     /// Starts to accept connections at a bound and listening socket; its index is the count of earlier calls.
-    fn listen(&mut self, socket: std::os::fd::OwnedFd) -> io::Result<usize>;
+    fn listen(&mut self, socket: OwnedFd) -> io::Result<usize>;
     /// Accepts again after [`Event::AcceptFailed`].
     fn accept(&mut self, listener: usize);
     /// Stops accepting at every listener, for good, and closes them.
@@ -280,6 +306,8 @@ pub enum AnyDriver {
     Uring(Box<Uring>),
     /// epoll.
     Epoll(Box<Epoll>),
+    /// A shard's view of a simulated world.
+    Sim(Box<Sim>),
 }
 
 macro_rules! each {
@@ -287,12 +315,13 @@ macro_rules! each {
         match $self {
             AnyDriver::Uring($driver) => $call,
             AnyDriver::Epoll($driver) => $call,
+            AnyDriver::Sim($driver) => $call,
         }
     };
 }
 
 impl Driver for AnyDriver {
-    fn listen(&mut self, socket: std::os::fd::OwnedFd) -> io::Result<usize> {
+    fn listen(&mut self, socket: OwnedFd) -> io::Result<usize> {
         each!(self, driver => driver.listen(socket))
     }
     fn accept(&mut self, listener: usize) {

@@ -139,6 +139,11 @@ pub struct MeshEnds<T> {
 
 /// Queues between every two of `shards` shards, dealt out by shard.
 pub fn mesh<T: Send>(shards: u16) -> Vec<MeshEnds<T>> {
+    mesh_of(shards, QUEUE_MESSAGES_MAX)
+}
+
+/// As [`mesh`], with another capacity of the queues: a power of two.
+pub fn mesh_of<T: Send>(shards: u16, capacity: usize) -> Vec<MeshEnds<T>> {
     let count = usize::from(shards);
     let empty = || MeshEnds {
         senders: (0..count).map(|_| None).collect(),
@@ -147,7 +152,7 @@ pub fn mesh<T: Send>(shards: u16) -> Vec<MeshEnds<T>> {
     let mut ends: Vec<MeshEnds<T>> = (0..count).map(|_| empty()).collect();
     for from in 0..count {
         for to in (0..count).filter(|&to| to != from) {
-            let (sender, receiver) = queue(QUEUE_MESSAGES_MAX);
+            let (sender, receiver) = queue(capacity);
             ends[from].senders[to] = Some(sender);
             ends[to].receivers[from] = Some(receiver);
         }

@@ -13,6 +13,7 @@ pub mod listen;
 pub mod mesh;
 pub mod peers;
 pub mod rng;
+pub mod sim;
 pub mod threads;
 pub mod uring;
 

@@ -17,7 +17,21 @@ struct PeerState {
     sleeping: AtomicBool,
     /// The ring to send a message to, or -1: use the eventfd.
     ring: AtomicI32,
-    event: OwnedFd,
+    event: WakeEvent,
+}
+
+/// What wakes a shard that can't be sent a ring message.
+#[derive(Debug)]
+enum WakeEvent {
+    Descriptor(OwnedFd),
+    /// In a simulated world, which looks at it between turns.
+    Flag(AtomicBool),
+}
+
+impl PeerState {
+    const fn new(event: WakeEvent) -> Self {
+        PeerState { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1), event }
+    }
 }
 
 /// The sleep states and wake handles of all shards.
@@ -33,10 +47,16 @@ impl Peers {
             .map(|_| {
                 let flags = rustix::event::EventfdFlags::NONBLOCK | rustix::event::EventfdFlags::CLOEXEC;
                 let event = rustix::event::eventfd(0, flags)?;
-                Ok(PeerState { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1), event })
+                Ok(PeerState::new(WakeEvent::Descriptor(event)))
             })
             .collect();
         Ok(Peers { states: states?.into() })
+    }
+
+    /// For so many shards of a simulated world.
+    pub fn simulated(shards: u16) -> Self {
+        let states = (0..shards).map(|_| PeerState::new(WakeEvent::Flag(AtomicBool::new(false))));
+        Peers { states: states.collect() }
     }
 
     /// How many shards there are.
@@ -63,14 +83,36 @@ impl Peers {
     }
 
     /// The descriptor that a driver watches for wake-ups from threads that have no ring.
+    ///
+    /// # Panics
+    /// In a simulated world, where there are none.
     pub fn event(&self, shard: ShardId) -> BorrowedFd<'_> {
-        self.states[shard.index()].event.as_fd()
+        match &self.states[shard.index()].event {
+            WakeEvent::Descriptor(event) => event.as_fd(),
+            WakeEvent::Flag(_) => unreachable!("shard {shard} is simulated and has no descriptor"),
+        }
+    }
+
+    /// Whether a simulated shard has been woken and has not taken notice.
+    pub fn is_woken(&self, shard: ShardId) -> bool {
+        matches!(&self.states[shard.index()].event, WakeEvent::Flag(woken) if woken.load(Ordering::Relaxed))
+    }
+
+    /// Whether a simulated shard has been woken since the last look.
+    pub fn take_woken(&self, shard: ShardId) -> bool {
+        match &self.states[shard.index()].event {
+            WakeEvent::Descriptor(_) => false,
+            WakeEvent::Flag(woken) => woken.swap(false, Ordering::Relaxed),
+        }
     }
 
     /// Wakes `shard` through its eventfd, from any thread.
     pub fn wake_by_event(&self, shard: ShardId) {
-        // Fails only when the counter is at its limit, and then the shard is being woken already.
-        let _ = rustix::io::write(self.event(shard), &1u64.to_ne_bytes());
+        match &self.states[shard.index()].event {
+            // Fails only when the counter is at its limit, and then the shard is being woken already.
+            WakeEvent::Descriptor(event) => drop(rustix::io::write(event, &1u64.to_ne_bytes())),
+            WakeEvent::Flag(woken) => woken.store(true, Ordering::Relaxed),
+        }
     }
 
     /// Empties the eventfd after a wake-up.

@@ -17,6 +17,8 @@ pub struct Shard {
     own_listeners_from: usize,
     /// The last turn had something to do.
     was_busy: bool,
+    /// The peers have been told that this shard sleeps.
+    sleep_announced: bool,
 }
 
 /// The I/O of a shard; it exists before the core does, because recovery needs it.
@@ -78,19 +80,31 @@ fn wait_until(deadline_ns: Option<u64>, now_ns: u64) -> Wait {
 impl Shard {
     /// A shard that is ready to serve. Listeners of the driver with this index or above are the shard's own.
     pub fn new(core: Core, parts: ShardParts, own_listeners_from: usize) -> Self {
-        Shard { core, parts, events: Vec::new(), own_listeners_from, was_busy: true }
+        Shard { core, parts, events: Vec::new(), own_listeners_from, was_busy: true, sleep_announced: false }
     }
 
     /// Takes turns until a stop is complete. Returns whether it was complete.
     pub fn run(&mut self) -> io::Result<bool> {
-        while !self.core.stopping.is_done() {
+        while !self.is_stopped() {
             self.turn()?;
         }
         Ok(!self.core.stopping.gave_up())
     }
 
+    /// Whether a stop is complete: no further turn is needed.
+    pub fn is_stopped(&self) -> bool {
+        self.core.stopping.is_done()
+    }
+
     /// One turn.
     pub fn turn(&mut self) -> io::Result<()> {
+        let wait = self.prepare_wait();
+        self.finish_turn(wait)
+    }
+
+    /// The first half of a turn: how long the second half will wait. Whoever runs several shards in one thread runs others
+    /// in between.
+    pub fn prepare_wait(&mut self) -> Wait {
         let mut wait = self.wait();
         let sleeps = wait != Wait::Poll;
         if sleeps && self.core.shards > 1 {
@@ -98,14 +112,20 @@ impl Shard {
                 wait = Wait::Poll;
             } else {
                 self.core.shared.peers.announce_sleep(self.core.id);
+                self.sleep_announced = true;
                 if self.core.links.has_inbound() {
                     wait = Wait::Poll;
                 }
             }
         }
+        wait
+    }
+
+    /// The second half of a turn: waits and works.
+    pub fn finish_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.core.counters.turns.sleeps += u64::from(wait != Wait::Poll);
         self.parts.driver.turn(wait, &mut self.events)?;
-        if sleeps && self.core.shards > 1 {
+        if std::mem::take(&mut self.sleep_announced) {
             self.core.shared.peers.announce_awake(self.core.id);
         }
         self.work();
@@ -115,7 +135,7 @@ impl Shard {
     /// Looks for messages for a short while before sleeping: waking a core costs more than most commands.
     fn spin(&mut self) -> bool {
         let spin_ns = u64::from(self.core.settings.spin_us) * 1000;
-        if spin_ns == 0 {
+        if spin_ns == 0 || self.parts.clock.is_virtual() {
             return false;
         }
         let until = self.parts.clock.monotonic_ns() + spin_ns;

@@ -154,7 +154,8 @@ impl Epoll {
             let Some(fd) = self.listeners[listener].as_ref() else { return };
             match rustix::net::accept_with(fd, flags) {
                 Ok(fd) => {
-                    let socket = NewSocket { peer: listen::peer_of(&fd), fd };
+                    let peer = listen::peer_of(&fd);
+                    let socket = NewSocket::accepted(fd, peer);
                     events.push(Event::Accepted { listener, socket });
                 }
                 Err(rustix::io::Errno::AGAIN) => return,
@@ -261,8 +262,9 @@ impl Driver for Epoll {
         let entry = self.sockets.vacant_entry();
         let id = SocketId(entry.key() as u32);
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.poll, socket.fd.as_fd(), EventData::new_u64(u64::from(id.0)), flags)?;
-        entry.insert(Socket { fd: Some(socket.fd), writable: true, ..Socket::default() });
+        let fd = socket.into_descriptor();
+        epoll::add(&self.poll, fd.as_fd(), EventData::new_u64(u64::from(id.0)), flags)?;
+        entry.insert(Socket { fd: Some(fd), writable: true, ..Socket::default() });
         Ok(id)
     }
 

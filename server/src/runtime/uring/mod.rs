@@ -230,7 +230,7 @@ impl Driver for Uring {
     }
 
     fn adopt(&mut self, socket: NewSocket) -> io::Result<SocketId> {
-        let id = self.sockets.insert(socket.fd);
+        let id = self.sockets.insert(socket.into_descriptor());
         self.queue_receive(id);
         Ok(id)
     }

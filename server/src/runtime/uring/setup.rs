@@ -33,5 +33,6 @@ pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> i
 pub(super) fn accepted_socket(fd: i32) -> NewSocket {
     // SAFETY: a successful accept returns a new descriptor that nobody else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    NewSocket { peer: listen::peer_of(&fd), fd }
+    let peer = listen::peer_of(&fd);
+    NewSocket::accepted(fd, peer)
 }
