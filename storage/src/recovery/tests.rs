@@ -6,7 +6,7 @@ use std::path::Path;
 use super::RecoveryError;
 use crate::disk::blocking::run_ready;
 use crate::disk::memory::{EverythingSurvives, MemoryDisk, NothingSurvives, Operation};
-use crate::log::frame::{FrameHeader, claims_place, seal_frame};
+use crate::log::frame::{FrameHeader, claims_place, open_frame, seal_frame};
 use crate::log::{LogIdentity, SegmentId};
 use crate::manifest::{DirectoryOptions, OpenError, Opened, open_data_directory};
 use crate::testing::{
@@ -133,10 +133,10 @@ fn the_death_of_the_process_alone_loses_nothing_that_was_written() {
         bench.append(&random_group(&mut choices));
         bench.pass(SECOND);
     }
-    let disk = bench.disk.crash_copy(&mut EverythingSurvives);
-    let again = Bench::recover_prefix(&disk, options.clone(), &bench.groups, bench.log.last_lsn());
+    // The same disk, with what was written still in its cache.
+    let again = Bench::recover_prefix(&bench.disk, options.clone(), &bench.groups, bench.log.last_lsn());
     assert_eq!(again.log.horizon(), bench.log.last_lsn(), "recovery makes durable what it has read");
-    let disk = disk.crash_copy(&mut NothingSurvives);
+    let disk = bench.disk.crash_copy(&mut NothingSurvives);
     Bench::recover_prefix(&disk, options, &bench.groups, bench.log.last_lsn());
 }
 
@@ -209,6 +209,52 @@ fn every_flipped_bit_is_refused_or_hurts_nothing() {
     }
     // Two headers, fourteen frames; the idle frame may go.
     assert_eq!(refused.len(), 16);
+}
+
+#[test]
+fn the_last_effect_that_a_horizon_covers_is_covered() {
+    let mut bench = Bench::open(&new_disk(), small_options());
+    bench.append_set(b"k", b"v");
+    bench.settle();
+    bench.pass(SECOND);
+    bench.pass(SECOND);
+    bench.disk.edit(&bench.segment_path(1), |bytes| bytes[4096 + 70] ^= 1);
+    let error = Bench::recover(&bench.disk, 1, small_options()).map(drop).expect_err("it's damage");
+    assert!(
+        matches!(error, RecoveryError::Damaged { missing: Lsn(1), proof_horizon: Lsn(1), .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_whole_frame_that_follows_another_one_is_not_part_of_the_log() {
+    let bench = idle_log();
+    let (path, identity) = (bench.segment_path(2), bench.identity());
+    let seed = identity.checksum_seed();
+    let contents = bench.disk.contents(&path).expect("it is there");
+    // The last frame is the idle one.
+    let last = contents.chunks(512).rposition(|block| block.starts_with(b"ANFR")).expect("a frame") * 512;
+    let place = (SegmentId(2), last as u64);
+    let (header, _) = open_frame(&contents[last..last + 512], place, identity, seed).expect("it is whole");
+    let change = |header: FrameHeader| {
+        let disk = bench.disk.crash_copy(&mut EverythingSurvives);
+        disk.edit(&path, |bytes| {
+            seal_frame(&mut bytes[last..last + 512], &header, identity, seed);
+        });
+        let (again, applied) = Bench::recover(&disk, 1, small_options()).expect("nothing is missing");
+        assert_eq!(applied.len(), 28);
+        again.report
+    };
+    let as_it_was = change(header);
+    assert_eq!((as_it_was.frames, as_it_was.torn_tails.len()), (15, 0));
+    for wrong in [
+        FrameHeader { previous: header.previous ^ 1, ..header },
+        FrameHeader { first_lsn: header.first_lsn.next(), ..header },
+        FrameHeader { incarnation: 0, ..header },
+    ] {
+        let report = change(wrong);
+        assert_eq!((report.frames, report.torn_tails.len()), (14, 1), "{wrong:?}");
+    }
 }
 
 #[test]
