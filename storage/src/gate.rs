@@ -45,6 +45,10 @@ impl Gates {
 
     /// A key has changed at `lsn`.
     pub(crate) fn note_key(&mut self, database: DatabaseId, hash: u64, lsn: Lsn) {
+        if lsn <= self.settled {
+            // Replies wait for nothing: then this saves a cache miss a write.
+            return;
+        }
         if self.keys.is_empty() {
             self.keys = vec![Lsn::ZERO; BUCKETS];
         }

@@ -87,7 +87,14 @@ impl Core {
         {
             self.on_log_failed(&reason);
         }
+        self.settle();
         self.release_gated();
+    }
+
+    /// Tells the store how far replies need not wait, so that reads don't even ask.
+    pub(super) fn settle(&mut self) {
+        let durable = self.durable();
+        self.store.settle(durable);
     }
 
     /// Nothing more will become durable: whoever waits for it learns so by losing the connection, which is what an unknown

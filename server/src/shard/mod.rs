@@ -156,6 +156,7 @@ impl Core {
             more_background: false,
         };
         core.apply_settings();
+        core.settle();
         core
     }
 

@@ -108,6 +108,10 @@ impl Core {
         counters.log.commits_in_flight = self.commit_started.len() as u64;
         counters.log.failed = matches!(log.state(), LogState::Failed { .. });
         counters.memory.dataset = self.store.memory_bytes() as u64;
+        let (segments, spare, segment_bytes) = log.segments();
+        counters.log.segments = segments;
+        counters.log.segments_spare = spare;
+        counters.log.disk_bytes = segments * segment_bytes;
         counters.memory.log = log.backlog_bytes();
         counters.clients.connected = self.connections.len() as u64;
         for connection in self.connections.iter() {

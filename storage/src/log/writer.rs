@@ -349,6 +349,12 @@ impl<F: Clone> Log<F> {
         (self.writes, self.written_bytes)
     }
 
+    /// Segments of this epoch so far, those prepared ahead included; how many of them are prepared ahead; and bytes of
+    /// a new one.
+    pub fn segments(&self) -> (u64, u64, u64) {
+        (self.next_segment.0 - SegmentId::FIRST.0, self.prepared.len() as u64, self.options.segment_bytes)
+    }
+
     /// Bytes that wait or are in flight: what back-pressure looks at.
     pub const fn backlog_bytes(&self) -> u64 {
         self.full_bytes + self.in_flight_bytes + (self.open.used - FRAME_HEADER_BYTES) as u64
