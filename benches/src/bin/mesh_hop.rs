@@ -12,7 +12,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annulus::runtime::driver::{AnyDriver, Driver, DriverKind, Wait};
+use annulus::runtime::driver::{AnyDriver, Driver, Wait};
 use annulus::runtime::epoll::Epoll;
 use annulus::runtime::mesh::{self, Receiver, Sender};
 use annulus::runtime::peers::Peers;
@@ -40,6 +40,13 @@ enum Waiting {
     Sleep { after: Duration },
 }
 
+/// A driver that really wakes.
+#[derive(Debug, Clone, Copy)]
+enum Backend {
+    Uring,
+    Epoll,
+}
+
 /// One side of the ping-pong.
 struct End {
     id: ShardId,
@@ -58,18 +65,18 @@ struct Seat {
     sender: Sender<Batch>,
     receiver: Receiver<Batch>,
     peers: Peers,
-    kind: DriverKind,
+    backend: Backend,
     waiting: Waiting,
 }
 
 impl Seat {
     fn take(self) -> io::Result<End> {
         core_affinity::set_for_current(core_affinity::CoreId { id: self.core });
-        let driver = match self.kind {
-            DriverKind::Uring => {
+        let driver = match self.backend {
+            Backend::Uring => {
                 AnyDriver::Uring(Box::new(Uring::new(self.id, self.peers.clone(), uring::probe()?)?))
             }
-            DriverKind::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(self.id, self.peers.clone())?)),
+            Backend::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(self.id, self.peers.clone())?)),
         };
         Ok(End {
             id: self.id,
@@ -165,7 +172,7 @@ fn thread_cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-fn measure(kind: DriverKind, waiting: Waiting, batch_size: usize, cores: [usize; 2]) -> io::Result<()> {
+fn measure(backend: Backend, waiting: Waiting, batch_size: usize, cores: [usize; 2]) -> io::Result<()> {
     let peers = Peers::new(2)?;
     let (to_far, from_near) = mesh::queue(mesh::QUEUE_MESSAGES_MAX);
     let (to_near, from_far) = mesh::queue(mesh::QUEUE_MESSAGES_MAX);
@@ -175,7 +182,7 @@ fn measure(kind: DriverKind, waiting: Waiting, batch_size: usize, cores: [usize;
         sender,
         receiver,
         peers: peers.clone(),
-        kind,
+        backend,
         waiting,
     };
     let (near, far) = (seat(0, to_far, from_far), seat(1, to_near, from_near));
@@ -194,7 +201,7 @@ fn measure(kind: DriverKind, waiting: Waiting, batch_size: usize, cores: [usize;
     };
     println!(
         "| {} | {name} | {batch_size} | {:.2} | {:.2} | {:.3} | {:.3} |",
-        kind.name(),
+        format!("{backend:?}").to_lowercase(),
         times.quantile(0.5) as f64 / 1000.0,
         times.quantile(0.99) as f64 / 1000.0,
         near_cpu.as_secs_f64() * 1e6 / messages,
@@ -213,12 +220,12 @@ fn main() -> io::Result<()> {
         "| driver | an end that waits | batch | round trip p50 µs | p99 µs | near CPU µs/message | far |"
     );
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
-    for kind in [DriverKind::Uring, DriverKind::Epoll] {
+    for backend in [Backend::Uring, Backend::Epoll] {
         for waiting in
             [Waiting::Awake, Waiting::Sleep { after: Duration::ZERO }, Waiting::Sleep { after: SPIN_SHORT }]
         {
             for batch_size in [1, 16] {
-                measure(kind, waiting, batch_size, [first.id, second.id])?;
+                measure(backend, waiting, batch_size, [first.id, second.id])?;
             }
         }
     }
