@@ -16,7 +16,7 @@ mod value;
 
 mod number;
 
-pub use command::{Args, CommandParser, Limits, ProtocolError, Step};
+pub use command::{Args, CommandParser, Limits, ProtocolError, Step, peek_key};
 pub use number::{DoubleText, LongDouble, format_double, parse_f64, parse_i64};
 pub use reply::{Encoder, Version};
 pub use scan::{

@@ -31,6 +31,11 @@ use crate::shard::batch::Message;
 use crate::shard::shared::{Shared, SharedStart};
 use crate::shard::{Core, Shard, ShardParts};
 
+/// How often, and after what pause, an address in use is tried again: two seconds in all.
+const BIND_RETRIES: u32 = 40;
+/// See [`BIND_RETRIES`].
+const BIND_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
 /// Why the server did not start, or did not stop cleanly.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the fields are named by what they are")]
@@ -82,6 +87,7 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let mut settings = loaded.settings.clone();
     let clock = Clock::default();
+    stop_at_panic();
     // Before anything is opened: a signal from here on is a clean stop.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("cannot handle signals"))?;
     settings.maxclients = fit_clients(&settings);
@@ -131,6 +137,16 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     } else {
         Err(ServeError::Unclean)
     }
+}
+
+/// A shard that has panicked must not leave the others serving half of the keys: the process ends, and the log holds
+/// what was acknowledged.
+fn stop_at_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 #[expect(clippy::disallowed_methods, reason = "the path of a socket is not the storage's business")]
@@ -238,7 +254,7 @@ fn bind_port(settings: &Settings, port: u16) -> Result<Vec<OwnedFd>, ServeError>
     let mut sockets = Vec::new();
     for bind in &settings.bind {
         let address = SocketAddr::new(bind.address, port);
-        match listen::tcp(address, settings.tcp_backlog as i32, keepalive) {
+        match bind_patiently(|| listen::tcp(address, settings.tcp_backlog as i32, keepalive)) {
             Ok(socket) => sockets.push(socket),
             Err(error) if bind.optional && error.kind() != io::ErrorKind::AddrInUse => {
                 tracing::debug!(%address, %error, "optional address is not there");
@@ -247,6 +263,18 @@ fn bind_port(settings: &Settings, port: u16) -> Result<Vec<OwnedFd>, ServeError>
         }
     }
     Ok(sockets)
+}
+
+/// Binds, and tries again for a while if the address is in use: a killed process that accepted through io_uring
+/// leaves its socket to the kernel for some milliseconds, and a supervisor restarts at once.
+fn bind_patiently(bind: impl Fn() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    for _ in 0..BIND_RETRIES {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => threads::block_for(BIND_RETRY_PAUSE),
+            result => return result,
+        }
+    }
+    bind()
 }
 
 fn hex_id(random: &mut Rng) -> String {
@@ -303,7 +331,8 @@ fn start_shards(
     let settings = shared.settings().0;
     let hash_seed = random.next_u64();
     let cores = match &settings.pin {
-        Pin::Yes => threads::cores(),
+        Pin::Auto if threads::cores().len() <= settings.shards => Vec::new(),
+        Pin::Auto | Pin::Yes => threads::cores(),
         Pin::No => Vec::new(),
         Pin::Cores(cores) => cores.clone(),
     };

@@ -286,3 +286,19 @@ proptest! {
         prop_assert_eq!(ours, wanted);
     }
 }
+
+#[test]
+fn the_key_is_guessed_where_it_is_and_nowhere_else() {
+    assert_eq!(peek_key(b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"), Some(b"key".as_slice()));
+    assert_eq!(peek_key(b"*3\r\n$3\r\nSET\r\n$12\r\nabcdefghijkl\r\n$1"), Some(b"abcdefghijkl".as_slice()));
+    assert_eq!(peek_key(b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n"), Some(b"".as_slice()));
+    for no_key in [
+        b"*1\r\n$4\r\nPING\r\n".as_slice(),
+        b"GET key\r\n",
+        b"",
+        b"*2\r\n$3\r\nGET\r\n$9\r\nkey\r\n",
+        b"*2\r\n$99",
+    ] {
+        assert_eq!(peek_key(no_key), None, "{}", String::from_utf8_lossy(no_key));
+    }
+}

@@ -111,8 +111,11 @@ settings! {
     ///
     /// May change from start to start: keys are taken over from the logs of the old shards.
     Start "shards" shards: usize = super::value::available_cores().min(SHARDS_MAX as usize), (1, SHARDS_MAX);
-    /// Which core each shard stays on: `yes` (the cores that the process may use, in order), `no`, or a list like `0,2,4-7`.
-    Start "pin" pin: Pin = Pin::Yes;
+    /// Which core each shard stays on: `yes` (the cores that the process may use, in order), `no`, a list like `0,2,4-7`, or `auto`.
+    ///
+    /// `auto` is `yes` where the process has more cores than shards, else `no`: a shard that shares its core with other programs must be able to
+    /// leave it, or it waits behind them while others wait for it.
+    Start "pin" pin: Pin = Pin::Auto;
     /// When a reply to a write leaves: `always` once it is on disk, `everysec` and `none` at once.
     ///
     /// With `everysec` a crash loses at most about a second of acknowledged writes. With `none` the log is still written,

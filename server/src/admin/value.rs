@@ -323,6 +323,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 /// Which core each shard's thread stays on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
+    /// `Yes` if there are more cores than shards, else `No`.
+    Auto,
     /// The scheduler may move shards.
     No,
     /// Shard *i* stays on the *i*-th core that this process may use.
@@ -332,16 +334,18 @@ pub enum Pin {
 }
 
 impl Value for Pin {
-    const HINT: &'static str = "yes|no|CORES";
+    const HINT: &'static str = "auto|yes|no|CORES";
     const LIST: bool = true;
 
     fn update(&mut self, text: &str, range: (i64, i64)) -> Result<(), String> {
         let mut switch = false;
         *self = if bool::update(&mut switch, text, range).is_ok() {
             if switch { Self::Yes } else { Self::No }
+        } else if text.trim().eq_ignore_ascii_case("auto") {
+            Self::Auto
         } else {
             Self::Cores(parse_cores(text).ok_or_else(|| {
-                "argument must be 'yes', 'no' or a list of cores such as '0,2,4-7'".to_owned()
+                "argument must be 'auto', 'yes', 'no' or a list of cores such as '0,2,4-7'".to_owned()
             })?)
         };
         Ok(())
@@ -349,6 +353,7 @@ impl Value for Pin {
 
     fn show(&self) -> String {
         match self {
+            Self::Auto => "auto".to_owned(),
             Self::No => "no".to_owned(),
             Self::Yes => "yes".to_owned(),
             Self::Cores(cores) => cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","),

@@ -233,6 +233,16 @@ pub enum Wait {
     AtMost(Duration),
 }
 
+/// How soon the end of a send must be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendNotice {
+    /// As soon as it has ended: something waits for it.
+    Prompt,
+    /// With the next event of any kind, or about a millisecond late: nothing but the buffer's return depends on it. Saves
+    /// a turn for each reply.
+    Lazy,
+}
+
 /// Which backend runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverKind {
@@ -281,7 +291,7 @@ pub trait Driver {
     /// Receives again.
     fn resume(&mut self, socket: SocketId);
     /// Sends the whole buffer; at most one send a socket at a time.
-    fn send(&mut self, socket: SocketId, buffer: Vec<u8>);
+    fn send(&mut self, socket: SocketId, buffer: Vec<u8>, notice: SendNotice);
     /// Closes a socket. No event names it any more but those that the last turn has brought already; its number is not
     /// given again before the next turn.
     fn close(&mut self, socket: SocketId);
@@ -339,8 +349,8 @@ impl Driver for AnyDriver {
     fn resume(&mut self, socket: SocketId) {
         each!(self, driver => driver.resume(socket));
     }
-    fn send(&mut self, socket: SocketId, buffer: Vec<u8>) {
-        each!(self, driver => driver.send(socket, buffer));
+    fn send(&mut self, socket: SocketId, buffer: Vec<u8>, notice: SendNotice) {
+        each!(self, driver => driver.send(socket, buffer, notice));
     }
     fn close(&mut self, socket: SocketId) {
         each!(self, driver => driver.close(socket));

@@ -4,8 +4,8 @@
 //! waves before the first of them runs. A command may stop the parsing behind it (`Flow::Stop`): what was parsed ahead
 //! is then forgotten, and its bytes stay in the connection's input.
 
-use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, slot};
-use annulus_storage::{Key, Lsn, ShardId};
+use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, peek_key, slot};
+use annulus_storage::{DatabaseId, Key, Lsn, ShardId};
 use smallvec::SmallVec;
 
 use super::connection::{Hold, ReplyMode};
@@ -15,7 +15,7 @@ use super::limits::{
 };
 use super::{Core, batch};
 use crate::commands::{self, Command, Context, Flags, Keyed, Run, cursor_group};
-use crate::runtime::SocketId;
+use crate::runtime::{Driver, Event, SocketId};
 
 /// A command's arguments as the handlers get them.
 pub type ArgSlices<'a> = SmallVec<[&'a [u8]; 8]>;
@@ -236,6 +236,32 @@ impl Core {
         }
     }
 
+    /// Fetches the table lines of the first commands of several connections' inputs. Unpipelined connections are many:
+    /// what a pipeline gives one of them, a turn gives all of them.
+    pub(super) fn prefetch_events(&self, events: &[Event], driver: &impl Driver) {
+        let mut keys: SmallVec<[(DatabaseId, Key<'_>); PIPELINE_COMMANDS]> = SmallVec::new();
+        if events.len() < 2 {
+            return;
+        }
+        for event in events {
+            let Event::Received { socket, bytes } = event else { continue };
+            let (Some(connection), Some(bytes)) =
+                (self.connections.get(*socket), peek_key(driver.bytes(bytes)))
+            else {
+                continue;
+            };
+            let key = Key { bytes, slot: slot(bytes) };
+            if self.owner(key.slot) == self.id {
+                let database = connection.session.database;
+                self.store.prefetch_bucket(database, key);
+                keys.push((database, key));
+            }
+        }
+        for (database, key) in keys {
+            self.store.prefetch_entry(database, key);
+        }
+    }
+
     /// Writes a protocol error and closes behind it.
     fn reply_and_close(&mut self, socket: SocketId, error: ProtocolError) {
         self.reply_with(socket, |out| {
@@ -301,8 +327,9 @@ impl Core {
         links: &super::forward::Links,
         backlog_bytes: u64,
     ) -> Option<Hold> {
-        if connection.replies.waiting() >= REPLIES_WAITING_MAX
-            || connection.output_bytes() >= OUTPUT_HIGH_BYTES
+        let replies = &connection.replies;
+        if replies.waiting() >= REPLIES_WAITING_MAX
+            || connection.output_bytes() + replies.expected_bytes() >= OUTPUT_HIGH_BYTES
         {
             Some(Hold::Output)
         } else if backlog_bytes >= LOG_BACKLOG_BYTES || links.congested() {
@@ -355,6 +382,15 @@ impl Core {
     }
 
     fn refuse(&mut self, socket: SocketId, args: &[&[u8]], refusal: commands::Refusal) {
+        // A browser that was tricked into sending commands begins with these; as in Redis it gets no answer.
+        let name = args.first().copied().unwrap_or_default();
+        if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+            tracing::warn!(
+                "possible cross-protocol scripting: an HTTP request came in; the connection is closed"
+            );
+            self.close(socket);
+            return;
+        }
         self.count_error(b"ERR");
         self.reply_with(socket, |out| {
             refusal.write(args, &mut Encoder::new(out, annulus_protocol::Version::Resp2));
@@ -432,7 +468,7 @@ impl Core {
         keyed: Keyed,
         args: &[&[u8]],
         slot: u16,
-        database: annulus_storage::DatabaseId,
+        database: DatabaseId,
         version: annulus_protocol::Version,
         out: &mut Vec<u8>,
     ) -> Lsn {

@@ -4,7 +4,7 @@ use annulus_storage::ShardId;
 
 use super::limits::{OUTPUT_POOL_MAX, OUTPUT_POOLED_BYTES_MAX};
 use super::{Connections, Core};
-use crate::runtime::driver::{DiskOp, DiskToken};
+use crate::runtime::driver::{DiskOp, DiskToken, SendNotice};
 use crate::runtime::{Driver, NewSocket, SocketId};
 
 /// First capacity of an output buffer.
@@ -68,7 +68,9 @@ impl Core {
                 connection.sending_bytes = buffer.len();
                 self.counters.traffic.output_bytes += buffer.len() as u64;
                 self.counters.traffic.sends += 1;
-                driver.send(socket, buffer);
+                let awaited = connection.closing || connection.input_ended || connection.hold.is_some();
+                let notice = if awaited { SendNotice::Prompt } else { SendNotice::Lazy };
+                driver.send(socket, buffer, notice);
             } else if let Some(buffer) = connection.replies.take_idle_buffer() {
                 self.intents.keep_buffer(buffer);
             }

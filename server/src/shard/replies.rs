@@ -21,7 +21,7 @@ enum Place {
 }
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Replies {
     /// Released, in order, to be sent.
     out: Vec<u8>,
@@ -29,6 +29,26 @@ pub struct Replies {
     places: VecDeque<Place>,
     /// Number of the first place.
     first: u32,
+    /// Places whose reply is still to come.
+    absent: usize,
+    /// How large such replies have been lately.
+    usual_bytes: usize,
+}
+
+/// Taken for the size of a reply as long as none has come: so many large ones may be asked for at once at first.
+const USUAL_BYTES_FIRST: usize = 16 << 10;
+
+impl Default for Replies {
+    fn default() -> Self {
+        Replies {
+            out: Vec::new(),
+            arena: Vec::new(),
+            places: VecDeque::new(),
+            first: 0,
+            absent: 0,
+            usual_bytes: USUAL_BYTES_FIRST,
+        }
+    }
 }
 
 impl Replies {
@@ -69,6 +89,7 @@ impl Replies {
     pub fn reserve(&mut self, suppressed: bool) -> u32 {
         let number = self.first.wrapping_add(self.places.len() as u32);
         self.places.push_back(if suppressed { Place::Discarded } else { Place::Waiting });
+        self.absent += 1;
         number
     }
 
@@ -79,6 +100,9 @@ impl Replies {
         let waits = place.as_ref().is_some_and(|place| !matches!(place, Place::Ready { .. }));
         assert!(waits, "a reply for place {number} of {}, which waits for none", self.first);
         let discarded = matches!(place, Some(Place::Discarded));
+        self.absent -= 1;
+        // Up at once, down by and by.
+        self.usual_bytes = reply.len().max(self.usual_bytes - self.usual_bytes / 8);
         // What nobody sees waits for nothing.
         let gate = if discarded { Lsn::ZERO } else { gate };
         if index == 0 && gate <= durable {
@@ -137,6 +161,12 @@ impl Replies {
     /// Bytes kept, released or not.
     pub fn bytes(&self) -> usize {
         self.out.len() + self.arena.len()
+    }
+
+    /// What the replies that are still to come may take, going by those that have come: other shards' replies can't be
+    /// refused when they are here, so not too much of them is asked for.
+    pub fn expected_bytes(&self) -> usize {
+        self.absent.saturating_mul(self.usual_bytes)
     }
 
     /// Whether anything is to be sent.

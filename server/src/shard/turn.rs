@@ -4,8 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use super::Core;
+use super::limits::PIPELINE_COMMANDS;
 use crate::runtime::driver::{DiskResult, DiskToken, Event, Wait};
 use crate::runtime::{AnyDriver, Clock, Driver, Executor, RuntimeDisk};
+
+/// Fruitless spins in a row after which a shard gives up spinning for a while.
+const SPINS_LOST_MAX: u32 = 4;
+/// Sleeps after which it tries again.
+const SPINS_RETRY: u32 = 256;
+/// Looks at the queues between two looks at the clock, which takes longer than a look at the queues.
+const LOOKS_PER_CLOCK: u32 = 16;
 
 /// A shard with its I/O.
 #[derive(Debug)]
@@ -17,6 +25,8 @@ pub struct Shard {
     own_listeners_from: usize,
     /// The last turn had something to do.
     was_busy: bool,
+    /// Fruitless spins in a row, and then sleeps without one.
+    spins_lost: u32,
     /// The peers have been told that this shard sleeps.
     sleep_announced: bool,
 }
@@ -80,7 +90,15 @@ fn wait_until(deadline_ns: Option<u64>, now_ns: u64) -> Wait {
 impl Shard {
     /// A shard that is ready to serve. Listeners of the driver with this index or above are the shard's own.
     pub fn new(core: Core, parts: ShardParts, own_listeners_from: usize) -> Self {
-        Shard { core, parts, events: Vec::new(), own_listeners_from, was_busy: true, sleep_announced: false }
+        Shard {
+            core,
+            parts,
+            events: Vec::new(),
+            own_listeners_from,
+            was_busy: true,
+            spins_lost: 0,
+            sleep_announced: false,
+        }
     }
 
     /// Takes turns until a stop is complete. Returns whether it was complete.
@@ -94,6 +112,11 @@ impl Shard {
     /// Whether a stop is complete: no further turn is needed.
     pub fn is_stopped(&self) -> bool {
         self.core.stopping.is_done()
+    }
+
+    /// Whether a complete stop has sealed the log.
+    pub fn is_sealed(&self) -> bool {
+        self.is_stopped() && !self.core.stopping.gave_up()
     }
 
     /// One turn.
@@ -138,16 +161,25 @@ impl Shard {
         if spin_ns == 0 || self.parts.clock.is_virtual() {
             return false;
         }
+        if self.spins_lost >= SPINS_LOST_MAX {
+            // Where cores are shared with others, looking keeps those from running whom one waits for. Try again by and by.
+            self.spins_lost = (self.spins_lost + 1) % SPINS_RETRY;
+            return false;
+        }
         let until = self.parts.clock.monotonic_ns() + spin_ns;
         loop {
-            if self.core.links.has_inbound() {
-                self.core.counters.turns.spins_won += 1;
-                return true;
+            for _ in 0..LOOKS_PER_CLOCK {
+                if self.core.links.has_inbound() {
+                    self.core.counters.turns.spins_won += 1;
+                    self.spins_lost = 0;
+                    return true;
+                }
+                std::hint::spin_loop();
             }
             if self.parts.clock.monotonic_ns() >= until {
+                self.spins_lost += 1;
                 return false;
             }
-            std::hint::spin_loop();
         }
     }
 
@@ -169,9 +201,15 @@ impl Shard {
         core.refresh_settings();
         core.refresh_pause();
         let mut busy = !self.events.is_empty();
-        for event in self.events.drain(..) {
-            on_event(core, parts, event, self.own_listeners_from);
+        let mut events = self.events.drain(..);
+        while !events.as_slice().is_empty() {
+            let ahead = events.as_slice().len().min(PIPELINE_COMMANDS);
+            core.prefetch_events(&events.as_slice()[..ahead], &parts.driver);
+            for event in events.by_ref().take(ahead) {
+                on_event(core, parts, event, self.own_listeners_from);
+            }
         }
+        drop(events);
         busy |= core.drain_mesh();
         busy |= parts.executor.run_ready();
         core.collect_segments();
@@ -232,7 +270,8 @@ impl Core {
     fn next_deadline_ns(&self) -> Option<u64> {
         let now = self.time;
         let from_unix_ms = |at_ms: u64| {
-            now.monotonic_ns + at_ms.saturating_mul(1000).saturating_sub(now.unix_us).saturating_mul(1000)
+            let from_now_us = at_ms.saturating_mul(1000).saturating_sub(now.unix_us);
+            now.monotonic_ns.saturating_add(from_now_us.saturating_mul(1000))
         };
         [
             self.store.sink().next_deadline(),

@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use slab::Slab;
 
 use self::disk_threads::DiskThreads;
-use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait};
+use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SendNotice, SocketId, Wait};
 use super::listen;
 use super::peers::Peers;
 
@@ -277,7 +277,7 @@ impl Driver for Epoll {
         self.mark_ready(socket);
     }
 
-    fn send(&mut self, socket: SocketId, buffer: Vec<u8>) {
+    fn send(&mut self, socket: SocketId, buffer: Vec<u8>, _notice: SendNotice) {
         let state = &mut self.sockets[socket.index()];
         assert!(
             state.sending.is_none() && state.fd.is_some(),

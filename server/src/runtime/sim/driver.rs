@@ -8,8 +8,8 @@ use annulus_storage::{AlignedBuffer, ShardId};
 use slab::Slab;
 
 use super::super::driver::{
-    DiskOp, DiskResult, DiskToken, Driver, Event, NewSocket, Peer, ReceivedBytes, SocketHandle, SocketId,
-    Wait,
+    DiskOp, DiskResult, DiskToken, Driver, Event, NewSocket, Peer, ReceivedBytes, SendNotice, SocketHandle,
+    SocketId, Wait,
 };
 use super::super::peers::Peers;
 use super::faults::happens;
@@ -173,7 +173,7 @@ impl Driver for Sim {
         self.world.state.borrow_mut().connections[connection as usize].paused = false;
     }
 
-    fn send(&mut self, socket: SocketId, buffer: Vec<u8>) {
+    fn send(&mut self, socket: SocketId, buffer: Vec<u8>, _notice: SendNotice) {
         let connection = self.sockets[socket.index()];
         let mut state = self.world.state.borrow_mut();
         let fails = state.connections[connection as usize].client_gone || {

@@ -121,8 +121,12 @@ impl ReceiveBuffers {
         self.tail_published = self.tail;
     }
 
-    /// The piece that a receive of `len` bytes has filled; `more`: the kernel goes on with this buffer.
-    pub(super) fn take(&mut self, index: u16, len: u32, more: bool) -> ReceivedBytes {
+    /// The piece that a receive of `len` bytes has filled; `more`: the kernel goes on with this buffer. Nothing for an
+    /// empty piece of an incremental buffer: that stays at the ring's head, whatever the kernel says of it.
+    pub(super) fn take(&mut self, index: u16, len: u32, more: bool) -> Option<ReceivedBytes> {
+        if len == 0 && self.incremental {
+            return None;
+        }
         let state = &mut self.states[usize::from(index)];
         let offset = state.filled;
         assert!(
@@ -134,7 +138,7 @@ impl ReceiveBuffers {
         state.filled += len;
         state.outstanding += 1;
         state.with_kernel = self.incremental && more;
-        ReceivedBytes { buffer: u32::from(index), offset, len }
+        Some(ReceivedBytes { buffer: u32::from(index), offset, len })
     }
 
     /// The bytes of a piece.

@@ -5,7 +5,8 @@
 //! - A socket's number is reused only when the kernel has answered every operation on it.
 //! - A buffer handed to the kernel stays in its slab entry until the operation's completion.
 //! - Every send is first tried with `MSG_DONTWAIT`, so its completion is there when the submitting system call looks for
-//!   completions: waiting for "one more than the sends just queued" costs one system call a turn, not two.
+//!   completions: waiting for "one more than the sends just queued" costs one system call a turn, not two. A send that
+//!   the socket took only a part of needs us to go on, and nothing else may happen that would end the wait: so it is short.
 //! - With DEFER_TASKRUN completions appear only inside our own system calls, so `turn` is the one place where
 //!   anything happens.
 
@@ -28,7 +29,7 @@ use self::buffers::ReceiveBuffers;
 use self::disk::DiskOps;
 use self::sockets::Sockets;
 use self::token::{Kind, Token};
-use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SocketId, Wait};
+use super::driver::{DiskOp, DiskToken, Driver, Event, NewSocket, ReceivedBytes, SendNotice, SocketId, Wait};
 use super::peers::Peers;
 
 pub use self::probe::{Features, probe};
@@ -39,6 +40,9 @@ const SUBMISSIONS: u32 = 1024;
 /// keep completions on a list of its own (slower, never lost).
 const COMPLETIONS: u32 = 8192;
 const _: () = assert!(COMPLETIONS >= 2 * SUBMISSIONS);
+
+/// How long the completions of lazy sends may lie unseen when nothing else happens.
+const SENDS_UNSEEN_MAX: Duration = Duration::from_millis(1);
 
 /// The io_uring driver of one shard.
 pub struct Uring {
@@ -52,7 +56,7 @@ pub struct Uring {
     disk: DiskOps,
     /// Completions of this turn, taken out of the ring before they are handled.
     completions: Vec<(u64, i32, u32)>,
-    /// Queued operations whose completion is posted while they are submitted.
+    /// Queued sends whose completion is posted while they are submitted, and need not end the wait.
     inline_queued: usize,
     turns: u64,
 }
@@ -140,6 +144,11 @@ impl Uring {
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let want = self.inline_queued + 1;
+        let wait = match wait {
+            Wait::Forever if self.inline_queued > 0 => Wait::AtMost(SENDS_UNSEEN_MAX),
+            Wait::AtMost(time) if self.inline_queued > 0 => Wait::AtMost(time.min(SENDS_UNSEEN_MAX)),
+            wait => wait,
+        };
         self.inline_queued = 0;
         self.turns += 1;
         let result = match wait {
@@ -243,7 +252,8 @@ impl Driver for Uring {
         self.resume_receive(socket);
     }
 
-    fn send(&mut self, socket: SocketId, buffer: Vec<u8>) {
+    fn send(&mut self, socket: SocketId, buffer: Vec<u8>, notice: SendNotice) {
+        self.inline_queued += usize::from(notice == SendNotice::Lazy);
         self.queue_send(socket, buffer);
     }
 

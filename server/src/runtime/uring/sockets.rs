@@ -141,13 +141,14 @@ impl Uring {
         }
         let closing = socket.closing;
         if let Some(buffer) = cqueue::buffer_select(flags) {
-            // Also with an error or at the end of the stream a buffer may be named; it counts by what was filled.
             let len = result.max(0) as u32;
-            let bytes = self.buffers.take(buffer, len, cqueue::buffer_more(flags));
-            if len > 0 && !closing {
-                events.push(Event::Received { socket: id, bytes });
-            } else {
-                self.buffers.recycle(&bytes);
+            // Also with an error or at the end of the stream a buffer may be named; an incremental one then stays where it is.
+            if let Some(bytes) = self.buffers.take(buffer, len, cqueue::buffer_more(flags)) {
+                if len > 0 && !closing {
+                    events.push(Event::Received { socket: id, bytes });
+                } else {
+                    self.buffers.recycle(&bytes);
+                }
             }
         }
         if last {
@@ -188,7 +189,6 @@ impl Uring {
         );
         socket.sending = Some(Sending { buffer, sent: 0 });
         let entry = send_entry(id, socket, libc::MSG_DONTWAIT);
-        self.inline_queued += 1;
         self.push(&entry);
     }
 

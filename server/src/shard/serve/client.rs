@@ -261,8 +261,8 @@ impl Filter {
                 b"user" if value == b"default" => {}
                 b"user" => return Err(format!("ERR No such user '{}'", text())),
                 b"maxage" => {
-                    filter.max_age_seconds =
-                        Some(parse_id(value, "ERR maxage is not an integer or out of range")?)
+                    let age = parse_id(value, "ERR maxage is not an integer or out of range")?;
+                    filter.max_age_seconds = Some(age);
                 }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_own = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_own = false,

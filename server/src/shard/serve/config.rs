@@ -37,6 +37,9 @@ impl Core {
     }
 
     fn config_set(&mut self, pairs: &[&[u8]]) -> Result<(), String> {
+        if !pairs.len().is_multiple_of(2) {
+            return Err("ERR syntax error".to_owned());
+        }
         let pairs: Vec<(&[u8], &[u8])> = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         let changed = self.shared.change_settings(|settings| {
             settings.config_set(&pairs).map(|changed| {

@@ -41,7 +41,10 @@ fn parse_hello<'a>(args: &[&'a [u8]]) -> Result<Hello<'a>, String> {
                 after
             }
             _ => {
-                return Err(format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)));
+                return Err(format!(
+                    "ERR Syntax error in HELLO option '{}'",
+                    String::from_utf8_lossy(option)
+                ));
             }
         };
     }
@@ -150,7 +153,7 @@ impl Core {
         let result = match parse_i64(args[1]) {
             None => Err("ERR value is not an integer or out of range"),
             Some(index) if i32::try_from(index).is_err() => {
-                Err("ERR value is not an integer or out of range")
+                Err("ERR value is out of range, value must between -2147483648 and 2147483647")
             }
             Some(index) if self.settings.cluster_ports && index != 0 => {
                 Err("ERR SELECT is not allowed in cluster mode")
