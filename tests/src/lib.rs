@@ -1,13 +1,14 @@
 //! Whole-system tests: what they share.
 //!
 //! The tests in `tests/` drive the `annulus` binary from outside, as users do, and a real `redis-server`
-//! beside it as the oracle. Nothing of Annulus is linked in; whatever is asserted here was seen on a socket, in the
+//! beside it as the oracle. Nothing of Annulus is linked in there; whatever is asserted here was seen on a socket, in the
 //! exit status, or on disk.
 //!
 //! - [`server`]: start, kill, stop and restart a server process; [`process`]: deadlines and child processes;
 //!   [`binaries`]: where the programs under test come from.
 //! - [`resp`]: a minimal raw RESP client of our own, so that no client library hides what was on the wire.
 //! - [`script`]: tables of commands and expected replies; [`random`]: one seeded source; [`glob`]: patterns in them.
+//! - [`sim`]: the simulator, which alone has the server's code inside.
 
 #![allow(
     clippy::disallowed_methods,
@@ -22,3 +23,4 @@ pub mod random;
 pub mod resp;
 pub mod script;
 pub mod server;
+pub mod sim;

@@ -82,6 +82,16 @@ pub fn run(command: &mut Command, input: &[u8], patience: Duration) -> Output {
     output
 }
 
+/// Settings in the environment of whoever runs the tests are not the tests' settings.
+pub fn without_our_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ANNULUS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Says something that the test runner's capture must not swallow, such as a test that could not run here.
 pub fn say_aloud(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "\n*** {text}");

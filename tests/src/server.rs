@@ -200,12 +200,7 @@ impl Setup {
                 shell
             }
         };
-        // Settings of whoever runs the tests are not the tests' settings, nor is their ./annulus.toml.
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("ANNULUS_") {
-                command.env_remove(name);
-            }
-        }
+        process::without_our_settings(&mut command);
         command.args(arguments).current_dir(home);
         command
     }

@@ -1,5 +1,7 @@
 //! Malformed RESP: the same answers as redis-server's, to the byte, and the same connections closed.
 
+use std::{io::ErrorKind, time::Duration};
+
 use annulus_tests::{
     resp::{Connection, Value, encode, escaped},
     server::{DRIVERS, Server, Setup},
@@ -8,15 +10,21 @@ use annulus_tests::{
 /// Sends all, says that there is no more, and reads to the end.
 fn exchange(server: &Server, bytes: &[u8]) -> Vec<u8> {
     let mut connection = server.connect();
+    connection.set_patience(Duration::from_secs(5)).unwrap();
     // The server may close while we still send: what it said before counts.
     let _ = connection.send(bytes);
     let _ = connection.finish_sending();
     let mut said = Vec::new();
-    while let Ok(value) = connection.read() {
-        said.extend_from_slice(value.to_string().as_bytes());
-        said.push(b'\n');
+    loop {
+        match connection.read() {
+            Ok(value) => said.extend_from_slice(format!("{value}\n").as_bytes()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                said.extend_from_slice(b"(and is not closed)");
+                return said;
+            }
+            Err(_) => return said,
+        }
     }
-    said
 }
 
 fn cases() -> Vec<Vec<u8>> {
@@ -101,6 +109,9 @@ fn malformed_requests_are_answered_as_redis_answers_them() {
         let ours = Setup::annulus().driver(driver).shards(2).start();
         let mut differences = Vec::new();
         for case in cases() {
+            if differences.len() == 10 {
+                break;
+            }
             let (expected, got) = (exchange(&oracle, &case), exchange(&ours, &case));
             if expected != got {
                 let shown: String = escaped(&case).chars().take(120).collect();
@@ -126,19 +137,25 @@ fn before_a_password_is_given_requests_are_small() {
     let password = ["--requirepass", "secret"];
     let (oracle, ours) =
         (Setup::redis().arguments(&password).start(), Setup::annulus().arguments(&password).start());
-    let cases: [&[u8]; 7] = [
+    let cases: [&[u8]; 6] = [
         b"*11\r\n",
         b"*10\r\n$16385\r\n",
         b"*2\r\n$4\r\nECHO\r\n$16384\r\n",
         b"PING\r\nGET k\r\n",
         b"AUTH wrong\r\nAUTH secret\r\nGET k\r\n",
-        b"HELLO 3\r\n",
         b"QUIT\r\n",
     ];
     for case in cases {
         let (expected, got) = (exchange(&oracle, case), exchange(&ours, case));
         assert_eq!(escaped(&expected), escaped(&got), "{}", escaped(case));
     }
+    // Its text differs between versions of redis.
+    assert!(
+        ours.connect()
+            .line("HELLO 3")
+            .text()
+            .starts_with("NOAUTH HELLO must be called with the client already")
+    );
 }
 
 #[test]

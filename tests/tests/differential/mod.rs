@@ -23,7 +23,10 @@ use generate::{Arguments, Generator, Step};
 const PIPELINE_MAX: usize = 40;
 /// Between two comparisons of everything that is stored.
 const DUMP_EVERY: usize = 5_000;
+/// Commands shown before one that failed.
 const HISTORY: usize = 60;
+/// Differences after which a run ends.
+const DIFFERENCES_MAX: usize = 10;
 
 /// One of the two servers.
 struct Side {
@@ -46,6 +49,7 @@ struct Run {
     protocol: &'static str,
     history: Vec<String>,
     done: usize,
+    differences: Vec<String>,
     replay: String,
 }
 
@@ -71,6 +75,7 @@ impl Run {
         }
         self.exchange(&pipeline);
         self.compare_everything();
+        assert!(self.differences.is_empty(), "{}\nreplay: {}", self.differences.join("\n"), self.replay);
     }
 
     fn exchange(&mut self, pipeline: &[Arguments]) {
@@ -87,7 +92,7 @@ impl Run {
                 Err(error) => self.fail(&shown, &expected, &format!("no reply: {error}")),
             };
             if !compare::same(arguments, &expected, &got) {
-                self.fail(&shown, &expected, &clipped(&got));
+                self.note(&shown, &expected, &got);
             }
         }
         self.reopen_protocol(pipeline);
@@ -139,14 +144,27 @@ impl Run {
         self.history.push(line);
     }
 
+    /// Goes on after a difference: the next ones may be others. Whether the data differs, the next dump shows.
+    fn note(&mut self, shown: &str, expected: &Value, got: &Value) {
+        self.differences.push(format!(
+            "{shown}\n    redis: {}\n    ours:  {}",
+            clipped(expected),
+            clipped(got)
+        ));
+        if self.differences.len() == DIFFERENCES_MAX {
+            self.fail(shown, expected, &clipped(got));
+        }
+    }
+
     fn fail(&self, shown: &str, expected: &Value, got: &str) -> ! {
         panic!(
-            "after {} commands, RESP{}: {shown}\n  redis: {}\n  ours:  {got}\nbefore it:\n  {}\nours said: {}\nreplay: {}",
+            "after {} commands, RESP{}: {shown}\n  redis: {}\n  ours:  {got}\nbefore it:\n  {}\nours said: {}\nall differences:\n  {}\nreplay: {}",
             self.done,
             self.protocol,
             clipped(expected),
             self.history.join("\n  "),
             self.ours.server.log().lines().rev().take(5).collect::<Vec<_>>().join("\n"),
+            self.differences.join("\n  "),
             self.replay
         );
     }
@@ -233,6 +251,7 @@ fn differential(name: &str, ours: &Setup, protocol: &'static str, share: usize) 
         protocol,
         history: Vec::new(),
         done: 0,
+        differences: Vec::new(),
         replay,
     };
     let version = oracle_version(&mut run.oracle.connection);

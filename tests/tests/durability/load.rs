@@ -204,6 +204,10 @@ fn write(keys: &mut [Key], port: u16, mut random: Random, acknowledged: &AtomicU
                     return;
                 }
             };
+            // A server that is stopping may refuse what comes late, and closes then.
+            if reply.is_error() && ended.load(Ordering::Relaxed) {
+                return;
+            }
             let key = &mut keys[at];
             let expected = key.sent.front().expect("it was sent").number;
             let fits = match &reply {

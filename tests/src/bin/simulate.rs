@@ -1,0 +1,103 @@
+//! Runs the simulator: one seed, or as many as a number of seconds allows.
+
+#![expect(clippy::disallowed_methods, reason = "how long the simulator itself runs is real time")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use annulus_tests::sim::plan::{MISTAKES, Mistake};
+use annulus_tests::sim::report::{Counts, Report};
+use annulus_tests::sim::run::{Options, run};
+
+const USAGE: &str =
+    "usage: simulate (--seed N | --seconds S [--from SEED]) [--shards N] [--trace] [--mistake NAME]";
+
+struct Arguments {
+    options: Options,
+    seconds: Option<u64>,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut arguments = Arguments { options: Options::default(), seconds: None };
+    let mut words = std::env::args().skip(1);
+    let mut named = false;
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|_| format!("not a number: {text}"));
+        match word.as_str() {
+            "--seed" => (arguments.options.seed, named) = (number(value()?)?, true),
+            "--from" => arguments.options.seed = number(value()?)?,
+            "--seconds" => (arguments.seconds, named) = (Some(number(value()?)?), true),
+            "--shards" => {
+                let shards = number(value()?)?;
+                let shards = u16::try_from(shards).ok().filter(|it| (1..=8).contains(it));
+                arguments.options.shards = Some(shards.ok_or("--shards is 1 to 8")?);
+            }
+            "--trace" => arguments.options.trace = true,
+            "--mistake" => arguments.options.mistake = Some(mistake(&value()?)?),
+            _ => return Err(format!("unknown: {word}")),
+        }
+    }
+    if named { Ok(arguments) } else { Err("a seed or a number of seconds is needed".to_owned()) }
+}
+
+fn mistake(name: &str) -> Result<Mistake, String> {
+    let known = MISTAKES.iter().find(|it| it.name() == name);
+    let names: Vec<_> = MISTAKES.iter().map(|it| it.name()).collect();
+    known.copied().ok_or_else(|| format!("--mistake is one of {}", names.join(", ")))
+}
+
+fn replay_command(options: Options) -> String {
+    let shards = options.shards.map(|shards| format!(" --shards {shards}")).unwrap_or_default();
+    let mistake = options.mistake.map(|it| format!(" --mistake {}", it.name())).unwrap_or_default();
+    format!(
+        "cargo run --release -p annulus-tests --bin simulate -- --seed {}{shards}{mistake} --trace",
+        options.seed
+    )
+}
+
+fn show(options: Options, report: &Report) {
+    for line in &report.trace {
+        println!("{line}");
+    }
+    if let Some(failure) = &report.failure {
+        println!("seed {} FAILED: {failure}\nreplay: {}", report.seed, replay_command(options));
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut options = arguments.options;
+    let began = Instant::now();
+    let mut counts = Counts::default();
+    let mut failures = 0;
+    loop {
+        // A build that aborts on a panic says which seed it was.
+        std::panic::set_hook(Box::new(move |panic| {
+            eprintln!("{panic}\nreplay: {}", replay_command(options));
+        }));
+        let report = run(options);
+        show(options, &report);
+        counts += report.counts;
+        failures += u32::from(report.failure.is_some());
+        if arguments.seconds.is_none() {
+            println!("trace {:016x}", report.trace_hash);
+        }
+        let more = arguments.seconds.is_some_and(|seconds| began.elapsed() < Duration::from_secs(seconds));
+        if !more || failures >= 5 {
+            break;
+        }
+        options.seed += 1;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let cycles = (counts.crashes + counts.stops + counts.failed_starts) as f64;
+    print!("{counts}");
+    println!("{:<20} {:>12.0}", "cycles a minute", cycles / seconds * 60.0);
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

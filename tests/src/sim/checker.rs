@@ -1,0 +1,218 @@
+//! Whether some order of all operations explains all answers (linearizability; Herlihy and Wing, 1990), across restarts.
+//!
+//! Each group of keys is judged by itself (the property is local). The checker walks the history in time and keeps every
+//! configuration that is still possible: a state of the keys, and which of the pending operations have already happened. At an
+//! operation's return all orders of pending operations are tried in which it has happened (Lowe, 2017). Memory is
+//! bounded by the number of configurations; a group that needs more is undecided, and says so.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use super::history::{History, Loss, Operation, Outcome};
+use super::model::{KEYS, State, apply};
+
+/// Configurations of one group at most.
+const CONFIGURATIONS_MAX: usize = 200_000;
+/// Pending operations of one group at most.
+const PENDING_MAX: usize = 64;
+
+type Set<T> = HashSet<T, BuildHasherDefault<DefaultHasher>>;
+
+/// The judgement on a group, or on all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Some order explains everything.
+    Linearizable,
+    /// None does; the first answer that cannot be explained.
+    Violation(String),
+    /// Too many possibilities.
+    Undecided,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Configuration {
+    state: State,
+    /// Bit *i*: the operation in slot *i* has happened.
+    happened: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Call(usize),
+    Return(usize),
+    Restart(Loss),
+}
+
+struct Walk<'h> {
+    operations: &'h [Operation],
+    configurations: Set<Configuration>,
+    /// States that were possible in this life of the server.
+    life: Set<State>,
+    /// And in any.
+    ever: Set<State>,
+    keeps_states: bool,
+    slots: [Option<usize>; PENDING_MAX],
+}
+
+/// Judges a history, group by group. The first violation wins; any undecided group makes the whole undecided.
+pub fn check(history: &History, groups: usize) -> Verdict {
+    let mut verdict = Verdict::Linearizable;
+    for group in 0..groups {
+        match check_group(history, group) {
+            Verdict::Linearizable => {}
+            Verdict::Undecided => verdict = Verdict::Undecided,
+            violation @ Verdict::Violation(_) => return violation,
+        }
+    }
+    verdict
+}
+
+fn check_group(history: &History, group: usize) -> Verdict {
+    let mut moments: Vec<(u64, Moment)> =
+        history.restarts.iter().map(|(at, loss)| (*at, Moment::Restart(*loss))).collect();
+    for (index, operation) in history.operations.iter().enumerate() {
+        if operation.group == group && operation.outcome != Outcome::Refused {
+            moments.push((operation.called, Moment::Call(index)));
+            if let Some(returned) = operation.returned {
+                moments.push((returned, Moment::Return(index)));
+            }
+        }
+    }
+    moments.sort_unstable_by_key(|(at, _)| *at);
+    let start = Configuration { state: [const { None }; KEYS], happened: 0 };
+    let mut walk = Walk {
+        operations: &history.operations,
+        configurations: Set::from_iter([start.clone()]),
+        life: Set::from_iter([start.state.clone()]),
+        ever: Set::from_iter([start.state]),
+        keeps_states: history.restarts.iter().any(|(_, loss)| *loss != Loss::Nothing),
+        slots: [None; PENDING_MAX],
+    };
+    for (_, moment) in moments {
+        let went_on = match moment {
+            Moment::Call(operation) => walk.on_call(operation),
+            Moment::Return(operation) => walk.on_return(operation),
+            Moment::Restart(loss) => walk.on_restart(loss),
+        };
+        if !went_on {
+            return Verdict::Undecided;
+        }
+        if walk.configurations.is_empty() {
+            return Verdict::Violation(walk.explain(group, moment));
+        }
+    }
+    Verdict::Linearizable
+}
+
+impl Walk<'_> {
+    fn on_call(&mut self, operation: usize) -> bool {
+        let free = self.slots.iter_mut().find(|slot| slot.is_none());
+        free.map(|slot| *slot = Some(operation)).is_some()
+    }
+
+    fn on_return(&mut self, operation: usize) -> bool {
+        let Some(slot) = self.slots.iter().position(|it| *it == Some(operation)) else { return true };
+        let bit = 1u64 << slot;
+        if !self.close(Some(bit)) {
+            return false;
+        }
+        let may_not_have_happened = self.operations[operation].outcome == Outcome::Partial;
+        self.configurations = std::mem::take(&mut self.configurations)
+            .into_iter()
+            .filter(|it| it.happened & bit != 0 || may_not_have_happened)
+            .map(|it| Configuration { happened: it.happened & !bit, ..it })
+            .collect();
+        self.slots[slot] = None;
+        true
+    }
+
+    fn on_restart(&mut self, loss: Loss) -> bool {
+        if !self.close(None) {
+            return false;
+        }
+        let states: Set<State> = match loss {
+            Loss::Nothing => self.configurations.iter().map(|it| it.state.clone()).collect(),
+            Loss::Tail => std::mem::take(&mut self.life),
+            Loss::Any => self.ever.clone(),
+        };
+        self.slots = [None; PENDING_MAX];
+        self.life.clone_from(&states);
+        self.configurations = states.into_iter().map(|state| Configuration { state, happened: 0 }).collect();
+        true
+    }
+
+    /// Adds all configurations that pending operations can lead to. With `until`, those in which that one has happened go no
+    /// further: what could happen after it is tried when it matters.
+    fn close(&mut self, until: Option<u64>) -> bool {
+        let mut work: Vec<Configuration> = self.configurations.iter().cloned().collect();
+        while let Some(from) = work.pop() {
+            if until.is_some_and(|bit| from.happened & bit != 0) {
+                continue;
+            }
+            for slot in 0..PENDING_MAX {
+                let Some(operation) = self.slots[slot].filter(|_| from.happened & (1 << slot) == 0) else {
+                    continue;
+                };
+                if !self.is_next(operation, from.happened) {
+                    continue;
+                }
+                let operation = &self.operations[operation];
+                let (state, reply) = apply(&from.state, &operation.action);
+                if matches!(&operation.outcome, Outcome::Replied(seen) if *seen != reply) {
+                    continue;
+                }
+                if self.keeps_states {
+                    self.life.insert(state.clone());
+                    self.ever.insert(state.clone());
+                }
+                let to = Configuration { state, happened: from.happened | (1 << slot) };
+                if self.configurations.insert(to.clone()) {
+                    work.push(to);
+                }
+            }
+            if self.configurations.len() > CONFIGURATIONS_MAX {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether all earlier operations of its connection have happened.
+    fn is_next(&self, operation: usize, happened: u64) -> bool {
+        let connection = self.operations[operation].connection;
+        self.slots.iter().enumerate().all(|(slot, other)| {
+            other.is_none_or(|other| {
+                other >= operation
+                    || self.operations[other].connection != connection
+                    || happened & (1 << slot) != 0
+            })
+        })
+    }
+
+    fn explain(&self, group: usize, moment: Moment) -> String {
+        let Moment::Return(index) = moment else {
+            return format!("group {group}: no state is left at {moment:?}");
+        };
+        let operation = &self.operations[index];
+        let before = self.operations[..index].iter().filter(|it| it.group == group);
+        let mut recent: Vec<String> = before.map(describe).collect();
+        recent.drain(..recent.len().saturating_sub(30));
+        format!(
+            "group {group}: no order of the operations explains {}\n  the operations before it:\n    {}",
+            describe(operation),
+            recent.join("\n    ")
+        )
+    }
+}
+
+fn describe(operation: &Operation) -> String {
+    let returned = operation.returned.map_or("never".to_owned(), |at| at.to_string());
+    let outcome = match &operation.outcome {
+        Outcome::Replied(value) => format!("{value:?}"),
+        other => format!("{other:?}"),
+    };
+    format!(
+        "[{} to {returned}] connection {}: {:?} -> {outcome}",
+        operation.called, operation.connection, operation.action
+    )
+}

@@ -1,0 +1,202 @@
+//! A virtual client: it connects, sends pipelines, reads replies as they come, rests, half-closes and goes away.
+
+use std::collections::VecDeque;
+
+use annulus::runtime::sim::{ConnectionId, World};
+
+use super::history::History;
+use super::workload::{Heard, Sent, Workload};
+use crate::random::Random;
+use crate::resp::Value;
+
+/// How clients behave in a run; chances are one in so many actions, 0 for never.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// Commands of one pipeline at most.
+    pub pipeline_max: usize,
+    /// Commands without a reply at most.
+    pub outstanding_max: usize,
+    /// Going away without a word.
+    pub closes: usize,
+    /// Finishing to send, and reading on.
+    pub half_closes: usize,
+    /// Not reading for a while.
+    pub rests: usize,
+    /// Longest pause between two actions, ns.
+    pub pause_ns: u64,
+}
+
+/// What a client met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Replies.
+    pub replies: u64,
+    /// Replies that refuse for the state of the disk.
+    pub refusals: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Client {
+    world: World,
+    connection: Option<ConnectionId>,
+    /// Different for each connection ever made.
+    number: u64,
+    inbox: Vec<u8>,
+    outstanding: VecDeque<Sent>,
+    finished: bool,
+    /// When it acts next, ns.
+    pub next_ns: u64,
+    /// What it met since it was last asked.
+    pub tally: Tally,
+}
+
+impl Client {
+    /// A client that is not connected.
+    pub fn new(world: &World) -> Self {
+        Client {
+            world: world.clone(),
+            connection: None,
+            number: 0,
+            inbox: Vec::new(),
+            outstanding: VecDeque::new(),
+            finished: false,
+            next_ns: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Whether it has a connection.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Whether it waits for a reply.
+    pub fn waits(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// Takes a connection over.
+    pub fn connected(&mut self, connection: ConnectionId, number: u64) {
+        self.forget();
+        self.connection = Some(connection);
+        self.number = number;
+    }
+
+    /// The connection is gone: what had no reply stays unknown.
+    pub fn forget(&mut self) {
+        self.connection = None;
+        self.inbox.clear();
+        self.outstanding.clear();
+        self.finished = false;
+    }
+
+    /// Sends so many commands in one piece.
+    pub fn send(
+        &mut self,
+        random: &mut Random,
+        workload: &mut Workload,
+        count: usize,
+        history: &mut History,
+    ) {
+        let Some(connection) = self.connection.filter(|_| !self.finished) else { return };
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            let command = workload.command(random, self.number, history);
+            bytes.extend_from_slice(&command.bytes);
+            self.outstanding.push_back(command.sent);
+        }
+        self.world.note("request", &bytes, || {
+            format!("client {}: {}", self.number, String::from_utf8_lossy(&bytes).escape_debug())
+        });
+        self.world.client_send(connection, &bytes);
+    }
+
+    /// Does something, as its manners have it.
+    pub fn act(
+        &mut self,
+        random: &mut Random,
+        manners: &Manners,
+        workload: &mut Workload,
+        history: &mut History,
+    ) {
+        let Some(connection) = self.connection else { return };
+        let now_ns = self.world.now_ns();
+        let chance = |random: &mut Random, one_in: usize| one_in > 0 && random.one_in(one_in);
+        if chance(random, manners.closes) {
+            self.world.note("close", &[], || format!("client {}", self.number));
+            self.world.client_close(connection);
+            self.forget();
+        } else if chance(random, manners.half_closes) {
+            self.world.note("half-close", &[], || format!("client {}", self.number));
+            self.world.client_finish(connection);
+            self.finished = true;
+        } else if chance(random, manners.rests) {
+            self.world.client_rests(connection, now_ns + random.below(20_000_000) as u64);
+        } else if self.outstanding.len() < manners.outstanding_max {
+            let count = 1 + random.below(manners.pipeline_max);
+            self.send(random, workload, count, history);
+        }
+        self.next_ns = now_ns + random.below(manners.pause_ns as usize) as u64;
+    }
+
+    /// Reads what has come. An answer that no server may give is an error. With `swaps`, two replies that
+    /// come together change places: a planted mistake.
+    pub fn read(&mut self, history: &mut History, swaps: bool) -> Result<(), String> {
+        let Some(connection) = self.connection else { return Ok(()) };
+        let received = self.world.client_receive(connection);
+        self.inbox.extend_from_slice(&received.bytes);
+        let mut replies = Vec::new();
+        let mut at = 0;
+        while let Some((reply, bytes)) = parse(&self.inbox[at..])? {
+            at += bytes;
+            replies.push(reply);
+        }
+        self.inbox.drain(..at);
+        if swaps && replies.len() > 1 {
+            replies.swap(0, 1);
+        }
+        for reply in replies {
+            let sent =
+                self.outstanding.pop_front().ok_or_else(|| format!("a reply to nothing: {reply:?}"))?;
+            self.tally.replies += 1;
+            if sent.on_reply(reply, history)? == Heard::Refusal {
+                self.tally.refusals += 1;
+            }
+        }
+        if received.closed {
+            self.world.note("closed", &[], || format!("client {}", self.number));
+            self.forget();
+            self.next_ns = self.world.now_ns();
+        }
+        Ok(())
+    }
+}
+
+/// The first whole reply and its length. The kinds that RESP2 has.
+fn parse(input: &[u8]) -> Result<Option<(Value, usize)>, String> {
+    let Some(end) = input.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
+    let (line, after) = (&input[..end], end + 2);
+    let text = String::from_utf8_lossy(line.get(1..).unwrap_or_default()).into_owned();
+    let number = || text.parse::<i64>().map_err(|_| format!("not a number: {text:?}"));
+    match line.first() {
+        Some(b'+') => Ok(Some((Value::simple(&text), after))),
+        Some(b'-') => Ok(Some((Value::Error(text.into_bytes()), after))),
+        Some(b':') => Ok(Some((Value::Integer(number()?), after))),
+        Some(b'$') => match usize::try_from(number()?) {
+            Err(_) => Ok(Some((Value::NullBulk, after))),
+            Ok(bytes) if input.len() < after + bytes + 2 => Ok(None),
+            Ok(bytes) => Ok(Some((Value::Bulk(input[after..after + bytes].to_vec()), after + bytes + 2))),
+        },
+        Some(b'*') => {
+            let (mut items, mut at) = (Vec::new(), after);
+            for _ in 0..number()?.max(0) {
+                let Some((item, bytes)) = parse(&input[at..])? else { return Ok(None) };
+                items.push(item);
+                at += bytes;
+            }
+            Ok(Some((Value::Array(items), at)))
+        }
+        _ => Err(format!("not a reply: {:?}", String::from_utf8_lossy(line))),
+    }
+}

@@ -1,0 +1,93 @@
+//! What clients called and what they were answered, in one order.
+
+use super::model::Action;
+use crate::resp::Value;
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nobody knows: it may have happened at any time until the end of that life of the server, or never.
+    Unknown,
+    /// It happened, with this reply.
+    Replied(Value),
+    /// It happened; its part of the reply can't be told.
+    Done,
+    /// It may have happened before the reply, or not: a part of it was refused.
+    Partial,
+    /// The server said that it did not happen.
+    Refused,
+}
+
+/// One operation on one group.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Which keys.
+    pub group: usize,
+    /// The connection's number: operations of one connection on one group happen in order.
+    pub connection: u64,
+    /// What was asked.
+    pub action: Action,
+    /// Its place in the order of events.
+    pub called: u64,
+    /// That of its reply.
+    pub returned: Option<u64>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What a restart may have lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing that was acknowledged.
+    Nothing,
+    /// What came last in this life.
+    Tail,
+    /// What came last, in any life: durable bytes were damaged, and nothing proves it.
+    Any,
+}
+
+/// Everything that happened to the clients of a server.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// In the order of their calls.
+    pub operations: Vec<Operation>,
+    /// Ends of the server's lives.
+    pub restarts: Vec<(u64, Loss)>,
+    clock: u64,
+}
+
+impl History {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// An operation is called; its number is for [`Self::answer`].
+    pub fn call(&mut self, group: usize, connection: u64, action: Action) -> usize {
+        let called = self.tick();
+        let outcome = Outcome::Unknown;
+        self.operations.push(Operation { group, connection, action, called, returned: None, outcome });
+        self.operations.len() - 1
+    }
+
+    /// It has been answered.
+    pub fn answer(&mut self, operation: usize, outcome: Outcome) {
+        let now = self.tick();
+        let operation = &mut self.operations[operation];
+        operation.returned = Some(now);
+        operation.outcome = outcome;
+    }
+
+    /// A life of the server has ended.
+    pub fn restart(&mut self, loss: Loss) {
+        let now = self.tick();
+        self.restarts.push((now, loss));
+    }
+
+    /// The last restart turns out to have lost more.
+    pub fn restart_lost(&mut self, loss: Loss) {
+        if let Some((_, last)) = self.restarts.last_mut() {
+            *last = loss;
+        }
+    }
+}

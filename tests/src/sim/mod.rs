@@ -1,0 +1,19 @@
+//! The simulator: a whole server of several shards in one thread, under faults, from one seed; and the judges of what its
+//! clients saw.
+//!
+//! - [`server`]: starts, turns, crashes and stops the shards in a [`annulus::runtime::sim::World`];
+//! - [`plan`]: what a seed decides in advance; [`run`]: a whole run of one seed, and [`report`]: what came of it;
+//! - [`workload`] makes commands, [`client`] speaks RESP for them, [`history`] is what was called and answered when;
+//! - [`model`] says what a command does, [`checker`] whether some order of all commands explains all answers.
+//!
+//! The shard code is the production code. The model, the checker and the clients share nothing with it.
+
+pub mod checker;
+pub mod client;
+pub mod history;
+pub mod model;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod workload;

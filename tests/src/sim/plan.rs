@@ -1,0 +1,164 @@
+//! What a seed decides in advance. Each seed switches some commands, faults and habits off (swarm testing; Groce et al., 2012):
+//! a run with everything at once finds less than many runs with something each.
+
+use annulus::runtime::sim::{Faults, Planted};
+use annulus_storage::Durability;
+
+use super::client::Manners;
+use super::server::Configuration;
+use super::workload::Workload;
+use crate::random::Random;
+
+/// Mistakes that are made on purpose, to see that they are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// A write is acknowledged when it has only begun.
+    AcknowledgeEarly,
+    /// New segments are not synced, nor is the directory.
+    SkipSync,
+    /// A message between shards is lost.
+    LoseMessage,
+    /// Two replies of a connection change places.
+    SwapReplies,
+    /// A read doesn't wait for the write that it shows.
+    ForgetReadGate,
+    /// Recovery takes frames whose checksum is wrong.
+    SkipChecksum,
+    /// Recovery applies a frame again after the one behind it.
+    ReplayTwice,
+}
+
+/// All of them.
+pub const MISTAKES: [Mistake; 7] = [
+    Mistake::AcknowledgeEarly,
+    Mistake::SkipSync,
+    Mistake::LoseMessage,
+    Mistake::SwapReplies,
+    Mistake::ForgetReadGate,
+    Mistake::SkipChecksum,
+    Mistake::ReplayTwice,
+];
+
+impl Mistake {
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mistake::AcknowledgeEarly => "acknowledge-early",
+            Mistake::SkipSync => "skip-sync",
+            Mistake::LoseMessage => "lose-message",
+            Mistake::SwapReplies => "swap-replies",
+            Mistake::ForgetReadGate => "forget-read-gate",
+            Mistake::SkipChecksum => "skip-checksum",
+            Mistake::ReplayTwice => "replay-twice",
+        }
+    }
+}
+
+/// A run, before it begins. Chances are one in so many, 0 for never.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The first start; shards may change later.
+    pub configuration: Configuration,
+    /// What goes wrong while serving.
+    pub faults: Faults,
+    /// How clients behave.
+    pub manners: Manners,
+    /// Clients.
+    pub clients: usize,
+    /// Commands.
+    pub workload: Workload,
+    /// Lives of the server.
+    pub lives: usize,
+    /// Steps of a life at most.
+    pub steps_max: usize,
+    /// Lives that end with a clean stop.
+    pub stops: usize,
+    /// Restarts with another number of shards.
+    pub reshards: usize,
+    /// Starts that the power ends.
+    pub cuts_in_start: usize,
+    /// Crashes after which durable bytes are damaged.
+    pub damages: usize,
+    /// Steps with a jump of the Unix clock.
+    pub jumps: usize,
+    /// Steps at which a shard stalls.
+    pub stalls: usize,
+    /// Lives in which the disk is full.
+    pub full_disks: usize,
+    /// The mistake to make.
+    pub mistake: Option<Mistake>,
+}
+
+fn chance(random: &mut Random, one_in: usize) -> usize {
+    if random.one_in(2) { 0 } else { one_in }
+}
+
+fn rate(random: &mut Random, off: usize, greatest: u32) -> u32 {
+    if random.one_in(off) { 1 + random.below(greatest as usize) as u32 } else { 0 }
+}
+
+impl Plan {
+    /// What a seed stands for.
+    pub fn of_seed(random: &mut Random, shards: Option<u16>, mistake: Option<Mistake>) -> Plan {
+        let some_shards = [1, 2, 2, 3, 4, 8][random.below(6)];
+        let durability = match random.below(8) {
+            0 => Durability::EverySec,
+            1 => Durability::None,
+            _ => Durability::Always,
+        };
+        let durability = if mistake.is_some() { Durability::Always } else { durability };
+        let configuration = Configuration {
+            shards: shards.unwrap_or(some_shards),
+            durability,
+            segment_bytes: [32 << 10, 64 << 10, 128 << 10][random.below(3)],
+            commit_depth: 1 + random.below(4) as u32,
+            mesh_capacity: [1, 2, 8, 256][random.below(4)],
+            loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },
+        };
+        let groups = 2 + random.below(4);
+        Plan {
+            faults: faults(random, mistake),
+            manners: Manners {
+                pipeline_max: [1, 2, 5][random.below(3)],
+                outstanding_max: [1, 3, 8][random.below(3)],
+                closes: chance(random, 40),
+                half_closes: chance(random, 60),
+                rests: chance(random, 20),
+                pause_ns: [20_000, 200_000, 2_000_000][random.below(3)],
+            },
+            clients: 2 + random.below(4),
+            workload: Workload::new(random, groups),
+            configuration,
+            lives: 2 + random.below(6),
+            steps_max: [150, 500, 1500][random.below(3)],
+            stops: chance(random, 4),
+            reshards: if shards.is_some() { 0 } else { chance(random, 5) },
+            cuts_in_start: chance(random, 5),
+            damages: if mistake == Some(Mistake::SkipChecksum) { 1 } else { chance(random, 6) },
+            jumps: chance(random, 300),
+            stalls: chance(random, 200),
+            full_disks: if random.one_in(4) { 3 } else { 0 },
+            mistake,
+        }
+    }
+}
+
+fn faults(random: &mut Random, mistake: Option<Mistake>) -> Faults {
+    let disk_ns = [(20_000, 60_000), (5_000, 2_000_000), (100_000, 10_000_000)][random.below(3)];
+    Faults {
+        disk_ns,
+        network_ns: [(5_000, 20_000), (1_000, 500_000)][random.below(2)],
+        spike: rate(random, 3, 200),
+        spike_ns: 200_000_000,
+        write_error: rate(random, 6, 100),
+        short_write: rate(random, 8, 100),
+        file_error: rate(random, 6, 200),
+        read_error: rate(random, 8, 300),
+        fragment: rate(random, 2, 5_000),
+        send_error: rate(random, 5, 50),
+        planted: Planted {
+            acknowledge_early: mistake == Some(Mistake::AcknowledgeEarly),
+            skip_sync: mistake == Some(Mistake::SkipSync),
+        },
+    }
+}

@@ -1,0 +1,270 @@
+//! Random commands over few keys, and how their replies come apart into operations on groups.
+
+use std::rc::Rc;
+
+use super::history::{History, Outcome};
+use super::model::{Action, KEYS, normalized};
+use crate::random::Random;
+use crate::resp::{Value, encode};
+
+/// Kinds of commands, for switching some of them off.
+pub const KINDS: usize = 19;
+/// An expiry that no run comes near, seconds.
+const FAR_SECONDS: &str = "1000000000";
+
+/// What commands are made of.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Groups of keys.
+    pub groups: usize,
+    /// Kinds that occur.
+    pub kinds: Vec<usize>,
+    /// One in so many values is large (0: none).
+    pub large_one_in: usize,
+    /// Size of a large value.
+    pub large_bytes: usize,
+    /// Commands may go across groups.
+    pub crosses: bool,
+    next_value: u64,
+}
+
+/// How a command's reply comes apart.
+#[derive(Clone, Debug)]
+enum Parts {
+    /// One operation, one reply.
+    Whole(usize),
+    /// MGET across groups: the operation and index of each element.
+    Elements(Vec<(usize, Vec<usize>)>),
+    /// MSET, DEL, … across groups: that it was done is all the reply says of each.
+    Several(Vec<usize>),
+    /// No data: PING and the like.
+    Nothing(Value),
+}
+
+/// A command that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    parts: Parts,
+}
+
+/// A command that is ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// For its reply.
+    pub sent: Sent,
+}
+
+fn name(group: usize, key: usize) -> String {
+    format!("{{g{group}}}k{key}")
+}
+
+impl Workload {
+    /// A workload in which some kinds of commands occur.
+    pub fn new(random: &mut Random, groups: usize) -> Self {
+        let mut kinds: Vec<usize> = (0..KINDS).filter(|_| !random.one_in(3)).collect();
+        // Something must be written and something read.
+        kinds.extend([0, 5]);
+        Workload {
+            groups,
+            kinds,
+            large_one_in: [0, 0, 20, 60][random.below(4)],
+            large_bytes: [600, 5_000, 20_000][random.below(3)],
+            crosses: !random.one_in(3),
+            next_value: 0,
+        }
+    }
+
+    fn value(&mut self, random: &mut Random) -> Rc<[u8]> {
+        self.next_value += 1;
+        let text = match random.below(4) {
+            0 => self.next_value.to_string(),
+            _ => format!("v{}", self.next_value),
+        };
+        let mut bytes = text.into_bytes();
+        if self.large_one_in > 0 && random.one_in(self.large_one_in) {
+            bytes.resize(self.large_bytes, b'.');
+        }
+        bytes.into()
+    }
+
+    fn keys(random: &mut Random) -> Vec<usize> {
+        let count = 1 + random.below(KEYS);
+        let mut keys: Vec<usize> = (0..KEYS).collect();
+        while keys.len() > count {
+            keys.remove(random.below(keys.len()));
+        }
+        keys
+    }
+
+    /// The next command; its operations are called in the history.
+    pub fn command(&mut self, random: &mut Random, connection: u64, history: &mut History) -> Command {
+        if random.one_in(50) {
+            let parts = Parts::Nothing(Value::simple("PONG"));
+            return Command { bytes: encode(&["PING"]), sent: Sent { parts } };
+        }
+        let kind = self.kinds[random.below(self.kinds.len())];
+        if self.crosses && self.groups > 1 && matches!(kind, 4 | 12 | 13) && random.one_in(2) {
+            return self.across(random, kind, connection, history);
+        }
+        let group = random.below(self.groups);
+        let action = self.action(random, kind);
+        let bytes = encode(&words(group, &action));
+        let operation = history.call(group, connection, action);
+        Command { bytes, sent: Sent { parts: Parts::Whole(operation) } }
+    }
+
+    fn action(&mut self, random: &mut Random, kind: usize) -> Action {
+        let key = random.below(KEYS);
+        match kind {
+            0 => Action::Get(key),
+            1 => Action::Strlen(key),
+            2 => Action::Exists(Self::keys(random)),
+            3 => Action::Ttl(key),
+            4 => Action::Mget(Self::keys(random)),
+            5 => Action::Set { key, value: self.value(random), expires: random.one_in(4) },
+            6 => Action::SetNx { key, value: self.value(random) },
+            7 => Action::GetSet { key, value: self.value(random) },
+            8 => Action::GetDel(key),
+            9 => Action::Append { key, value: self.value(random) },
+            10 => Action::SetRange { key, offset: random.below(20), value: self.value(random) },
+            11 => Action::Incr { key, by: random.below(7) as i64 - 3 },
+            12 => Action::Del(Self::keys(random)),
+            13 => Action::Mset(self.pairs(random)),
+            14 => Action::MsetNx(self.pairs(random)),
+            15 => Action::Expire(key),
+            16 => Action::Persist(key),
+            17 => Action::Rename(key, (key + 1 + random.below(KEYS - 1)) % KEYS),
+            _ => Action::Copy { from: key, to: (key + 1) % KEYS, replace: random.one_in(2) },
+        }
+    }
+
+    fn pairs(&mut self, random: &mut Random) -> Vec<(usize, Rc<[u8]>)> {
+        Self::keys(random).into_iter().map(|key| (key, self.value(random))).collect()
+    }
+
+    /// A command over two groups, which is atomic in each.
+    fn across(
+        &mut self,
+        random: &mut Random,
+        kind: usize,
+        connection: u64,
+        history: &mut History,
+    ) -> Command {
+        let first = random.below(self.groups);
+        let second = (first + 1 + random.below(self.groups - 1)) % self.groups;
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        let mut operations = Vec::new();
+        let mut elements = Vec::new();
+        let mut count = 0;
+        for group in [first, second] {
+            let action = self.action(random, kind);
+            let own = self::words(group, &action);
+            if words.is_empty() {
+                words.push(own[0].clone());
+            }
+            words.extend_from_slice(&own[1..]);
+            let operation = history.call(group, connection, action);
+            elements.push((operation, (count..count + own.len() - 1).collect()));
+            count += own.len() - 1;
+            operations.push(operation);
+        }
+        let parts = if kind == 4 { Parts::Elements(elements) } else { Parts::Several(operations) };
+        Command { bytes: encode(&words), sent: Sent { parts } }
+    }
+}
+
+fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
+    let key = |key: &usize| name(group, *key).into_bytes();
+    let word = |text: &str| text.as_bytes().to_vec();
+    let all =
+        |command: &str, keys: &[usize]| std::iter::once(word(command)).chain(keys.iter().map(key)).collect();
+    let pairs = |command: &str, pairs: &[(usize, Rc<[u8]>)]| {
+        let flat = pairs.iter().flat_map(|(k, value)| [key(k), value.to_vec()]);
+        std::iter::once(word(command)).chain(flat).collect()
+    };
+    match action {
+        Action::Get(k) => vec![word("GET"), key(k)],
+        Action::Strlen(k) => vec![word("STRLEN"), key(k)],
+        Action::Exists(keys) => all("EXISTS", keys),
+        Action::Ttl(k) => vec![word("TTL"), key(k)],
+        Action::Mget(keys) => all("MGET", keys),
+        Action::Set { key: k, value, expires: false } => vec![word("SET"), key(k), value.to_vec()],
+        Action::Set { key: k, value, expires: true } => {
+            vec![word("SET"), key(k), value.to_vec(), word("EX"), word(FAR_SECONDS)]
+        }
+        Action::SetNx { key: k, value } => vec![word("SETNX"), key(k), value.to_vec()],
+        Action::GetSet { key: k, value } => vec![word("SET"), key(k), value.to_vec(), word("GET")],
+        Action::GetDel(k) => vec![word("GETDEL"), key(k)],
+        Action::Append { key: k, value } => vec![word("APPEND"), key(k), value.to_vec()],
+        Action::SetRange { key: k, offset, value } => {
+            vec![word("SETRANGE"), key(k), word(&offset.to_string()), value.to_vec()]
+        }
+        Action::Incr { key: k, by } => vec![word("INCRBY"), key(k), word(&by.to_string())],
+        Action::Del(keys) => all("DEL", keys),
+        Action::Mset(list) => pairs("MSET", list),
+        Action::MsetNx(list) => pairs("MSETNX", list),
+        Action::Expire(k) => vec![word("EXPIRE"), key(k), word(FAR_SECONDS)],
+        Action::Persist(k) => vec![word("PERSIST"), key(k)],
+        Action::Rename(from, to) => vec![word("RENAME"), key(from), key(to)],
+        Action::Copy { from, to, replace } => {
+            let mut words = vec![word("COPY"), key(from), key(to)];
+            words.extend(replace.then(|| word("REPLACE")));
+            words
+        }
+    }
+}
+
+/// What a reply says about the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It was answered.
+    Answer,
+    /// The server refused it for the state of its disk.
+    Refusal,
+}
+
+impl Sent {
+    /// Whether the server may have done anything for it.
+    pub fn has_effect(&self) -> bool {
+        !matches!(self.parts, Parts::Nothing(_))
+    }
+
+    /// The reply has come: the history learns what it says. An error is a reply that no server may give.
+    pub fn on_reply(self, reply: Value, history: &mut History) -> Result<Heard, String> {
+        let refused = matches!(&reply, Value::Error(text) if text.starts_with(b"MISCONF"));
+        match self.parts {
+            Parts::Nothing(expected) if reply == expected => return Ok(Heard::Answer),
+            Parts::Nothing(expected) => return Err(format!("{reply:?} where {expected:?} was due")),
+            Parts::Whole(operation) if refused => history.answer(operation, Outcome::Refused),
+            Parts::Whole(operation) => {
+                let reply = normalized(&history.operations[operation].action, reply);
+                history.answer(operation, Outcome::Replied(reply));
+            }
+            Parts::Elements(parts) if refused => {
+                for (operation, _) in parts {
+                    history.answer(operation, Outcome::Refused);
+                }
+            }
+            Parts::Elements(parts) => {
+                let Value::Array(elements) = reply else {
+                    return Err(format!("MGET was answered with {reply:?}"));
+                };
+                for (operation, indices) in parts {
+                    let own =
+                        indices.iter().map(|index| elements.get(*index).cloned()).collect::<Option<_>>();
+                    let own = own.ok_or("MGET was answered with too few elements")?;
+                    history.answer(operation, Outcome::Replied(Value::Array(own)));
+                }
+            }
+            Parts::Several(operations) => {
+                let outcome = if refused { Outcome::Partial } else { Outcome::Done };
+                for operation in operations {
+                    history.answer(operation, outcome.clone());
+                }
+            }
+        }
+        Ok(if refused { Heard::Refusal } else { Heard::Answer })
+    }
+}

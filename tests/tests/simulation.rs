@@ -1,0 +1,67 @@
+//! The simulator's own tests: runs repeat exactly, healthy code is clean, and every planted mistake is found.
+
+use annulus_tests::sim::plan::{MISTAKES, Mistake};
+use annulus_tests::sim::run::{Options, run};
+
+/// Seeds within which each mistake must be found. The worst of them needs about a third of it.
+const SEEDS_TO_FIND: u64 = 120;
+/// Seeds that must be clean; long runs are the business of `simulate`.
+const SEEDS_CLEAN: u64 = 60;
+
+fn replay(seed: u64) -> String {
+    format!("replay: cargo run --release -p annulus-tests --bin simulate -- --seed {seed} --trace")
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_every_time() {
+    for seed in 0..12 {
+        let once = run(Options { seed, ..Options::default() });
+        let again = run(Options { seed, trace: true, ..Options::default() });
+        assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
+        assert_eq!(once.counts, again.counts, "seed {seed}");
+        assert!(!again.trace.is_empty() && once.trace.is_empty());
+    }
+}
+
+#[test]
+fn different_seeds_give_different_traces() {
+    let hashes: std::collections::BTreeSet<u64> =
+        (0..12).map(|seed| run(Options { seed, ..Options::default() }).trace_hash).collect();
+    assert_eq!(hashes.len(), 12);
+}
+
+#[test]
+fn seeds_without_mistakes_are_clean() {
+    for seed in 0..SEEDS_CLEAN {
+        let report = run(Options { seed, ..Options::default() });
+        assert_eq!(report.failure, None, "{}", replay(seed));
+    }
+}
+
+fn finds(mistake: Mistake) {
+    let found = (0..SEEDS_TO_FIND)
+        .find(|&seed| run(Options { seed, mistake: Some(mistake), ..Options::default() }).failure.is_some());
+    assert!(found.is_some(), "{} was not found within {SEEDS_TO_FIND} seeds", mistake.name());
+}
+
+macro_rules! found {
+    ($($name:ident: $mistake:ident;)+) => {
+        $(#[test] fn $name() { finds(Mistake::$mistake); })+
+
+        #[test]
+        fn every_mistake_has_a_test() {
+            let tested = [$(Mistake::$mistake),+];
+            assert!(MISTAKES.iter().all(|mistake| tested.contains(mistake)));
+        }
+    };
+}
+
+found! {
+    an_early_acknowledgement_is_found: AcknowledgeEarly;
+    a_segment_without_its_sync_is_found: SkipSync;
+    a_lost_message_is_found: LoseMessage;
+    swapped_replies_are_found: SwapReplies;
+    a_forgotten_read_gate_is_found: ForgetReadGate;
+    a_skipped_checksum_is_found: SkipChecksum;
+    a_frame_applied_twice_is_found: ReplayTwice;
+}
