@@ -16,6 +16,9 @@ mod gate;
 pub mod ids;
 pub mod log;
 pub mod manifest;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 pub mod recovery;
 pub mod store;
 mod table;

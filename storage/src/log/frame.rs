@@ -238,6 +238,8 @@ pub fn open_frame(
     };
     let expected = checksum(frame, seed);
     let found = u32_at(header, CHECKSUM_AT);
+    #[cfg(feature = "planted")]
+    let expected = if crate::planted::planted().skip_checksum { found } else { expected };
     if expected != found {
         return Err(FrameFault::Checksum { expected, found });
     }

@@ -33,6 +33,9 @@ pub(super) struct Assembler<'a> {
     group_effects: u64,
     /// The pieces so far of a body.
     fragment: Vec<u8>,
+    /// The frame before, for a planted mistake.
+    #[cfg(feature = "planted")]
+    before: Option<(Vec<u8>, u32)>,
 }
 
 impl<'a> Assembler<'a> {
@@ -42,7 +45,17 @@ impl<'a> Assembler<'a> {
         apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
         report: &'a mut RecoveryReport,
     ) -> Self {
-        Self { logging, wanted, apply, report, group: Vec::new(), group_effects: 0, fragment: Vec::new() }
+        Self {
+            logging,
+            wanted,
+            apply,
+            report,
+            group: Vec::new(),
+            group_effects: 0,
+            fragment: Vec::new(),
+            #[cfg(feature = "planted")]
+            before: None,
+        }
     }
 
     pub(super) fn report(&mut self) -> &mut RecoveryReport {
@@ -79,6 +92,19 @@ impl<'a> Assembler<'a> {
             Ok(())
         } else {
             Err(RecordFault::Count { expected: records, found: ended }.into())
+        }
+    }
+
+    /// A planted mistake: the frame before this one is applied again, if both are whole in themselves.
+    #[cfg(feature = "planted")]
+    pub(super) fn replay_before(&mut self, payload: &[u8], records: u32) {
+        if !crate::planted::planted().replay_twice {
+            return;
+        }
+        if !self.group.is_empty() || !self.fragment.is_empty() {
+            self.before = None;
+        } else if let Some((before, records)) = self.before.replace((payload.to_vec(), records)) {
+            let _ = self.take_frame(&before, records);
         }
     }
 

@@ -280,6 +280,8 @@ async fn read_frames<D: Disk>(
             PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
             PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
         })?;
+        #[cfg(feature = "planted")]
+        assembler.replay_before(payload.unwrap_or_default(), header.records);
         chain.take(&header, checksum);
         assembler.report().frames += 1;
         assembler.report().bytes += frame_bytes as u64;
