@@ -132,12 +132,12 @@ impl Value for bool {
     }
 }
 
-/// The number of shards; `auto` (or 0) is one for each core that this process may use.
+/// The number of shards; `auto` is one for each core that this process may use.
 impl Value for usize {
     const HINT: &'static str = "NUMBER|auto";
 
     fn update(&mut self, text: &str, range: (i64, i64)) -> Result<(), String> {
-        *self = if text.eq_ignore_ascii_case("auto") || text == "0" {
+        *self = if text.eq_ignore_ascii_case("auto") {
             available_cores().min(range.1 as usize)
         } else {
             integer(text, range)? as usize
