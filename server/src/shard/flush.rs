@@ -7,6 +7,9 @@ use super::{Connections, Core};
 use crate::runtime::driver::{DiskOp, DiskToken, SendNotice};
 use crate::runtime::{Driver, NewSocket, SocketId};
 
+/// A send up to this size nearly always fits into its socket whole; the smallest send buffer of a connection that
+/// keeps up holds as much.
+const SEND_BYTES_UNHEEDED: usize = 16 << 10;
 /// First capacity of an output buffer.
 const OUTPUT_BYTES_FIRST: usize = 4096;
 
@@ -68,7 +71,11 @@ impl Core {
                 connection.sending_bytes = buffer.len();
                 self.counters.traffic.output_bytes += buffer.len() as u64;
                 self.counters.traffic.sends += 1;
-                let awaited = connection.closing || connection.input_ended || connection.hold.is_some();
+                // A large one may not fit the socket, and then its rest waits for us.
+                let awaited = connection.closing
+                    || connection.input_ended
+                    || connection.hold.is_some()
+                    || buffer.len() > SEND_BYTES_UNHEEDED;
                 let notice = if awaited { SendNotice::Prompt } else { SendNotice::Lazy };
                 driver.send(socket, buffer, notice);
             } else if let Some(buffer) = connection.replies.take_idle_buffer() {
