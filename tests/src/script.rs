@@ -11,13 +11,17 @@
 //! ```
 //!
 //! A line that starts with `>` is a command, its arguments quoted as redis-cli quotes them. The line after it is the reply in
-//! the notation of [`crate::resp::Value`]; with `~` before it, `*` in it stands for anything. Directives: `!resp3` and `!resp2` switch
+//! the notation of [`crate::resp::Value`]; with `~` before it, `*` in it stands for anything; with `@`, it is a number of
+//! seconds that passes. Directives: `!resp3` and `!resp2` switch
 //! the protocol, `!annulus` means that the oracle is too old for what follows, `!both` ends that. Each script starts on an
 //! empty server, on a new connection.
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
 use crate::{glob, resp::Connection};
+
+/// What may pass between two commands of a script on a busy machine.
+const SECONDS_BETWEEN: i64 = 30;
 
 /// Which servers a step is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +89,17 @@ fn directive(line: &str, audience: Audience, connection: &mut Connection, place:
 }
 
 fn agrees(expected: &str, reply: &str) -> bool {
-    match expected.strip_prefix("~ ") {
-        Some(pattern) => glob::matches(pattern, reply),
-        None => expected == reply,
+    if let Some(pattern) = expected.strip_prefix("~ ") {
+        return glob::matches(pattern, reply);
     }
+    if let Some(at_first) = expected.strip_prefix("@ :") {
+        let number = |text: &str| text.parse::<i64>().ok();
+        let (at_first, now) = (number(at_first), reply.strip_prefix(':').and_then(number));
+        return at_first
+            .zip(now)
+            .is_some_and(|(at_first, now)| now <= at_first && at_first - now <= SECONDS_BETWEEN);
+    }
+    expected == reply
 }
 
 /// Splits a line at blanks; `"…"` keeps them and knows `\n \r \t \\ \" \xNN`.

@@ -256,9 +256,8 @@ fn port_and_driver_are_said_at_the_start() {
     for driver in DRIVERS {
         let port = free_port();
         let server = Setup::annulus().driver(driver).durability("everysec").port(port).start();
-        let log = server.log();
         for part in [driver, "everysec", &port.to_string()] {
-            assert!(log.contains(part), "{part:?} is not in:\n{log}");
+            process::wait_for(&format!("the log says {part}"), || server.log().contains(part));
         }
         let info = server.connect().line("INFO").text();
         assert!(info.contains(&format!("io_driver:{driver}")), "{info}");
