@@ -132,7 +132,9 @@ impl End {
             if batch.is_empty() {
                 return Ok(thread_cpu());
             }
-            batch.iter_mut().for_each(|message| *message += 1);
+            for message in &mut batch {
+                *message += 1;
+            }
             self.send(batch)?;
         }
     }
