@@ -454,12 +454,14 @@ impl Generator {
         };
         let kills_without_filter =
             is(0, "client") && is(1, "kill") && (!arguments.len().is_multiple_of(2) || is(2, "skipme"));
+        // Its error repeats the argument; redis repeats it up to its first zero byte.
+        let cut_by_redis = is(0, "client") && arguments.iter().any(|argument| argument.contains(&0));
         // 7.2 corrected the arity: COMMAND GETKEYS of a command alone.
         // Lists all commands, in an order of its own; command_table.rs compares them.
         let all_commands = is(0, "command") && arguments.len() == 1;
         let lone_getkeys =
             is(0, "command") && is(1, "getkeys") && arguments.len() == 3 && self.oracle < (7, 2);
-        !kills_without_filter && !lone_getkeys && !all_commands
+        !kills_without_filter && !cut_by_redis && !lone_getkeys && !all_commands
     }
 
     fn row(&mut self) -> &'static Row {
