@@ -426,8 +426,10 @@ fn prepare_shard(start: ThreadStart) -> Result<(Shard, RecoveryReport), ServeErr
 
 /// Reads a shard's logs through its driver, and makes the core that goes on from there.
 pub fn recover_core(start: ShardStart, parts: &mut ShardParts) -> Result<(Core, RecoveryReport), ServeError> {
+    let began_ns = parts.clock.monotonic_ns();
     let (store, report) = recover(&start, parts)?;
-    let core = Core::new(start.id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
+    let mut core = Core::new(start.id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
+    core.note_recovery(report.effects, parts.clock.monotonic_ns() - began_ns);
     Ok((core, report))
 }
 

@@ -103,6 +103,8 @@ pub struct Store<S> {
     random: u64,
     /// The open group has effects: of the running command, or of none between commands.
     wrote: bool,
+    /// The running command leaves the access clocks alone.
+    forbears_touching: bool,
     stats: StoreStats,
     /// As configured; recovery may have made more to keep what a former configuration had.
     databases_configured: u16,
@@ -133,6 +135,7 @@ impl<S: EffectSink> Store<S> {
             access: Access::default(),
             random: options.hash_seed | 1,
             wrote: false,
+            forbears_touching: false,
             stats: StoreStats::default(),
             databases_configured: options.databases,
         }
@@ -157,6 +160,7 @@ impl<S: EffectSink> Store<S> {
             access: self.access,
             random: self.random,
             wrote: false,
+            forbears_touching: false,
             stats: self.stats,
             databases_configured: self.databases_configured,
         }
@@ -212,6 +216,12 @@ impl<S: EffectSink> Store<S> {
     pub fn begin_command(&mut self) {
         assert!(!self.wrote, "the command before has not ended its group of effects");
         self.gates.take_command();
+        self.forbears_touching = false;
+    }
+
+    /// The running command does not count as an access to the keys it reads.
+    pub fn forbear_touching(&mut self) {
+        self.forbears_touching = true;
     }
 
     /// A command ends, and with it the group of its effects. Returns its gate: the LSN that must be durable before its
@@ -268,6 +278,9 @@ impl<S: EffectSink> Store<S> {
 
     #[inline]
     fn touch(&mut self, database: DatabaseId, group: u8, at: Position) {
+        if self.forbears_touching {
+            return;
+        }
         let random = &mut self.random;
         let table = self.databases[database.index()].table_mut(group);
         let old = table.entry(at).clock();

@@ -49,6 +49,19 @@ impl std::fmt::Debug for Work {
     }
 }
 
+/// What a command takes from its connection, wherever it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// In which database it runs.
+    pub database: DatabaseId,
+    /// How the reply is written.
+    pub version: Version,
+    /// Slot of the first key.
+    pub slot: u16,
+    /// Whether it counts as an access to its keys (CLIENT NO-TOUCH says not).
+    pub touches: bool,
+}
+
 /// One command of a batch; its arguments are the batch's next `arguments`.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -56,12 +69,8 @@ pub struct Request {
     pub target: Target,
     /// What to do.
     pub work: Work,
-    /// In which database.
-    pub database: DatabaseId,
-    /// How the reply is written.
-    pub version: Version,
-    /// Slot of the first key.
-    pub slot: u16,
+    /// On what terms.
+    pub call: Call,
     /// How many arguments.
     pub arguments: u32,
 }
@@ -165,6 +174,9 @@ pub enum Message {
     Requests(Box<RequestBatch>),
     /// Replies to commands that the receiver had sent.
     Replies(Box<ReplyBatch>),
+    /// Commands that the receiver had sent and whose outcome will never be known: the sender's log has failed. What
+    /// stands in the batch must not be shown.
+    Lost(Box<ReplyBatch>),
     /// A connection for the receiver to serve.
     Connection(Box<NewSocket>),
     /// The receiver's counters are wanted.

@@ -10,6 +10,7 @@ use annulus_storage::log::{PreparedSegment, prepare_segment};
 use annulus_storage::{AlignedBuffer, Durability, LogState, Lsn, WriteId, WriteRefusal};
 
 use super::Core;
+use super::batch::Message;
 use super::limits::{EXPIRE_PER_TURN, RECLAIM_PER_TURN};
 use crate::runtime::driver::{DiskOp, DiskToken};
 use crate::runtime::{Executor, FileId, RuntimeDisk};
@@ -112,6 +113,9 @@ impl Core {
         for socket in gated {
             self.close(socket);
         }
+        for (shard, batch) in self.gates.abandon() {
+            self.links.send(shard, Message::Lost(batch));
+        }
     }
 
     /// Takes over segments that are ready.
@@ -139,9 +143,14 @@ impl Core {
         }
     }
 
+    /// Whether keys may be expired unasked: not while the log takes no writes, since that logs what it removes.
+    pub(super) fn may_expire(&self) -> bool {
+        self.store.sink().can_accept(0).is_ok()
+    }
+
     /// A slice of the work that nobody waits for. Returns whether there is more at once.
     pub fn background(&mut self) -> bool {
-        let expired = self.store.expire_cycle(EXPIRE_PER_TURN);
+        let expired = if self.may_expire() { self.store.expire_cycle(EXPIRE_PER_TURN) } else { 0 };
         let more_to_free = self.store.reclaim(RECLAIM_PER_TURN);
         expired >= EXPIRE_PER_TURN || more_to_free
     }

@@ -3,6 +3,7 @@
 use annulus_protocol::{CommandParser, Version};
 use annulus_storage::{DatabaseId, Lsn};
 
+use super::batch::Call;
 use super::replies::Replies;
 use crate::runtime::{Peer, SocketId};
 
@@ -125,6 +126,12 @@ impl Connection {
             soft_limit_since_ms: None,
             commands: 0,
         }
+    }
+
+    /// The terms on which its commands run.
+    pub fn call(&self, slot: u16) -> Call {
+        let session = &self.session;
+        Call { database: session.database, version: session.version, slot, touches: !session.no_touch }
     }
 
     /// Whether the reply of the running command is not wanted.

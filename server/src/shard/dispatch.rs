@@ -438,9 +438,7 @@ impl Core {
             let request = batch::Request {
                 target: batch::Target::Connection { socket, client: connection.client, place },
                 work: batch::Work::Keyed(command, keyed),
-                database: connection.session.database,
-                version: connection.session.version,
-                slot,
+                call: connection.call(slot),
                 arguments: 0,
             };
             self.links.request(owner, request, args.iter().copied());
@@ -449,10 +447,10 @@ impl Core {
         self.intents.mark_dirty(&mut self.connections, socket);
         let Some(mut connection) = self.connections.take(socket) else { return Flow::Stop };
         let suppressed = connection.suppresses_reply();
-        let (database, version) = (connection.session.database, connection.session.version);
-        let gate = connection.replies.write(durable, suppressed, |out| {
-            self.execute(command, keyed, args, slot, database, version, out)
-        });
+        let call = connection.call(slot);
+        let gate = connection
+            .replies
+            .write(durable, suppressed, |out| self.execute(command, keyed, args, call, out));
         if let Some(gate) = gate {
             self.gates.wait(&mut connection, gate);
         }
@@ -461,17 +459,15 @@ impl Core {
     }
 
     /// Runs a handler on this shard's store; the result is the gate of the reply that it has appended to `out`.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a command, wherever it came from")]
     pub fn execute(
         &mut self,
         command: &'static Command,
         keyed: Keyed,
         args: &[&[u8]],
-        slot: u16,
-        database: DatabaseId,
-        version: annulus_protocol::Version,
+        call: batch::Call,
         out: &mut Vec<u8>,
     ) -> Lsn {
+        let version = call.version;
         if command.flags.contains(Flags::WRITE)
             && let Err(refusal) = self.admit_write(args)
         {
@@ -483,14 +479,17 @@ impl Core {
         let timer = self.start_timer();
         let start = out.len();
         self.store.begin_command();
+        if !call.touches && command.name != "touch" {
+            self.store.forbear_touching();
+        }
         let mut context = Context {
             store: &mut self.store,
-            database,
+            database: call.database,
             out: Encoder::new(out, version),
             random: &mut self.random,
             shard: self.id,
             groups: self.groups.clone(),
-            slot,
+            slot: call.slot,
             bulk_bytes_max: self.settings.proto_max_bulk_len,
         };
         keyed(&mut context, args);

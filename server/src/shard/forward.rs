@@ -162,6 +162,11 @@ impl Core {
                     self.deliver(target, reply, Lsn::ZERO);
                 }
             }
+            Message::Lost(batch) => {
+                for (target, _) in batch.iter() {
+                    self.lose(target);
+                }
+            }
             Message::Connection(socket) => self.intents.adopt.push(*socket),
             Message::CountersWanted { operation, part } => {
                 let counters = Box::new(self.snapshot());
@@ -182,9 +187,9 @@ impl Core {
 
     fn prefetch_batch(&self, batch: &RequestBatch) {
         let keys = batch.iter().filter_map(|(request, args)| match request.work {
-            Work::Keyed(command, _) => args
-                .get(usize::from(command.keys.first.max(1)))
-                .map(|bytes| (request.database, annulus_storage::Key { bytes, slot: request.slot })),
+            Work::Keyed(command, _) => args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
+                (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
+            }),
             Work::Core(_) => None,
         });
         let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
@@ -200,15 +205,7 @@ impl Core {
         let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();
         let start = replies.data().len();
         let gate = match request.work {
-            Work::Keyed(command, keyed) => self.execute(
-                command,
-                keyed,
-                args,
-                request.slot,
-                request.database,
-                request.version,
-                replies.data(),
-            ),
+            Work::Keyed(command, keyed) => self.execute(command, keyed, args, request.call, replies.data()),
             Work::Core(work) => {
                 work(self, args, replies.data());
                 Lsn::ZERO
@@ -231,6 +228,10 @@ impl Core {
 
     /// A reply has come for a connection's place or an operation's part. `gate`: in this shard's own log.
     pub fn deliver(&mut self, target: Target, reply: &[u8], gate: Lsn) {
+        if self.log_failed && gate > self.durable() {
+            self.lose(target);
+            return;
+        }
         match target {
             Target::Connection { socket, client, place } => {
                 let durable = self.durable();
@@ -242,6 +243,22 @@ impl Core {
                 self.intents.mark_dirty(&mut self.connections, socket);
             }
             Target::Operation { index, part } => self.on_part(index, part, reply, gate),
+        }
+    }
+
+    /// A command's outcome will never be known: its client learns so by losing the connection.
+    fn lose(&mut self, target: Target) {
+        match target {
+            Target::Connection { socket, client, .. } => {
+                if self.connections.of_client(socket, client).is_some() {
+                    self.close(socket);
+                }
+            }
+            Target::Operation { index, .. } => {
+                if let Some(target) = self.lose_part(index) {
+                    self.lose(target);
+                }
+            }
         }
     }
 

@@ -45,6 +45,12 @@ impl Gates {
         Some((shard, batch))
     }
 
+    /// After the log has failed: nothing of this will ever be released. The batches; the connections are the caller's.
+    pub fn abandon(&mut self) -> impl Iterator<Item = (ShardId, Box<ReplyBatch>)> {
+        self.connections.clear();
+        std::mem::take(&mut self.batches).into_iter().map(|(_, shard, batch)| (shard, batch))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.batches.is_empty()

@@ -9,7 +9,7 @@ use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_inte
 use annulus_storage::{DatabaseId, Lsn, ShardId};
 
 use super::Core;
-use super::batch::{Message, Request, Target, Work};
+use super::batch::{Call, Message, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
 use crate::admin::info::ShardCounters;
@@ -31,6 +31,7 @@ pub(super) struct Operation {
     target: Target,
     version: Version,
     database: DatabaseId,
+    touches: bool,
     plan: Plan,
     parts: Vec<Vec<u8>>,
     missing: usize,
@@ -38,6 +39,8 @@ pub(super) struct Operation {
     gate: Lsn,
     /// The connection is held until this ends.
     holds: bool,
+    /// The outcome of a part will never be known, and the connection is gone.
+    lost: bool,
 }
 
 impl std::fmt::Debug for Operation {
@@ -79,11 +82,13 @@ impl Core {
             target: Target::Connection { socket, client: connection.client, place },
             version: connection.session.version,
             database: connection.session.database,
+            touches: !connection.session.no_touch,
             plan,
             parts: vec![Vec::new(); parts],
             missing: parts,
             gate: Lsn::ZERO,
             holds,
+            lost: false,
         };
         Some(self.operations.insert(operation) as u32)
     }
@@ -177,17 +182,15 @@ impl Core {
             Plan::Merge { merge: Merge::Array | Merge::Concat | Merge::First, .. } => operation.version,
             _ => Version::Resp2,
         };
-        let database = operation.database;
+        let call = Call { database: operation.database, version, slot, touches: operation.touches };
         if shard != self.id {
-            let request = Request { target, work, database, version, slot, arguments: 0 };
+            let request = Request { target, work, call, arguments: 0 };
             self.links.request(shard, request, args.iter().copied());
             return;
         }
         let mut reply = Vec::new();
         let gate = match work {
-            Work::Keyed(command, keyed) => {
-                self.execute(command, keyed, args, slot, database, version, &mut reply)
-            }
+            Work::Keyed(command, keyed) => self.execute(command, keyed, args, call, &mut reply),
             Work::Core(work) => {
                 work(self, args, &mut reply);
                 Lsn::ZERO
@@ -207,9 +210,26 @@ impl Core {
         }
     }
 
+    /// The outcome of a part will never be known, so that of the operation won't be either: it ends with its last part, without a
+    /// reply. Returns who has to learn of it.
+    pub(super) fn lose_part(&mut self, index: u32) -> Option<Target> {
+        let operation = self.operations.get_mut(index as usize)?;
+        operation.lost = true;
+        operation.missing -= 1;
+        let target = operation.target;
+        if operation.missing == 0 {
+            self.operations.remove(index as usize);
+        }
+        Some(target)
+    }
+
     /// All parts of a round are there.
     fn advance(&mut self, index: u32) {
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
+        if operation.lost {
+            self.operations.remove(index as usize);
+            return;
+        }
         let mut reply = Vec::new();
         match &mut operation.plan {
             Plan::Merge { merge, owners } => {

@@ -83,6 +83,12 @@ impl Core {
         };
     }
 
+    /// Notes what recovery has read, and how long it took.
+    pub fn note_recovery(&mut self, records: u64, duration_ns: u64) {
+        self.counters.log.recovered_records = records;
+        self.counters.log.recovery_us = duration_ns / 1000;
+    }
+
     /// Sets what CONFIG RESETSTAT sets to zero.
     pub(super) fn reset_counters(&mut self) {
         let old = std::mem::take(&mut self.counters);

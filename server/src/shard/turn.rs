@@ -275,7 +275,7 @@ impl Core {
         };
         [
             self.store.sink().next_deadline(),
-            self.store.next_expiry_ms().map(from_unix_ms),
+            self.store.next_expiry_ms().filter(|_| self.may_expire()).map(from_unix_ms),
             self.pause.until_ms().map(from_unix_ms),
             self.sweep_at_ns,
             self.accept_again.iter().map(|(at, _)| *at).min(),

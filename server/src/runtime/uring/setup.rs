@@ -10,6 +10,9 @@ use super::Features;
 use crate::runtime::driver::NewSocket;
 use crate::runtime::listen;
 
+/// Kernel threads of a ring, for files and for everything else.
+const FILE_WORKERS: u32 = 2;
+
 /// A ring for the calling thread with the features that were found.
 pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
@@ -24,6 +27,8 @@ pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> i
         builder.setup_no_sqarray();
     }
     let ring = builder.build(submissions)?;
+    // Slow file operations (making a segment) go to kernel threads; a few are enough, and more would compete with the shard.
+    let _ = ring.submitter().register_iowq_max_workers(&mut [FILE_WORKERS, FILE_WORKERS]);
     // Saves a descriptor look-up in every system call; not having it costs nothing else.
     let _ = ring.submitter().register_ring_fd();
     Ok(ring)
