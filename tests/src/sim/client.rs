@@ -26,6 +26,9 @@ pub struct Manners {
     pub pause_ns: u64,
 }
 
+/// How long a client with enough to wait for waits before it looks again.
+const WAIT_NS: u64 = 20_000_000;
+
 /// What a client met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -45,6 +48,8 @@ pub struct Client {
     inbox: Vec<u8>,
     outstanding: VecDeque<Sent>,
     finished: bool,
+    /// How long it rests after a reply.
+    pause_ns: u64,
     /// When it acts next, ns.
     pub next_ns: u64,
     /// What it met since it was last asked.
@@ -61,6 +66,7 @@ impl Client {
             inbox: Vec::new(),
             outstanding: VecDeque::new(),
             finished: false,
+            pause_ns: 0,
             next_ns: 0,
             tally: Tally::default(),
         }
@@ -123,6 +129,15 @@ impl Client {
         let Some(connection) = self.connection else { return };
         let now_ns = self.world.now_ns();
         let chance = |random: &mut Random, one_in: usize| one_in > 0 && random.one_in(one_in);
+        self.pause_ns = random.below(manners.pause_ns as usize) as u64;
+        self.next_ns = now_ns + self.pause_ns;
+        if self.outstanding.len() >= manners.outstanding_max {
+            // A reply wakes it; without one it looks again, and may lose patience.
+            self.next_ns = now_ns + WAIT_NS;
+            if !chance(random, manners.closes) {
+                return;
+            }
+        }
         if chance(random, manners.closes) {
             self.world.note("close", &[], || format!("client {}", self.number));
             self.world.client_close(connection);
@@ -133,11 +148,10 @@ impl Client {
             self.finished = true;
         } else if chance(random, manners.rests) {
             self.world.client_rests(connection, now_ns + random.below(20_000_000) as u64);
-        } else if self.outstanding.len() < manners.outstanding_max {
+        } else {
             let count = 1 + random.below(manners.pipeline_max);
             self.send(random, workload, count, history);
         }
-        self.next_ns = now_ns + random.below(manners.pause_ns as usize) as u64;
     }
 
     /// Reads what has come. An answer that no server may give is an error. With `swaps`, two replies that
@@ -155,6 +169,9 @@ impl Client {
         self.inbox.drain(..at);
         if swaps && replies.len() > 1 {
             replies.swap(0, 1);
+        }
+        if !replies.is_empty() {
+            self.next_ns = self.next_ns.min(self.world.now_ns() + self.pause_ns);
         }
         for reply in replies {
             let sent =

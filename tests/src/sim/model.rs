@@ -1,6 +1,8 @@
 //! What commands do, said once more and as simply as possible: a few keys under one hash tag, which live and change
 //! together, and the reply of each command on them.
 
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::resp::Value;
@@ -8,11 +10,44 @@ use crate::resp::Value;
 /// Keys of one group.
 pub const KEYS: usize = 3;
 
+/// Bytes that know their hash: states are hashed far more often than made.
+#[derive(Clone, Eq)]
+pub struct Bytes {
+    bytes: Rc<[u8]>,
+    hash: u64,
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(&self.bytes), f)
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && (Rc::ptr_eq(&self.bytes, &other.bytes) || self.bytes == other.bytes)
+    }
+}
+
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
+}
+
+impl Bytes {
+    fn new(bytes: Rc<[u8]>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Bytes { hash: hasher.finish(), bytes }
+    }
+}
+
 /// A value and whether it has an expiry, which in this model is always too far to come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// The bytes.
-    pub bytes: Rc<[u8]>,
+    pub bytes: Bytes,
     /// Whether `TTL` gives a number.
     pub expires: bool,
 }
@@ -56,7 +91,7 @@ impl Action {
 }
 
 fn bulk(stored: Option<&Stored>) -> Value {
-    stored.map_or(Value::NullBulk, |stored| Value::Bulk(stored.bytes.to_vec()))
+    stored.map_or(Value::NullBulk, |stored| Value::Bulk(stored.bytes.bytes.to_vec()))
 }
 
 fn flag(yes: bool) -> Value {
@@ -64,7 +99,7 @@ fn flag(yes: bool) -> Value {
 }
 
 fn plain(value: &Rc<[u8]>) -> Stored {
-    Stored { bytes: Rc::clone(value), expires: false }
+    Stored { bytes: Bytes::new(Rc::clone(value)), expires: false }
 }
 
 /// An error reply; texts are not compared, prefixes are.
@@ -92,7 +127,7 @@ fn change(state: &mut State, action: &Action) -> Value {
     match action {
         Action::Get(key) => bulk(state[*key].as_ref()),
         Action::Strlen(key) => {
-            Value::Integer(state[*key].as_ref().map_or(0, |stored| stored.bytes.len() as i64))
+            Value::Integer(state[*key].as_ref().map_or(0, |stored| stored.bytes.bytes.len() as i64))
         }
         Action::Exists(keys) => {
             Value::Integer(keys.iter().filter(|key| state[**key].is_some()).count() as i64)
@@ -109,7 +144,7 @@ fn change(state: &mut State, action: &Action) -> Value {
         }),
         Action::Mget(keys) => Value::Array(keys.iter().map(|key| bulk(state[*key].as_ref())).collect()),
         Action::Set { key, value, expires } => {
-            state[*key] = Some(Stored { bytes: Rc::clone(value), expires: *expires });
+            state[*key] = Some(Stored { bytes: Bytes::new(Rc::clone(value)), expires: *expires });
             Value::ok()
         }
         Action::SetNx { key, value } => {
@@ -165,12 +200,12 @@ fn change(state: &mut State, action: &Action) -> Value {
 /// Writes at an offset, or at the end; answers the new length. The expiry stays.
 fn splice(stored: &mut Option<Stored>, offset: Option<usize>, value: &[u8]) -> Value {
     let expires = stored.as_ref().is_some_and(|it| it.expires);
-    let mut bytes = stored.as_ref().map_or_else(Vec::new, |it| it.bytes.to_vec());
+    let mut bytes = stored.as_ref().map_or_else(Vec::new, |it| it.bytes.bytes.to_vec());
     let at = offset.unwrap_or(bytes.len());
     bytes.resize(bytes.len().max(at + value.len()), 0);
     bytes[at..at + value.len()].copy_from_slice(value);
     let len = bytes.len();
-    *stored = Some(Stored { bytes: bytes.into(), expires });
+    *stored = Some(Stored { bytes: Bytes::new(bytes.into()), expires });
     Value::Integer(len as i64)
 }
 
@@ -179,11 +214,11 @@ fn increment(stored: &mut Option<Stored>, by: i64) -> Value {
     let number = match stored {
         None => Some(0),
         // Exactly as the server writes numbers: what parses and prints the same.
-        Some(it) => std::str::from_utf8(&it.bytes)
+        Some(it) => std::str::from_utf8(&it.bytes.bytes)
             .ok()
             .and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text)),
     };
     let Some(sum) = number.and_then(|number| number.checked_add(by)) else { return error() };
-    *stored = Some(Stored { bytes: sum.to_string().into_bytes().into(), expires });
+    *stored = Some(Stored { bytes: Bytes::new(sum.to_string().into_bytes().into()), expires });
     Value::Integer(sum)
 }

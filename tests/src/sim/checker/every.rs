@@ -1,33 +1,17 @@
-//! Whether some order of all operations explains all answers (linearizability; Herlihy and Wing, 1990), across restarts.
+//! The exhaustive way: every configuration that is possible, kept side by side, moment by moment.
 //!
-//! Each group of keys is judged by itself (the property is local). The checker walks the history in time and keeps every
-//! configuration that is still possible: a state of the keys, and which of the pending operations have already happened. At an
-//! operation's return all orders of pending operations are tried in which it has happened (Lowe, 2017). Memory is
-//! bounded by the number of configurations; a group that needs more is undecided, and says so.
+//! A configuration is a state of the keys, and which of the pending operations have already happened. At an operation's return all orders
+//! of pending operations are tried in which it has happened (Lowe, 2017). It costs more than [`super::witness`], and it
+//! alone knows *all* states that ever were possible, which a restart after undecidable damage may come back to.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, DefaultHasher};
-
-use super::history::{History, Loss, Operation, Outcome};
-use super::model::{KEYS, State, apply};
+use super::super::history::{History, Loss, Operation, Outcome};
+use super::super::model::{KEYS, State, apply};
+use super::{Set, Verdict, explain, leaves_no_mark};
 
 /// Configurations of one group at most.
 const CONFIGURATIONS_MAX: usize = 200_000;
 /// Pending operations of one group at most.
 const PENDING_MAX: usize = 64;
-
-type Set<T> = HashSet<T, BuildHasherDefault<DefaultHasher>>;
-
-/// The judgement on a group, or on all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Some order explains everything.
-    Linearizable,
-    /// None does; the first answer that cannot be explained.
-    Violation(String),
-    /// Too many possibilities.
-    Undecided,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Configuration {
@@ -54,24 +38,12 @@ struct Walk<'h> {
     slots: [Option<usize>; PENDING_MAX],
 }
 
-/// Judges a history, group by group. The first violation wins; any undecided group makes the whole undecided.
-pub fn check(history: &History, groups: usize) -> Verdict {
-    let mut verdict = Verdict::Linearizable;
-    for group in 0..groups {
-        match check_group(history, group) {
-            Verdict::Linearizable => {}
-            Verdict::Undecided => verdict = Verdict::Undecided,
-            violation @ Verdict::Violation(_) => return violation,
-        }
-    }
-    verdict
-}
-
-fn check_group(history: &History, group: usize) -> Verdict {
+/// Judges one group.
+pub(super) fn check_group(history: &History, group: usize) -> Verdict {
     let mut moments: Vec<(u64, Moment)> =
         history.restarts.iter().map(|(at, loss)| (*at, Moment::Restart(*loss))).collect();
     for (index, operation) in history.operations.iter().enumerate() {
-        if operation.group == group && operation.outcome != Outcome::Refused {
+        if operation.group == group && !leaves_no_mark(operation) {
             moments.push((operation.called, Moment::Call(index)));
             if let Some(returned) = operation.returned {
                 moments.push((returned, Moment::Return(index)));
@@ -98,7 +70,10 @@ fn check_group(history: &History, group: usize) -> Verdict {
             return Verdict::Undecided;
         }
         if walk.configurations.is_empty() {
-            return Verdict::Violation(walk.explain(group, moment));
+            return Verdict::Violation(match moment {
+                Moment::Return(operation) => explain(history, group, operation),
+                other => format!("group {group}: no state is left at {other:?}"),
+            });
         }
     }
     Verdict::Linearizable
@@ -188,31 +163,4 @@ impl Walk<'_> {
             })
         })
     }
-
-    fn explain(&self, group: usize, moment: Moment) -> String {
-        let Moment::Return(index) = moment else {
-            return format!("group {group}: no state is left at {moment:?}");
-        };
-        let operation = &self.operations[index];
-        let before = self.operations[..index].iter().filter(|it| it.group == group);
-        let mut recent: Vec<String> = before.map(describe).collect();
-        recent.drain(..recent.len().saturating_sub(30));
-        format!(
-            "group {group}: no order of the operations explains {}\n  the operations before it:\n    {}",
-            describe(operation),
-            recent.join("\n    ")
-        )
-    }
-}
-
-fn describe(operation: &Operation) -> String {
-    let returned = operation.returned.map_or("never".to_owned(), |at| at.to_string());
-    let outcome = match &operation.outcome {
-        Outcome::Replied(value) => format!("{value:?}"),
-        other => format!("{other:?}"),
-    };
-    format!(
-        "[{} to {returned}] connection {}: {:?} -> {outcome}",
-        operation.called, operation.connection, operation.action
-    )
 }
