@@ -1,0 +1,113 @@
+//! The client for programs without async: the same commands, each of which waits for its result.
+//!
+//! A thread of its own moves the bytes; any number of threads may share a client (its clones share the connections),
+//! and their commands are pipelined as those of tasks are. Not for use inside of async code, where waiting would hold up other tasks: tokio panics then.
+//!
+//! ```no_run
+//! use annulus_client::{blocking::Client, commands::*};
+//!
+//! # fn example() -> annulus_client::Result<()> {
+//! let client = Client::connect("redis://127.0.0.1")?;
+//! let visits = client.incr("visits")?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Value, commands::Execute, scan::Walk,
+};
+
+/// A client whose commands wait.
+#[derive(Clone, Debug)]
+pub struct Client {
+    // Before the runtime, so that its connections end by themselves.
+    client: crate::Client,
+    background: Arc<Background>,
+}
+
+/// The runtime of the connections.
+#[derive(Debug)]
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.0 {
+            Some(runtime) => runtime.block_on(work),
+            None => Err(Error::closed("the client's runtime has ended")),
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Without waiting, which a drop inside of async code must not.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Client {
+    /// Connects, by URL or with [`Options`]; see [`crate::Client::connect`].
+    pub fn connect(options: impl TryInto<Options, Error: Into<Error>>) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("annulus-client")
+            .enable_all()
+            .build()?;
+        let background = Background(Some(runtime));
+        let client = background.wait(crate::Client::connect(options))?;
+        Ok(Self { client, background: Arc::new(background) })
+    }
+
+    /// Sends any command; see [`crate::Client::command`].
+    pub fn command<T: FromValue>(&self, command: Command) -> Result<T> {
+        self.background.wait(self.client.command(command))
+    }
+
+    /// Sends commands together; see [`crate::Client::pipeline`].
+    pub fn pipeline(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
+        self.background.wait(self.client.pipeline(pipeline))
+    }
+
+    /// Walks over all keys; see [`crate::Scan`].
+    pub fn scan(&self, filter: ScanFilter) -> Scan<'_> {
+        Scan { client: self, walk: Walk::new(filter) }
+    }
+}
+
+impl Execute for Client {
+    type Output<'a, T: FromValue> = Result<T>;
+
+    fn execute<T: FromValue>(&self, command: Command) -> Result<T> {
+        self.background.wait(self.client.execute(command))
+    }
+}
+
+/// Keys, as an iterator. It ends after an error.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    client: &'a Client,
+    walk: Walk,
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.walk.next_found() {
+                return Some(Ok(key));
+            }
+            let command = self.walk.next_command()?;
+            if let Err(error) = self.walk.on_step(self.client.execute(command)) {
+                return Some(Err(error));
+            }
+        }
+    }
+}

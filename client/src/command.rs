@@ -1,0 +1,240 @@
+//! Commands as bytes, ready to be sent.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+/// A command: its name, its arguments, and what routing and retry must know of it.
+///
+/// ```
+/// use annulus_client::Command;
+///
+/// let command = Command::new("GETRANGE").key("greeting").number(0).number(3).reads();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Arguments so far, each as a bulk string.
+    arguments: BytesMut,
+    count: usize,
+    /// Where in `arguments` the first key is.
+    key: Option<(usize, usize)>,
+    reads: bool,
+}
+
+impl Command {
+    /// A command of this name. A subcommand is an argument: `Command::new("CLIENT").arg("ID")`.
+    pub fn new(name: &str) -> Self {
+        let arguments = BytesMut::with_capacity(64);
+        Self { arguments, count: 0, key: None, reads: false }.arg(name)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
+        let argument = argument.as_ref();
+        self.arguments.reserve(argument.len() + 16);
+        self.arguments.put_u8(b'$');
+        put_decimal(&mut self.arguments, argument.len() as u64);
+        self.arguments.put_slice(b"\r\n");
+        self.arguments.put_slice(argument);
+        self.arguments.put_slice(b"\r\n");
+        self.count += 1;
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn args<A: AsRef<[u8]>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
+    /// Adds a key. The first key says to which shard the command goes.
+    #[must_use]
+    pub fn key(self, key: impl AsRef<[u8]>) -> Self {
+        let key = key.as_ref();
+        let mut command = self.arg(key);
+        let end = command.arguments.len() - 2;
+        command.key.get_or_insert((end - key.len(), end));
+        command
+    }
+
+    /// Adds several keys.
+    #[must_use]
+    pub fn keys<K: AsRef<[u8]>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        keys.into_iter().fold(self, Self::key)
+    }
+
+    /// Adds an integer.
+    #[must_use]
+    pub fn number(self, number: impl Into<i64>) -> Self {
+        self.arg(number.into().to_string())
+    }
+
+    /// Adds a floating-point number.
+    #[must_use]
+    pub fn float(self, number: f64) -> Self {
+        self.arg(ryu::Buffer::new().format(number))
+    }
+
+    /// Says that this command changes nothing, so that it may be sent again after the connection was lost.
+    #[must_use]
+    pub fn reads(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+
+    /// The text of an argument, in upper case, where it is one.
+    fn word(&self, index: usize) -> String {
+        let mut rest: &[u8] = &self.arguments;
+        for at in 0.. {
+            let Some(line_end) = rest.windows(2).position(|pair| pair == b"\r\n") else { break };
+            let length = rest.get(1..line_end).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let Some(length): Option<usize> = length else { break };
+            let start = line_end + 2;
+            if at == index {
+                let word = rest.get(start..start + length).unwrap_or_default();
+                return String::from_utf8_lossy(word).to_ascii_uppercase();
+            }
+            rest = rest.get(start + length + 2..).unwrap_or_default();
+        }
+        String::new()
+    }
+
+    /// Why this command cannot share a connection: it changes for all others what the connection means, or how
+    /// many replies come.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let name = self.word(0);
+        match name.as_str() {
+            "SELECT" | "AUTH" | "HELLO" => Some(format!("{name}: say it in the URL or the options")),
+            "QUIT" | "RESET" | "MONITOR" | "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE"
+            | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" | "SYNC" | "PSYNC" | "MULTI" | "EXEC" | "DISCARD" | "WATCH"
+            | "UNWATCH" | "ASKING" | "READONLY" | "READWRITE" => Some(name),
+            "CLIENT" if self.word(1) == "REPLY" => Some("CLIENT REPLY".to_owned()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn payload(self) -> Payload {
+        let Self { arguments, count, key, reads } = self;
+        Payload { arguments: arguments.freeze(), count, key, reads }
+    }
+}
+
+/// A command as it goes out, cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Payload {
+    arguments: Bytes,
+    count: usize,
+    key: Option<(usize, usize)>,
+    reads: bool,
+}
+
+impl Payload {
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        out.reserve(self.arguments.len() + 16);
+        out.put_u8(b'*');
+        put_decimal(out, self.count as u64);
+        out.put_slice(b"\r\n");
+        out.put_slice(&self.arguments);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.arguments.len()
+    }
+
+    pub(crate) fn only_reads(&self) -> bool {
+        self.reads
+    }
+
+    /// The hash slot of the first key.
+    pub(crate) fn slot(&self) -> Option<u16> {
+        let (start, end) = self.key?;
+        self.arguments.get(start..end).map(annulus_protocol::slot)
+    }
+}
+
+/// Lengths are short: a division or two, without an allocation.
+fn put_decimal(out: &mut BytesMut, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut written = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        written += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(digits.len() - written..).unwrap_or_default());
+}
+
+/// Commands that leave together and are answered together. They are not a transaction: others' commands may run in between.
+///
+/// In front of several shards, a pipeline goes to the shard of its first key.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    pub(crate) commands: Vec<Command>,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a command.
+    #[must_use]
+    pub fn with(mut self, command: Command) -> Self {
+        self.commands.push(command);
+        self
+    }
+
+    /// How many commands it has.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(command: Command) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        command.payload().write(&mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn commands_are_arrays_of_bulk_strings() {
+        let command = Command::new("SET").key("k").arg(b"a\r\n\0b").arg("PX").number(1500).float(0.5);
+        let expected: &[u8] =
+            b"*6\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\n\0b\r\n$2\r\nPX\r\n$4\r\n1500\r\n$3\r\n0.5\r\n";
+        assert_eq!(wire(command), expected);
+        let long = "x".repeat(12_345);
+        assert!(wire(Command::new("ECHO").arg(&long)).starts_with(b"*2\r\n$4\r\nECHO\r\n$12345\r\nxxx"));
+    }
+
+    #[test]
+    fn the_first_key_decides_the_slot() {
+        let command = Command::new("OBJECT").arg("ENCODING").key("foo").key("bar");
+        assert_eq!(command.payload().slot(), Some(12182));
+        assert_eq!(Command::new("PING").arg("foo").payload().slot(), None);
+        assert_eq!(Command::new("GET").key("").payload().slot(), Some(0));
+    }
+
+    #[test]
+    fn what_would_change_the_connection_for_others_is_refused() {
+        for words in [&["select", "1"][..], &["Quit"], &["CLIENT", "reply", "OFF"], &["subscribe", "c"]] {
+            let command = Command::new(words[0]).args(&words[1..]);
+            assert!(command.refusal().is_some(), "{words:?}");
+        }
+        for words in [&["GET", "SELECT"][..], &["CLIENT", "ID"], &["CLIENT"], &["PUBLISH", "c", "m"]] {
+            let command = Command::new(words[0]).args(&words[1..]);
+            assert_eq!(command.refusal(), None, "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The task behind a connection: the only reader and writer of its socket.
+//!
+//! It owns the socket and the commands in flight; callers reach it through a queue that the connection's permits bound.
+//! It ends when the last handle is gone and the last reply has come (or its time is over). Everybody who waits is told, whatever
+//! happens: with a reply, with an error, or, should the whole runtime end, by the drop of its sender.
+
+use std::sync::Arc;
+
+use tokio::{
+    select,
+    sync::mpsc::UnboundedReceiver,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use crate::{
+    Error, Options, Result, Value,
+    handshake::{self, Link},
+    in_flight::{InFlight, Request},
+};
+
+/// Room made for each read: a few hundred small replies.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Reads in a row before others have their turn.
+const READS_MAX: usize = 16;
+
+/// Requests taken from the queue at a time.
+const TAKE_MAX: usize = 256;
+
+pub(crate) struct Driver {
+    pub(crate) options: Arc<Options>,
+    pub(crate) queue: UnboundedReceiver<Request>,
+    pub(crate) in_flight: InFlight,
+}
+
+/// Why a connection is served no longer.
+enum End {
+    /// Nobody needs it.
+    Unused,
+    Lost(Error),
+}
+
+impl Driver {
+    pub(crate) async fn run(mut self, link: Link) {
+        let mut link = Some(link);
+        while let Some(connected) = link.take() {
+            match self.serve(connected).await {
+                End::Unused => return,
+                End::Lost(error) => self.in_flight.on_lost(&error),
+            }
+            link = self.reconnect().await;
+        }
+    }
+
+    async fn serve(&mut self, mut link: Link) -> End {
+        let mut taken = Vec::with_capacity(TAKE_MAX);
+        let mut open = true;
+        // Armed once for many commands: it's set again only when it has gone off, not with each reply.
+        let alarm = sleep_until(Instant::now());
+        tokio::pin!(alarm);
+        let mut armed = false;
+        let mut heard = Instant::now();
+        loop {
+            if let Err(error) = self.send(&link) {
+                return End::Lost(error);
+            }
+            if !open && self.in_flight.next_deadline().is_none() {
+                return End::Unused;
+            }
+            if !armed && let Some(deadline) = self.in_flight.next_deadline() {
+                alarm.as_mut().reset(deadline);
+                armed = true;
+            }
+            select! {
+                // The queue first: it's bounded, and more commands in a write are cheaper.
+                biased;
+                count = self.queue.recv_many(&mut taken, TAKE_MAX), if open => {
+                    open = count > 0;
+                    taken.drain(..).for_each(|request| self.in_flight.push(request));
+                }
+                ready = link.stream.readable() => {
+                    if let Err(error) = ready.map_err(Error::from).and_then(|()| self.receive(&mut link)) {
+                        return End::Lost(error);
+                    }
+                    heard = Instant::now();
+                }
+                ready = link.stream.writable(), if !self.in_flight.unsent().is_empty() => {
+                    if let Err(error) = ready {
+                        return End::Lost(error.into());
+                    }
+                }
+                () = &mut alarm, if armed => {
+                    armed = false;
+                    let now = Instant::now();
+                    let overdue = self.in_flight.next_deadline().is_some_and(|deadline| deadline <= now);
+                    self.in_flight.expire(now);
+                    // Slow is one thing; not a byte in all that time is another: it may be gone without a word.
+                    if overdue && now.duration_since(heard) >= self.options.timeout {
+                        return End::Lost(Error::closed("the server is silent"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, link: &Link) -> Result<()> {
+        while !self.in_flight.unsent().is_empty() {
+            match link.stream.try_write(self.in_flight.unsent()) {
+                Ok(bytes) => self.in_flight.on_sent(bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, link: &mut Link) -> Result<()> {
+        for _ in 0..READS_MAX {
+            link.decoder.buffer.reserve(READ_BYTES);
+            let room = link.decoder.buffer.capacity() - link.decoder.buffer.len();
+            let read = match link.stream.try_read(&mut link.decoder.buffer) {
+                Ok(0) => return Err(Error::closed("the server closed the connection")),
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            while let Some(value) = link.decoder.next()? {
+                match value {
+                    // Nothing here subscribes to anything, so these are notices that nobody waits for.
+                    Value::Push(_) => {}
+                    value => self.in_flight.on_reply(value)?,
+                }
+            }
+            if read < room {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A new connection, made when a command needs it; `None` when nobody needs it any more.
+    async fn reconnect(&mut self) -> Option<Link> {
+        loop {
+            if self.in_flight.is_empty() {
+                let request = self.queue.recv().await?;
+                self.in_flight.push(request);
+            }
+            match self.try_reconnect().await {
+                Ok(link) => return Some(link),
+                Err(error) => {
+                    self.take_queued();
+                    self.in_flight.fail_all(&error);
+                }
+            }
+        }
+    }
+
+    /// A bounded number of attempts, while commands whose time is over are told so.
+    async fn try_reconnect(&mut self) -> Result<Link> {
+        let mut pause = self.options.backoff;
+        let mut attempt = 1;
+        loop {
+            let options = Arc::clone(&self.options);
+            let error = match self.with_deadlines(handshake::connect(&options)).await? {
+                Ok(link) => return Ok(link),
+                Err(error) => error,
+            };
+            // Other credentials are not a matter of time.
+            let hopeless = !error.is_connection() && !matches!(error, Error::Loading(_));
+            if hopeless || attempt >= self.options.connect_attempts {
+                return Err(error);
+            }
+            self.with_deadlines(sleep(pause)).await?;
+            pause = (pause * 2).min(Options::BACKOFF_MAX);
+            attempt += 1;
+        }
+    }
+
+    /// Waits for `work`, and tells commands whose time is over meanwhile. An error when none is left that needs it.
+    async fn with_deadlines<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::pin!(work);
+        loop {
+            self.take_queued();
+            let Some(deadline) = self.in_flight.next_deadline() else {
+                return Err(Error::Timeout { maybe_applied: false });
+            };
+            if let Ok(done) = timeout_at(deadline, &mut work).await {
+                return Ok(done);
+            }
+            self.take_queued();
+            self.in_flight.expire_unconnected(Instant::now());
+        }
+    }
+
+    fn take_queued(&mut self) {
+        while let Ok(request) = self.queue.try_recv() {
+            self.in_flight.push(request);
+        }
+    }
+}
