@@ -59,7 +59,15 @@ pub async fn prepare_segment<D: Disk>(
     }
     let unfinished = request.directory.join(UNFINISHED_NAME);
     let file = disk.open(&unfinished, OpenMode::CREATE_DIRECT).await?;
-    write_zeros(disk, &file, &request).await?;
+    if let Err(error) = write_zeros(disk, &file, &request).await {
+        if error.kind() == io::ErrorKind::StorageFull {
+            // What it holds is the last of the disk: a restart needs some of it, and so may whoever makes room. Best effort;
+            // a removal may hold up commits, but there is nothing to commit to.
+            drop(file);
+            let _ = disk.remove(&unfinished).await;
+        }
+        return Err(error);
+    }
     disk.sync(&file).await?;
     let bytes = disk.len(&file).await?;
     disk.rename(&unfinished, &target).await?;

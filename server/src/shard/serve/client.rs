@@ -7,6 +7,7 @@ use annulus_protocol::{Encoder, Version, parse_bulk_reply, parse_i64};
 use super::super::Core;
 use super::super::connection::{Connection, ReplyMode};
 use super::connection::checked_name;
+use super::quoting;
 use crate::commands::{ClientCommand, Merge};
 use crate::runtime::{Rng, SocketId};
 use crate::shard::batch::Work;
@@ -55,20 +56,17 @@ impl Core {
         }
     }
 
-    fn client_setinfo(&mut self, socket: SocketId, args: &[&[u8]]) -> Result<(), String> {
+    fn client_setinfo(&mut self, socket: SocketId, args: &[&[u8]]) -> Result<(), Vec<u8>> {
         let attribute = args[2].to_ascii_lowercase();
-        let name = String::from_utf8_lossy(args[2]);
         let Some(connection) = self.connections.get_mut(socket) else { return Ok(()) };
         let target = match attribute.as_slice() {
             b"lib-name" => &mut connection.session.library_name,
             b"lib-ver" => &mut connection.session.library_version,
-            _ => return Err(format!("ERR Unrecognized option '{name}'")),
+            _ => return Err(quoting("ERR Unrecognized option '", args[2], "'")),
         };
         *target = checked_name(args[3]).map_err(|_| {
-            format!(
-                "ERR {} cannot contain spaces, newlines or special characters.",
-                name.to_ascii_lowercase()
-            )
+            // The attribute is one of the two above, so it is text.
+            quoting("ERR ", &attribute, " cannot contain spaces, newlines or special characters.")
         })?;
         Ok(())
     }
@@ -225,7 +223,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse_list(words: &[&[u8]]) -> Result<Filter, String> {
+    fn parse_list(words: &[&[u8]]) -> Result<Filter, Vec<u8>> {
         let mut filter = Filter { user_is_default: true, ..Filter::default() };
         match words {
             [] => {}
@@ -240,7 +238,7 @@ impl Filter {
         Ok(filter)
     }
 
-    fn parse_kill(words: &[&[u8]]) -> Result<Filter, String> {
+    fn parse_kill(words: &[&[u8]]) -> Result<Filter, Vec<u8>> {
         let mut filter = Filter { user_is_default: true, skip_own: true, ..Filter::default() };
         if let [address] = words {
             filter.remote = Some(String::from_utf8_lossy(address).into_owned());
@@ -259,7 +257,7 @@ impl Filter {
                 b"addr" => filter.remote = Some(text()),
                 b"laddr" => filter.local = Some(text()),
                 b"user" if value == b"default" => {}
-                b"user" => return Err(format!("ERR No such user '{}'", text())),
+                b"user" => return Err(quoting("ERR No such user '", value, "'")),
                 b"maxage" => {
                     let age = parse_id(value, "ERR maxage is not an integer or out of range")?;
                     filter.max_age_seconds = Some(age);
@@ -272,14 +270,14 @@ impl Filter {
         Ok(filter)
     }
 
-    fn set_kind(&mut self, kind: &[u8]) -> Result<(), String> {
+    fn set_kind(&mut self, kind: &[u8]) -> Result<(), Vec<u8>> {
         match kind.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(()),
             b"master" | b"replica" | b"slave" | b"pubsub" => {
                 self.other_kind = true;
                 Ok(())
             }
-            _ => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(kind))),
+            _ => Err(quoting("ERR Unknown client type '", kind, "'")),
         }
     }
 
@@ -294,8 +292,8 @@ impl Filter {
     }
 }
 
-fn parse_id(text: &[u8], error: &str) -> Result<u64, String> {
-    parse_i64(text).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0).ok_or_else(|| error.to_owned())
+fn parse_id(text: &[u8], error: &str) -> Result<u64, Vec<u8>> {
+    parse_i64(text).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0).ok_or_else(|| error.into())
 }
 
 /// A client as CLIENT LIST shows it, with Redis's fields.
@@ -361,11 +359,11 @@ mod tests {
 
     #[test]
     fn filters_refuse_what_redis_refuses() {
-        assert!(Filter::parse_kill(&[b"id", b"0"]).unwrap_err().contains("greater than 0"));
+        assert!(Filter::parse_kill(&[b"id", b"0"]).unwrap_err().ends_with(b"greater than 0"));
         assert!(Filter::parse_kill(&[b"id"]).is_ok(), "the old form: an address");
-        assert_eq!(Filter::parse_kill(&[b"id", b"1", b"x"]).unwrap_err(), SYNTAX);
+        assert_eq!(Filter::parse_kill(&[b"id", b"1", b"x"]).unwrap_err(), SYNTAX.as_bytes());
         assert!(
-            Filter::parse_list(&[b"type", b"nobody"]).unwrap_err().starts_with("ERR Unknown client type")
+            Filter::parse_list(&[b"type", b"nobody"]).unwrap_err().starts_with(b"ERR Unknown client type")
         );
     }
 }

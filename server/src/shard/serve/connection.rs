@@ -5,6 +5,7 @@ use annulus_storage::DatabaseId;
 
 use super::super::Core;
 use super::super::connection::{ReplyMode, Session};
+use super::quoting;
 use crate::admin::info::REDIS_VERSION;
 use crate::runtime::SocketId;
 
@@ -21,7 +22,7 @@ struct Hello<'a> {
     name: Option<&'a [u8]>,
 }
 
-fn parse_hello<'a>(args: &[&'a [u8]]) -> Result<Hello<'a>, String> {
+fn parse_hello<'a>(args: &[&'a [u8]]) -> Result<Hello<'a>, Vec<u8>> {
     let mut hello = Hello::default();
     let Some((version, mut rest)) = args.get(1..).and_then(<[_]>::split_first) else { return Ok(hello) };
     hello.version = match parse_i64(version) {
@@ -41,10 +42,7 @@ fn parse_hello<'a>(args: &[&'a [u8]]) -> Result<Hello<'a>, String> {
                 after
             }
             _ => {
-                return Err(format!(
-                    "ERR Syntax error in HELLO option '{}'",
-                    String::from_utf8_lossy(option)
-                ));
+                return Err(quoting("ERR Syntax error in HELLO option '", option, "'"));
             }
         };
     }
@@ -103,7 +101,7 @@ impl Core {
         }
     }
 
-    fn apply_hello(&mut self, socket: SocketId, args: &[&[u8]]) -> Result<(), String> {
+    fn apply_hello(&mut self, socket: SocketId, args: &[&[u8]]) -> Result<(), Vec<u8>> {
         let hello = parse_hello(args)?;
         if let Some((user, password)) = hello.credentials {
             self.check_password(user, password)?;

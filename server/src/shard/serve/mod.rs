@@ -13,6 +13,11 @@ use super::dispatch::Flow;
 use crate::commands::{self, Command, ConnectionCommand};
 use crate::runtime::SocketId;
 
+/// An error that repeats a client's word as it came, text or not.
+fn quoting(before: &str, word: &[u8], after: &str) -> Vec<u8> {
+    [before.as_bytes(), word, after.as_bytes()].concat()
+}
+
 impl Core {
     /// Runs a connection's own command.
     pub(super) fn serve(

@@ -6,6 +6,7 @@ use annulus_protocol::{Encoder, parse_f64, parse_i64};
 
 use super::super::Core;
 use super::super::dispatch::Flow;
+use super::quoting;
 use crate::admin::info::{self, ServerFacts, ShardCounters};
 use crate::admin::process::ProcessFacts;
 use crate::commands::ConnectionCommand;
@@ -63,9 +64,11 @@ impl Core {
                 self.answer_ok(socket);
             }
             _ => self.answer(socket, |out| {
-                out.error(format!(
-                    "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-                    String::from_utf8_lossy(args.get(1).copied().unwrap_or_default())
+                let word = args.get(1).copied().unwrap_or_default();
+                out.error(quoting(
+                    "ERR unknown subcommand or wrong number of arguments for '",
+                    word,
+                    "'. Try DEBUG HELP.",
                 ));
             }),
         }
