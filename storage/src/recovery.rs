@@ -6,7 +6,8 @@
 //! damage, and the start is refused. Without such a proof the end is taken as it is, and reported.
 //!
 //! Invariants:
-//! - recovery changes nothing on the disk (it only has what it found made durable), so it may be cut off and repeated;
+//! - recovery changes nothing that it has read (it has it made durable, and wipes the torn beginning behind it), so it may be
+//!   cut off and repeated;
 //! - what it has read is durable before the log goes on: the horizon begins at the last effect;
 //! - effects are applied group by group, in order; a group without its end, which only a crash leaves, is dropped.
 
@@ -106,6 +107,7 @@ pub async fn recover_shard<D: Disk>(
     let log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
     let end = scan::scan_log(disk, &log, own, apply, &mut report).await?;
     report.clean_stop = end.clean_stop();
+    scan::clear_torn_end(disk, &log, &end, options.alignment).await?;
     Ok(Recovered { start: end.into_start(log, directory.incarnation, options.alignment), report })
 }
 

@@ -1,6 +1,6 @@
 //! A frame: header, records, zeros up to the alignment; one write, one checksum.
 //!
-//! The checksum is seeded with the log's [`LogIdentity`](super::LogIdentity) and covers every byte of the frame but the magic
+//! The checksum is seeded with the log's [`LogIdentity`] and covers every byte of the frame but the magic
 //! (compared itself) and itself. The header says where the frame belongs (segment and offset), which process life
 //! wrote it (incarnation) and which frame came before it (its checksum), so a frame that an earlier life left
 //! behind, that the disk put elsewhere, or that a client wrote into a value, is not taken for one of the chain.

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::assemble::{Assembler, PayloadFault};
 use super::reader::SegmentReader;
 use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, TornTail};
-use crate::disk::{Disk, OpenMode};
+use crate::buffer::AlignedBuffer;
+use crate::disk::{Disk, OpenMode, WriteSync};
 use crate::log::frame::{
     FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameFault, FrameHeader, claimed_frame_bytes, claims_place,
     open_frame,
@@ -375,6 +376,34 @@ async fn read_rest<D: Disk>(
         }
     }
     Ok(rest)
+}
+
+/// A torn frame must not become whole by what the next life writes over it: when the next crash tears that write too, the
+/// sectors that land may be just those that were missing (zeros, or the same bytes), and an effect that a whole life has not
+/// seen would be back. So the beginning of what is torn is gone for good before the log goes on there.
+pub(super) async fn clear_torn_end<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    end: &LogEnd<D::File>,
+    alignment: usize,
+) -> Result<(), RecoveryError> {
+    let (Some(offset), Some(segment)) = (end.offset, end.segments.first()) else { return Ok(()) };
+    if !offset.is_multiple_of(alignment as u64) || offset + alignment as u64 > segment.bytes {
+        // The log goes on in another segment.
+        return Ok(());
+    }
+    let buffer = AlignedBuffer::new(alignment);
+    let (read, mut buffer) = disk.read_at(&segment.file, buffer, offset, alignment).await;
+    let read = read.map_err(log.io(segment.id, "read"))?;
+    if buffer.iter().take(read).all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    buffer.fill(0);
+    let (written, _) = disk.write_at(&segment.file, buffer, offset, alignment, WriteSync::DataSync).await;
+    let whole = written.and_then(|bytes| {
+        if bytes == alignment { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+    });
+    whole.map_err(log.io(segment.id, "write"))
 }
 
 /// Effects that no frame has called durable may be in a cache only, and the log that goes on will call them durable.

@@ -418,6 +418,35 @@ fn a_recycled_segment_does_not_bring_its_earlier_life_back() {
     }
 }
 
+/// Found by the simulator. A frame of one sector and zeros was torn: its first sector landed over what an earlier torn write had left.
+/// A life came up without it and served. When that life's first write was torn too, only its zeros landed, and they were what the
+/// first frame had missed: its effect was back.
+#[test]
+fn a_torn_frame_does_not_become_whole_by_the_next_torn_write() {
+    let options =
+        LogOptions { in_flight_max: 1, alignment: 4096, segment_bytes: 64 << 10, ..small_options() };
+    let mut bench = Bench::open(&new_disk(), options.clone());
+    bench.append_set(b"large", &[7; 3000]);
+    bench.poll();
+    bench.complete(0);
+    bench.poll();
+    let rubbish = bench.crash(|sector| sector > 0);
+
+    let mut bench = Bench::recover_prefix(&rubbish, options.clone(), &[], Lsn::ZERO);
+    bench.append_set(b"small", b"1");
+    bench.poll();
+    let torn = bench.crash(|sector| sector == 0);
+
+    let mut bench = Bench::recover_prefix(&torn, options.clone(), &[], Lsn::ZERO);
+    assert_eq!(bench.report.torn_tails.len(), 1);
+    bench.append_set(b"other", b"2");
+    bench.poll();
+    let torn = bench.crash(|sector| sector > 0);
+
+    let bench = Bench::recover_prefix(&torn, options, &[], Lsn::ZERO);
+    assert_eq!(bench.report.effects, 0, "what was not there a life ago is not back");
+}
+
 #[test]
 fn an_unfinished_group_is_dropped_and_does_not_swallow_what_follows() {
     let mut bench = Bench::open(&new_disk(), small_options());

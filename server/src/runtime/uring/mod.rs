@@ -52,6 +52,8 @@ pub struct Uring {
     features: Features,
     buffers: ReceiveBuffers,
     sockets: Sockets,
+    /// Places of the ring's table of files; sockets of higher numbers go by their descriptors.
+    registered_files: u32,
     listeners: Vec<Option<OwnedFd>>,
     disk: DiskOps,
     /// Completions of this turn, taken out of the ring before they are handled.
@@ -75,6 +77,7 @@ impl Uring {
     pub fn new(shard: ShardId, peers: Peers, features: Features) -> io::Result<Self> {
         let ring = setup::ring(&features, SUBMISSIONS, COMPLETIONS)?;
         let buffers = ReceiveBuffers::register(&ring, features.incremental_buffers)?;
+        let registered_files = setup::file_table(&ring);
         if features.message_ring {
             peers.publish_ring(shard, ring.as_raw_fd());
         }
@@ -85,6 +88,7 @@ impl Uring {
             features,
             buffers,
             sockets: Sockets::default(),
+            registered_files,
             listeners: Vec::new(),
             disk: DiskOps::default(),
             completions: Vec::with_capacity(COMPLETIONS as usize),
@@ -240,6 +244,7 @@ impl Driver for Uring {
 
     fn adopt(&mut self, socket: NewSocket) -> io::Result<SocketId> {
         let id = self.sockets.insert(socket.into_descriptor());
+        self.register_socket(id);
         self.queue_receive(id);
         Ok(id)
     }

@@ -13,6 +13,9 @@ use crate::runtime::listen;
 /// Kernel threads of a ring, for files and for everything else.
 const FILE_WORKERS: u32 = 2;
 
+/// Places of the table of files at most.
+const FILES_MAX: u32 = 16_384;
+
 /// A ring for the calling thread with the features that were found.
 pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
@@ -32,6 +35,14 @@ pub(super) fn ring(features: &Features, submissions: u32, completions: u32) -> i
     // Saves a descriptor look-up in every system call; not having it costs nothing else.
     let _ = ring.submitter().register_ring_fd();
     Ok(ring)
+}
+
+/// Gives the ring a table of files, with a place for each descriptor that the process may have, within reason (8 bytes of
+/// kernel memory each). Returns how many; 0 without one, which costs about a hundredth of an unpipelined command.
+pub(super) fn file_table(ring: &IoUring) -> u32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let places = limit.map_or(FILES_MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)).min(FILES_MAX);
+    ring.submitter().register_files_sparse(places).map_or(0, |()| places)
 }
 
 /// The connection whose descriptor an accept has returned.

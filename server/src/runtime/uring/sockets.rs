@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use io_uring::types::Fd;
+use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode, squeue};
 use slab::Slab;
 
@@ -22,6 +22,8 @@ struct Sending {
 struct Socket {
     /// `None` once the socket is closed and only its number is still taken.
     fd: Option<OwnedFd>,
+    /// It stands in the ring's table of files under its number: no look-up and no reference count an operation.
+    registered: bool,
     /// A multishot receive is with the kernel.
     receiving: bool,
     /// A cancellation of it is with the kernel.
@@ -59,6 +61,7 @@ impl Sockets {
     pub(super) fn insert(&mut self, fd: OwnedFd) -> SocketId {
         let socket = Socket {
             fd: Some(fd),
+            registered: false,
             receiving: false,
             cancelling: false,
             paused: false,
@@ -82,10 +85,12 @@ impl Uring {
         let socket = &mut self.sockets.slab[id.index()];
         debug_assert!(!socket.receiving && !socket.closing && !socket.ended);
         socket.receiving = true;
-        let entry = opcode::RecvMulti::new(Fd(socket.raw_fd()), GROUP)
-            .build()
-            .user_data(Token::new(Kind::Receive, id.0).bits());
-        self.push(&entry);
+        let entry = if socket.registered {
+            opcode::RecvMulti::new(Fixed(id.0), GROUP).build()
+        } else {
+            opcode::RecvMulti::new(Fd(socket.raw_fd()), GROUP).build()
+        };
+        self.push(&entry.user_data(Token::new(Kind::Receive, id.0).bits()));
     }
 
     /// Receives again where buffers had run out; those of the last turn have been recycled by now.
@@ -241,8 +246,21 @@ impl Uring {
         }
     }
 
+    /// Puts a socket into the ring's table of files, if that has a place of its number.
+    pub(super) fn register_socket(&mut self, id: SocketId) {
+        let socket = &mut self.sockets.slab[id.index()];
+        socket.registered = id.0 < self.registered_files
+            && self.ring.submitter().register_files_update(id.0, &[socket.raw_fd()]).is_ok();
+    }
+
     fn release(&mut self, id: SocketId) {
-        self.sockets.slab[id.index()].fd = None;
+        let socket = &mut self.sockets.slab[id.index()];
+        if std::mem::take(&mut socket.registered) {
+            // The table keeps the connection open as the descriptor does.
+            let emptied = self.ring.submitter().register_files_update(id.0, &[-1]);
+            assert!(emptied.is_ok(), "socket {}: its place in the table of files could not be emptied", id.0);
+        }
+        socket.fd = None;
         self.sockets.released.push(id);
     }
 }
@@ -250,8 +268,11 @@ impl Uring {
 fn send_entry(id: SocketId, socket: &Socket, flags: i32) -> squeue::Entry {
     let sending = socket.sending.as_ref().expect("queued right after the buffer was stored");
     let rest = &sending.buffer[sending.sent..];
-    opcode::Send::new(Fd(socket.raw_fd()), rest.as_ptr(), rest.len() as u32)
-        .flags(flags | libc::MSG_NOSIGNAL)
-        .build()
-        .user_data(Token::new(Kind::Send, id.0).bits())
+    let (start, len, flags) = (rest.as_ptr(), rest.len() as u32, flags | libc::MSG_NOSIGNAL);
+    let entry = if socket.registered {
+        opcode::Send::new(Fixed(id.0), start, len).flags(flags).build()
+    } else {
+        opcode::Send::new(Fd(socket.raw_fd()), start, len).flags(flags).build()
+    };
+    entry.user_data(Token::new(Kind::Send, id.0).bits())
 }
