@@ -52,7 +52,7 @@ pub trait ConnectionCommands: Execute {
         self.execute(Command::new("CLIENT").arg("LIST").reads())
     }
 
-    /// Closes a connection, and tells how many that were.
+    /// Closes another connection, and tells how many that were.
     fn client_kill(&self, id: i64) -> Self::Output<'_, u64> {
         self.execute(Command::new("CLIENT").arg("KILL").arg("ID").number(id))
     }
