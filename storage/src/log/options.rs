@@ -61,7 +61,8 @@ impl Default for LogOptions {
             // Sequential writes reach full disk bandwidth from 256 KiB on; a larger frame only adds latency.
             frame_bytes_max: 256 << 10,
             alignment: 4096,
-            segments_ahead: 1,
+            // One is being made while the log goes on into another: at the highest rates a segment lasts a few tenths of a second.
+            segments_ahead: 2,
             interval_ns: 1_000_000_000,
             horizon_idle_ns: 10_000_000,
             segment_retry_ns: 1_000_000_000,

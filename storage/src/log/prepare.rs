@@ -24,8 +24,8 @@ pub struct SegmentRequest {
     pub bytes: u64,
     /// A spare of this length at least will do.
     pub bytes_min: u64,
-    /// Writes wait for it: no pauses.
-    pub urgent: bool,
+    /// How long to rest after each piece written; zero when writes wait for the segment.
+    pub pause: Duration,
 }
 
 /// The file under construction. Only a whole one gets a name that is looked for.
@@ -33,8 +33,9 @@ const UNFINISHED_NAME: &str = "spare.new";
 /// One write of zeros. At this size a disk reaches its bandwidth, and a commit beside it waits half a millisecond at most.
 const PIECE_BYTES: usize = 1 << 20;
 /// A calm preparation writes smaller pieces with pauses: hardly felt beside commits, 64 MiB in about a second.
-const PIECE_BYTES_PACED: usize = 256 << 10;
-const PAUSE: Duration = Duration::from_millis(2);
+pub(super) const PIECE_BYTES_PACED: usize = 256 << 10;
+/// The longest pause that is asked for.
+pub(super) const PAUSE_MAX: Duration = Duration::from_millis(2);
 
 /// Makes the segment: renames a spare, or writes a new file over its whole length. When this returns the file has its final
 /// name, durably.
@@ -107,7 +108,7 @@ async fn write_zeros<D: Disk>(disk: &D, file: &D::File, request: &SegmentRequest
         Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
         _ => {}
     }
-    let piece_bytes = if request.urgent { PIECE_BYTES } else { PIECE_BYTES_PACED };
+    let piece_bytes = if request.pause.is_zero() { PIECE_BYTES } else { PIECE_BYTES_PACED };
     let mut zeros = AlignedBuffer::new(piece_bytes);
     let mut offset = 0;
     while offset < request.bytes {
@@ -118,8 +119,8 @@ async fn write_zeros<D: Disk>(disk: &D, file: &D::File, request: &SegmentRequest
             return Err(io::Error::new(io::ErrorKind::WriteZero, "a segment could not be written whole"));
         }
         offset += len as u64;
-        if !request.urgent {
-            disk.pause(PAUSE).await;
+        if !request.pause.is_zero() {
+            disk.pause(request.pause).await;
         }
     }
     Ok(())
@@ -151,7 +152,7 @@ mod tests {
             id: SegmentId(id),
             bytes: BYTES,
             bytes_min: BYTES / 4,
-            urgent: false,
+            pause: PAUSE_MAX,
         };
         run_ready(prepare_segment(disk, request))
     }

@@ -18,11 +18,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::LogIdentity;
 use super::frame::{FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameHeader, seal_frame};
 use super::options::{Durability, LogOptions, limits};
-use super::prepare::SegmentRequest;
+use super::prepare::{PAUSE_MAX, PIECE_BYTES_PACED, SegmentRequest};
 use super::record::{EncodedEffect, GROUP_END, LENGTH_BYTES_MAX};
 use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId};
 use crate::buffer::AlignedBuffer;
@@ -233,6 +234,9 @@ pub struct Log<F> {
     segment_requested: bool,
     segment_retry_at_ns: Option<u64>,
     segment_error: Option<String>,
+    /// When the current segment was taken into use, and how long the one before lasted.
+    segment_entered_ns: Option<u64>,
+    segment_fill_ns: Option<u64>,
 
     /// When `poll_write` first saw the open frame wait, or the log idle.
     waiting_since_ns: Option<u64>,
@@ -307,6 +311,8 @@ impl<F: Clone> Log<F> {
             segment_requested: false,
             segment_retry_at_ns: None,
             segment_error: None,
+            segment_entered_ns: None,
+            segment_fill_ns: None,
             waiting_since_ns: None,
             now_ns: 0,
             failure: None,
@@ -494,8 +500,19 @@ impl<F: Clone> Log<F> {
             id: self.next_segment,
             bytes: self.options.segment_bytes,
             bytes_min: 4 * self.options.frame_bytes_max as u64,
-            urgent: self.room_bytes() < self.options.segment_bytes / 2,
+            pause: self.segment_pause(),
         })
+    }
+
+    /// How much the next segment may take its time: it should be there when half of the time has passed in which the log has
+    /// filled the one before, a quarter of which the writing itself may take.
+    fn segment_pause(&self) -> Duration {
+        if self.room_bytes() < self.options.segment_bytes / 2 {
+            return Duration::ZERO;
+        }
+        let pieces = (self.options.segment_bytes / PIECE_BYTES_PACED as u64).max(1);
+        let budget_ns = self.segment_fill_ns.unwrap_or(u64::MAX) / 4;
+        PAUSE_MAX.min(Duration::from_nanos(budget_ns / pieces))
     }
 
     /// A segment is ready.
@@ -623,6 +640,8 @@ impl<F: Clone> Log<F> {
     /// from `need_segment`.
     fn enter_next_segment(&mut self) -> Option<LogWrite<F>> {
         let segment = self.prepared.pop_front()?;
+        let entered_before_ns = self.segment_entered_ns.replace(self.now_ns);
+        self.segment_fill_ns = entered_before_ns.map(|before| self.now_ns.saturating_sub(before));
         let header = SegmentHeader {
             identity: self.identity,
             incarnation: self.incarnation,
