@@ -107,7 +107,30 @@ fn check_depth(reply: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Nearly RESP, which comes further than noise does.
+        #[test]
+        fn whatever_comes_is_a_value_or_an_error(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    "[-+:$*%~>|=!#_,(][0-9a-z-]{0,3}(\r\n)?",
+                    prop::sample::select(vec!["\r\n", "$1\r\nx\r\n", "=5\r\ntxt:x\r\n", "*?\r\n", ".\r\n"])
+                        .prop_map(str::to_owned),
+                ],
+                0..12,
+            )
+        ) {
+            for version in [Version::Resp2, Version::Resp3] {
+                let mut decoder = Decoder::new(version);
+                decoder.buffer.extend_from_slice(pieces.concat().as_bytes());
+                while let Ok(Some(_)) = decoder.next() {}
+            }
+        }
+    }
 
     fn decode(version: Version, input: &[u8]) -> Result<Vec<Value>> {
         let mut decoder = Decoder::new(version);

@@ -24,7 +24,11 @@ pub(crate) fn result_of<T: FromValue>(reply: Value) -> Result<T> {
 }
 
 fn unexpected<T>(expected: &'static str, found: &Value) -> Result<T> {
-    Err(Error::Unexpected { expected, found: found.kind().to_owned() })
+    Err(match found {
+        // Where an element should be, such as in the replies of a script.
+        Value::Error(text) => Error::from_reply(text),
+        other => Error::Unexpected { expected, found: other.kind().to_owned() },
+    })
 }
 
 fn parse<T: std::str::FromStr>(expected: &'static str, value: &Value) -> Result<T> {
@@ -202,6 +206,8 @@ mod tests {
         assert!(<(i64, i64)>::from_value(Value::Array(vec![Value::Integer(1)])).is_err());
         assert!(HashMap::<String, String>::from_value(Value::Array(vec![bulk("odd")])).is_err());
         assert!(Bytes::from_value(Value::Null).is_err());
+        let inner = Value::Array(vec![Value::Error(Bytes::from_static(b"WRONGTYPE x"))]);
+        assert_eq!(Vec::<i64>::from_value(inner), Err(Error::WrongType("WRONGTYPE x".to_owned())));
         assert_eq!(Option::<Bytes>::from_value(Value::Null), Ok(None));
     }
 }

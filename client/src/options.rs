@@ -45,7 +45,8 @@ pub struct Options {
     pub client_name: Option<String>,
     /// Which connection a command takes.
     pub routing: Routing,
-    /// How long a command may take in all, waiting for its turn included. Also how long a silent server is believed to be alive.
+    /// How long a command may take in all, waiting for its turn included; one that has to follow its key to another shard
+    /// starts anew. Also how long a silent server is believed to be alive.
     pub timeout: Duration,
     /// How long one attempt to connect may take, the handshake included.
     pub connect_timeout: Duration,

@@ -13,7 +13,10 @@ use std::{
 };
 
 use annulus_protocol::SLOT_COUNT;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
 
 use crate::{
     Command, Endpoint, Error, FromValue, Options, Result, Value,
@@ -93,8 +96,15 @@ impl Shards {
         self.stale.store(true, Ordering::Relaxed);
     }
 
-    /// Sends to the owner, and follows it when it has moved.
+    /// Sends to the owner, and follows it when it has moved; all that within the time of one command.
     pub(crate) async fn send(&self, payload: Payload) -> Result<Value> {
+        match timeout(self.options.timeout, self.send_and_follow(payload)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Timeout { maybe_applied: true }),
+        }
+    }
+
+    async fn send_and_follow(&self, payload: Payload) -> Result<Value> {
         let slot = payload.slot();
         for _ in 1..ATTEMPTS_MAX {
             if self.stale.load(Ordering::Relaxed) {

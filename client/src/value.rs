@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use redis_protocol::{resp2, resp3};
 
-/// A reply of any type. Bytes are slices of what was received: no copy.
+/// A reply of any type.
+///
+/// Bytes are slices of what was received, not copies. A small one that is kept for long keeps with it the block that it
+/// came in (16 KiB or more): to keep many, copy them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
