@@ -175,7 +175,7 @@ fn prepare(directory: &Path, id: u64) -> Outcome<PreparedSegment<Rc<OwnedFd>>> {
         id: SegmentId(id),
         bytes: SEGMENT_BYTES,
         bytes_min: SEGMENT_BYTES,
-        urgent: true,
+        pause: std::time::Duration::ZERO,
     };
     Ok(run_ready(prepare_segment(&StdDisk, request))?)
 }
