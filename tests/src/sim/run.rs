@@ -1,7 +1,7 @@
 //! One run: lives of a server, each with its end, and at the end a healthy one in which everything must go on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use annulus::runtime::sim::{CrashStyle, World};
 use annulus_storage::Durability;
@@ -384,11 +384,12 @@ impl Run {
     /// Changes durable bytes of some segment; the disk as it was comes back.
     fn damage(&mut self) -> Option<MemoryDisk> {
         let memory = self.world.memory();
-        let segments: Vec<PathBuf> = memory
-            .paths()
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|it| it == "log"))
-            .collect();
+        // Of the newest epoch: what proves the end of a closed one is in no log (docs/fault-model.md).
+        let logs = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
+        let mut segments: Vec<PathBuf> = memory.paths().into_iter().filter(logs).collect();
+        let epoch = |path: &PathBuf| path.ancestors().nth(2).map(Path::to_path_buf);
+        let newest = segments.last().map(epoch)?;
+        segments.retain(|path| epoch(path) == newest);
         let path = segments.get(self.random.below(segments.len().max(1)))?;
         let bytes = memory.contents(path)?;
         let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
