@@ -39,7 +39,7 @@ fn seeds_without_mistakes_are_clean() {
 }
 
 /// Seeds that once failed, and why. A change of the plan may turn one into another run; it stays clean all the same.
-const REGRESSIONS: [(u64, &str); 3] = [
+const REGRESSIONS: [(u64, &str); 4] = [
     (1015, "replies that a shard owed to another shard's clients were never given up when its log failed"),
     (1248, "the same, with operations over several shards"),
     (

@@ -113,7 +113,14 @@ impl Core {
         for socket in gated {
             self.close(socket);
         }
-        for (shard, batch) in self.gates.abandon() {
+        // In the queue a reply may stand behind a higher gate than its own: what is durable still leaves.
+        for (socket, client) in self.gates.take_connections() {
+            if let Some(connection) = self.connections.of_client(socket, client) {
+                connection.replies.release(durable);
+                self.intents.mark_dirty(&mut self.connections, socket);
+            }
+        }
+        for (shard, batch) in self.gates.take_batches() {
             self.links.send(shard, Message::Lost(batch));
         }
     }

@@ -45,10 +45,14 @@ impl Gates {
         Some((shard, batch))
     }
 
-    /// After the log has failed: nothing of this will ever be released. The batches; the connections are the caller's.
-    pub fn abandon(&mut self) -> impl Iterator<Item = (ShardId, Box<ReplyBatch>)> {
-        self.connections.clear();
+    /// After the log has failed: the batches, which will never be released.
+    pub fn take_batches(&mut self) -> impl Iterator<Item = (ShardId, Box<ReplyBatch>)> {
         std::mem::take(&mut self.batches).into_iter().map(|(_, shard, batch)| (shard, batch))
+    }
+
+    /// After the log has failed: the connections. Some may wait here for more than their own gates.
+    pub fn take_connections(&mut self) -> impl Iterator<Item = (SocketId, u64)> {
+        std::mem::take(&mut self.connections).into_iter().map(|(_, socket, client)| (socket, client))
     }
 
     /// Whether nothing waits.
