@@ -302,7 +302,25 @@ impl Run {
         self.world.note("heal", &[], String::new);
         self.world.set_faults(self.plan.faults.healed());
         self.world.memory().limit_space(None);
-        self.settle(server, "after the faults ended")
+        self.settle(server, "after the faults ended")?;
+        if self.plan.faults.write_error > 0 || self.plan.faults.short_write > 0 {
+            // A log that has failed stays so until a restart.
+            return Ok(());
+        }
+        // The log tries again once a second to get what it lacked.
+        let until_ns = self.world.now_ns() + 3_000_000_000;
+        while self.world.now_ns() < until_ns {
+            self.step(server, false)?;
+        }
+        let before = self.counts.refusals;
+        for client in &mut self.clients {
+            client.send(&mut self.random, &mut self.plan.workload, 4, &mut self.history);
+        }
+        self.settle(server, "after the faults ended")?;
+        if self.counts.refusals > before {
+            return Err("writes are still refused although the disk is healthy again".to_owned());
+        }
+        Ok(())
     }
 
     fn settle(&mut self, server: &mut Server, when: &str) -> Result<(), String> {
