@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::{
-    DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
+    ClosedLog, DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
     RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -378,14 +378,25 @@ fn start_shards(
                 "the log ends in an unfinished write, which was never acknowledged: cut off"
             );
         }
+        recovered.closed.extend_from_slice(&report.closed);
         recovered.effects += report.effects;
         recovered.applied += report.applied;
         recovered.bytes += report.bytes;
     }
+    close_logs(directory, &recovered.closed)?;
     gate.wait();
     let milliseconds = (clock.monotonic_ns() - began_ns) / 1_000_000;
     tracing::info!(effects = recovered.effects, bytes = recovered.bytes, milliseconds, "recovered");
     Ok(running)
+}
+
+/// Records the ends of older epochs' logs, before any shard writes to the new one.
+fn close_logs(directory: &DataDirectory, found: &[ClosedLog]) -> Result<(), ServeError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    run_ready(annulus_storage::manifest::close_logs(&StdDisk, directory, found))
+        .map_err(ServeError::Directory)
 }
 
 /// A shard's life; false if it did not end cleanly.

@@ -30,6 +30,8 @@ pub use effect::{Effect, EffectSink};
 pub use entry::{Access, Entry, Value};
 pub use ids::{DatabaseId, Lsn, ShardId};
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
-pub use manifest::{DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory};
+pub use manifest::{
+    ClosedLog, DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory,
+};
 pub use recovery::{Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard};
 pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};

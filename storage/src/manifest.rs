@@ -16,10 +16,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::ShardId;
 use crate::buffer::AlignedBuffer;
 use crate::disk::{Disk, LockError, OpenMode, WriteSync};
 use crate::log::LogIdentity;
+use crate::{Lsn, ShardId};
 
 /// Version of the data directory's layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -55,6 +55,20 @@ impl Epoch {
     }
 }
 
+/// Where a log of a closed epoch ends: what the start that closed the epoch found. Without it, damage to a closed log's end would
+/// look like a torn write, and be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedLog {
+    /// The epoch.
+    pub epoch: u32,
+    /// The shard within the epoch.
+    pub shard: ShardId,
+    /// The last effect in the log.
+    pub last_lsn: Lsn,
+    /// Checksum of the last frame, 0 if there is none.
+    pub chain: u32,
+}
+
 /// What to open a data directory with.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryOptions {
@@ -79,6 +93,8 @@ pub struct DataDirectory {
     pub incarnation: u32,
     /// All epochs; the last one is ours.
     pub epochs: Vec<Epoch>,
+    /// The ends of the closed epochs' logs, as far as they have been recorded ([`close_logs`]).
+    pub closed: Vec<ClosedLog>,
     /// What this start has changed.
     pub opened: Opened,
 }
@@ -201,7 +217,13 @@ pub async fn open_data_directory<D: Disk>(
     let mut manifest = if exists {
         Manifest::read(disk, path).await?
     } else {
-        Manifest { identity: options.identity, databases: options.databases, starts: 0, epochs: vec![first] }
+        Manifest {
+            identity: options.identity,
+            databases: options.databases,
+            starts: 0,
+            epochs: vec![first],
+            closed: Vec::new(),
+        }
     };
     let last = manifest.epochs.last().copied().unwrap_or(first);
     let opened = match (exists, last.shards == options.shards) {
@@ -220,6 +242,7 @@ pub async fn open_data_directory<D: Disk>(
         databases: manifest.databases,
         incarnation: manifest.starts,
         epochs: manifest.epochs.clone(),
+        closed: manifest.closed.clone(),
         opened,
     };
     if opened != Opened::Existing {
@@ -294,6 +317,7 @@ struct Manifest {
     databases: u16,
     starts: u32,
     epochs: Vec<Epoch>,
+    closed: Vec<ClosedLog>,
 }
 
 impl Manifest {
@@ -305,6 +329,10 @@ impl Manifest {
         for epoch in &self.epochs {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "epoch {} shards {}", epoch.number, epoch.shards);
+        }
+        for log in &self.closed {
+            let ClosedLog { epoch, shard, last_lsn, chain } = log;
+            let _ = writeln!(text, "closed {epoch} {shard} {last_lsn} {chain:08x}");
         }
         let checksum = crc32fast::hash(text.as_bytes());
         let _ = writeln!(text, "checksum {checksum:08x}");
@@ -333,13 +361,16 @@ impl Manifest {
         let identity = identity.ok_or(ManifestFault::new("no identity"))?;
         let databases = field(&mut lines, "databases")?;
         let starts = field(&mut lines, "starts")?;
-        let epochs = lines.map(decode_epoch).collect::<Option<Vec<_>>>();
-        let epochs = epochs.ok_or(ManifestFault::new("a line that is not an epoch"))?;
+        let (epochs, closed): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("epoch "));
+        let epochs = epochs.into_iter().map(decode_epoch).collect::<Option<Vec<_>>>();
+        let epochs = epochs.ok_or(ManifestFault::new("an epoch without a meaning"))?;
+        let closed = closed.into_iter().map(decode_closed).collect::<Option<Vec<_>>>();
+        let closed = closed.ok_or(ManifestFault::new("a line that is neither an epoch nor a closed log"))?;
         let numbered = epochs.iter().zip(1..).all(|(epoch, number)| epoch.number == number);
         if epochs.is_empty() || !numbered {
             return Err(ManifestFault::new("epochs are missing"));
         }
-        Ok(Self { identity, databases, starts, epochs })
+        Ok(Self { identity, databases, starts, epochs, closed })
     }
 
     async fn read<D: Disk>(disk: &D, directory: &Path) -> Result<Self, OpenError> {
@@ -411,6 +442,38 @@ fn decode_epoch(line: &str) -> Option<Epoch> {
     let (number, shards) = line.strip_prefix("epoch ")?.split_once(" shards ")?;
     let epoch = Epoch { number: number.parse().ok()?, shards: shards.parse().ok()? };
     (1..=SLOT_GROUPS).contains(&epoch.shards).then_some(epoch)
+}
+
+fn decode_closed(line: &str) -> Option<ClosedLog> {
+    let mut words = line.strip_prefix("closed ")?.split(' ');
+    let log = ClosedLog {
+        epoch: words.next()?.parse().ok()?,
+        shard: ShardId(words.next()?.parse().ok()?),
+        last_lsn: Lsn(words.next()?.parse().ok()?),
+        chain: u32::from_str_radix(words.next()?, 16).ok()?,
+    };
+    words.next().is_none().then_some(log)
+}
+
+/// Records where logs of closed epochs end, before anything is written to the epoch after them. Those recorded already
+/// are left as they are.
+pub async fn close_logs<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    found: &[ClosedLog],
+) -> Result<(), OpenError> {
+    let mut manifest = Manifest::read(disk, &directory.path).await?;
+    let before = manifest.closed.len();
+    for log in found {
+        if !manifest.closed.iter().any(|it| (it.epoch, it.shard) == (log.epoch, log.shard)) {
+            manifest.closed.push(*log);
+        }
+    }
+    if manifest.closed.len() > before {
+        manifest.closed.sort_by_key(|log| (log.epoch, log.shard));
+        manifest.write(disk, &directory.path).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

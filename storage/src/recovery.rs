@@ -26,7 +26,7 @@ pub use error::{Fault, RecoveryError};
 
 use crate::disk::{Disk, OpenMode};
 use crate::log::{LogStart, SegmentId};
-use crate::manifest::DataDirectory;
+use crate::manifest::{ClosedLog, DataDirectory};
 use crate::{Effect, Lsn, ShardId};
 
 /// Settings of recovery.
@@ -66,6 +66,9 @@ pub struct RecoveryReport {
     pub clean_stop: bool,
     /// One for each log that ends in one.
     pub torn_tails: Vec<TornTail>,
+    /// Where logs of older epochs end that had no recorded end: for [`crate::manifest::close_logs`], before the server writes
+    /// anything.
+    pub closed: Vec<ClosedLog>,
 }
 
 /// A shard's log, ready to go on.
@@ -100,7 +103,18 @@ pub async fn recover_shard<D: Disk>(
             let groups = intersection(&own, &epoch.groups(logging));
             if !groups.is_empty() {
                 let log = scan::LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
-                scan::scan_log(disk, &log, groups, apply, &mut report).await?;
+                let end = scan::scan_log(disk, &log, groups, apply, &mut report).await?;
+                let found = end.closed(*epoch, logging);
+                let recorded =
+                    directory.closed.iter().find(|it| (it.epoch, it.shard) == (epoch.number, logging));
+                match recorded {
+                    None => report.closed.push(found),
+                    Some(recorded) if *recorded == found => {}
+                    Some(recorded) => {
+                        let path = directory.shard_directory(*epoch, logging);
+                        return Err(RecoveryError::ClosedLogChanged { path, recorded: *recorded, found });
+                    }
+                }
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{DirectoryOptions, Epoch, Manifest, OpenError, Opened, open_data_directory};
-use crate::ShardId;
+use super::{ClosedLog, DirectoryOptions, Epoch, Manifest, OpenError, Opened, open_data_directory};
 use crate::disk::Disk;
 use crate::disk::blocking::{StdDisk, run_ready};
 use crate::disk::memory::{EverythingSurvives, MemoryDisk};
+use crate::{Lsn, ShardId};
 
 const OPTIONS: DirectoryOptions = DirectoryOptions { shards: 2, databases: 16, identity: 0xfeed };
 
@@ -107,7 +107,8 @@ fn shards_divide_the_groups_without_gap_or_overlap() {
 #[test]
 fn a_manifest_is_read_back() {
     let epochs = vec![Epoch { number: 1, shards: 1 }, Epoch { number: 2, shards: 256 }];
-    let manifest = Manifest { identity: u64::MAX, databases: 1, starts: u32::MAX, epochs };
+    let log = ClosedLog { epoch: 1, shard: ShardId(0), last_lsn: Lsn(u64::MAX), chain: 0x0bad_cafe };
+    let manifest = Manifest { identity: u64::MAX, databases: 1, starts: u32::MAX, epochs, closed: vec![log] };
     assert_eq!(Manifest::decode(&manifest.encode()).ok(), Some(manifest));
 }
 

@@ -9,6 +9,7 @@ use crate::log::SegmentId;
 use crate::log::frame::FrameFault;
 use crate::log::record::RecordFault;
 use crate::log::segment::SegmentFault;
+use crate::manifest::ClosedLog;
 
 /// What is wrong with a place in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub enum RecoveryError {
         proof_offset: u64,
         proof_horizon: Lsn,
     },
+    /// A log of a closed epoch ends elsewhere than it did when the epoch was closed.
+    ClosedLogChanged { path: PathBuf, recorded: ClosedLog, found: ClosedLog },
     /// A whole frame that a newer program has written.
     NewerFrame { path: PathBuf, offset: u64, fault: FrameFault },
     /// A whole frame whose records make no sense.
@@ -94,6 +97,16 @@ impl fmt::Display for RecoveryError {
                     proof_path.display()
                 )
             }
+            Self::ClosedLogChanged { path, recorded, found } => write!(
+                f,
+                "the log in {} ends at LSN {} with checksum {:08x}; when it was closed it ended at LSN {} with checksum \
+                 {:08x}, so what was durable is damaged or missing; {RESTORE}",
+                path.display(),
+                found.last_lsn,
+                found.chain,
+                recorded.last_lsn,
+                recorded.chain
+            ),
             Self::NewerFrame { path, offset, fault } => write!(
                 f,
                 "{} at offset {offset}: {fault}; use the program that wrote it, or a newer one",

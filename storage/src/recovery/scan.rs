@@ -18,7 +18,7 @@ use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentFault, SegmentHeader};
 use crate::log::{
     CurrentSegment, LogIdentity, LogPosition, LogStart, PreparedSegment, SegmentId, is_spare_name,
 };
-use crate::manifest::{DataDirectory, Epoch};
+use crate::manifest::{ClosedLog, DataDirectory, Epoch};
 use crate::{Effect, Lsn, ShardId};
 
 /// Where a log is and whose.
@@ -78,6 +78,11 @@ pub(super) struct LogEnd<F> {
 }
 
 impl<F> LogEnd<F> {
+    /// The end as the manifest records it for a closed epoch.
+    pub(super) const fn closed(&self, epoch: Epoch, shard: ShardId) -> ClosedLog {
+        ClosedLog { epoch: epoch.number, shard, last_lsn: self.chain.last_lsn, chain: self.chain.checksum }
+    }
+
     pub(super) const fn clean_stop(&self) -> bool {
         self.chain.clean_stop
     }

@@ -8,7 +8,7 @@ use crate::disk::blocking::run_ready;
 use crate::disk::memory::{EverythingSurvives, MemoryDisk, NothingSurvives, Operation};
 use crate::log::frame::{FrameHeader, claims_place, open_frame, seal_frame};
 use crate::log::{LogIdentity, SegmentId};
-use crate::manifest::{DirectoryOptions, OpenError, Opened, open_data_directory};
+use crate::manifest::{DirectoryOptions, OpenError, Opened, close_logs, open_data_directory};
 use crate::testing::{
     Bench, Choices, DIRECTORY, Model, OwnedEffect, new_disk, open_directory, shard_options, small_options,
 };
@@ -616,4 +616,33 @@ fn a_new_number_of_shards_is_a_new_epoch() {
         DirectoryOptions { shards: 300, databases: 1, identity: 0 },
     ));
     assert!(matches!(result, Err(OpenError::Shards { asked: 300 })));
+}
+
+/// Found by the simulator: within a closed log nothing later claims its last frame, so a bit flipped there looked like a torn write;
+/// it was cut off, and the newer epoch's effects were applied to what was left.
+#[test]
+fn a_closed_log_that_has_lost_its_end_is_refused() {
+    let disk = new_disk();
+    let directory = open_directory(&disk, 1);
+    let (mut bench, _) = Bench::recover_in(&disk, directory.clone(), shard_options(0)).expect("it recovers");
+    bench.append_set(b"first", b"1");
+    bench.settle();
+    bench.append_set(b"last", b"2");
+    bench.settle();
+    let directory = open_directory(&disk, 2);
+    let (bench, _) = Bench::recover_in(&disk, directory.clone(), shard_options(0)).expect("it recovers");
+    assert_eq!(bench.report.closed.len(), 1);
+    assert_eq!(bench.report.closed[0].last_lsn, Lsn(2));
+    run_ready(close_logs(&disk, &directory, &bench.report.closed)).expect("it is recorded");
+
+    let directory = open_directory(&disk, 2);
+    let (bench, _) = Bench::recover_in(&disk, directory.clone(), shard_options(0)).expect("it is as it was");
+    assert!(bench.report.closed.is_empty(), "it is recorded already");
+    let old = directory.shard_directory(directory.epochs[0], crate::ShardId(0));
+    disk.edit(&old.join(SegmentId(1).file_name()), |bytes| {
+        let last = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
+        bytes[last] ^= 1;
+    });
+    let refused = Bench::recover_in(&disk, directory, shard_options(0)).map(drop).expect_err("it is damaged");
+    assert!(matches!(refused, RecoveryError::ClosedLogChanged { .. }), "{refused}");
 }

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::history::{History, Loss};
 use super::plan::{Mistake, Plan};
 use super::report::{Counts, Report};
-use super::server::{Configuration, Server, StartFailure};
+use super::server::{Configuration, DIRECTORY, Server, StartFailure};
 use crate::random::Random;
 
 /// Unix time at which every world begins, µs.
@@ -402,12 +402,21 @@ impl Run {
     /// Changes durable bytes of some segment; the disk as it was comes back.
     fn damage(&mut self) -> Option<MemoryDisk> {
         let memory = self.world.memory();
-        // Of the newest epoch: what proves the end of a closed one is in no log (docs/fault-model.md).
+        // Of the newest epoch, or of one whose logs' ends the manifest has: a start that began an epoch and was cut off before it
+        // recorded those leaves the ends of the epoch before unproven, and nothing was acknowledged since.
         let logs = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
         let mut segments: Vec<PathBuf> = memory.paths().into_iter().filter(logs).collect();
         let epoch = |path: &PathBuf| path.ancestors().nth(2).map(Path::to_path_buf);
         let newest = segments.last().map(epoch)?;
-        segments.retain(|path| epoch(path) == newest);
+        let manifest = memory.contents(&Path::new(DIRECTORY).join("MANIFEST"))?;
+        let manifest = String::from_utf8_lossy(&manifest).into_owned();
+        let recorded = |path: &PathBuf| {
+            let directory = epoch(path).unwrap_or_default();
+            let number = directory.file_name().and_then(|name| name.to_str()?.strip_prefix("epoch-"));
+            let number = number.and_then(|digits| digits.parse::<u32>().ok()).unwrap_or_default();
+            manifest.lines().any(|line| line.starts_with(&format!("closed {number} ")))
+        };
+        segments.retain(|path| epoch(path) == newest || recorded(path));
         let path = segments.get(self.random.below(segments.len().max(1)))?;
         let bytes = memory.contents(path)?;
         let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();

@@ -16,6 +16,7 @@ use annulus::shard::{Shard, ShardParts};
 use annulus::start::{ServeError, ShardStart, recover_core};
 use annulus_storage::disk::blocking::run_ready;
 use annulus_storage::disk::memory::MemoryLock;
+use annulus_storage::manifest::close_logs;
 use annulus_storage::{
     DirectoryOptions, Durability, OpenError, RecoveryReport, ShardId, open_data_directory,
 };
@@ -175,11 +176,14 @@ impl Server {
             };
             let (core, report) = recover_core(start, &mut parts).map_err(StartFailure::Recovery)?;
             server.report.effects += report.effects;
+            server.report.closed.extend(report.closed);
             server.report.torn_tails.extend(report.torn_tails);
             // The first listener of shard 0 is everybody's; the others are a shard's own.
             let shard = Shard::new(core, parts, usize::from(id.0 == 0));
             server.shards.push(Running { shard, next: Next::Prepare, stalled_until_ns: 0 });
         }
+        run_ready(close_logs(&world.memory(), &directory, &server.report.closed))
+            .map_err(StartFailure::Directory)?;
         Ok(server)
     }
 

@@ -1,7 +1,7 @@
 //! Whether some order of all operations explains all answers (linearizability; Herlihy and Wing, 1990), across restarts.
 //!
-//! Each group of keys is judged by itself (the property is local). [`witness`] looks for one such order, which is quick when there is one;
-//! [`every`] keeps all of them, for the few histories that need it. Memory is bounded by a number of configurations; a
+//! Each group of keys is judged by itself (the property is local). `witness` looks for one such order, which is quick when there is one;
+//! `every` keeps all of them, for the few histories that need it. Memory is bounded by a number of configurations; a
 //! group that needs more is undecided, and says so.
 
 mod every;
