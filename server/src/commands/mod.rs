@@ -1,4 +1,4 @@
-//! The commands: one [table](table) of what they are, a file per family of how they work.
+//! The commands: one [`table`] of what they are, a file per family of how they work.
 //!
 //! A handler sees a [`Context`] (its shard's store, the reply encoder) and the arguments as byte slices. It never sees
 //! a connection or another shard: where a command runs is what its row's [`Run`] says, and `shard` does. So that this stays so:
