@@ -220,6 +220,11 @@ impl MemoryDisk {
         self.state.borrow_mut().short_write = Some(bytes);
     }
 
+    /// Takes back what [`Self::fail`] has ordered and has not happened.
+    pub fn forget_failures(&self) {
+        self.state.borrow_mut().failures.clear();
+    }
+
     /// Files together may have so many bytes; what exceeds it fails with `ENOSPC`. `None` lifts it.
     pub fn limit_space(&self, bytes: Option<u64>) {
         self.state.borrow_mut().space_bytes = bytes;
