@@ -25,7 +25,7 @@ use annulus_storage::{
 /// Where the data directory is on every virtual disk.
 pub const DIRECTORY: &str = "/data";
 /// The longest wait of a shard that ends by itself; longer ones end with an event only.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// How a server is started.
 #[derive(Clone, Debug)]
