@@ -28,7 +28,7 @@ use crate::runtime::{
     AnyDriver, Clock, DriverChoice, DriverKind, Executor, Rng, RuntimeDisk, listen, threads,
 };
 use crate::shard::batch::Message;
-use crate::shard::shared::{Shared, SharedStart};
+use crate::shard::shared::{Facts, Shared};
 use crate::shard::{Core, Shard, ShardParts};
 
 /// How often, and after what pause, an address in use is tried again: two seconds in all.
@@ -103,8 +103,7 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     announce(&settings, &driver, &directory);
 
     let peers = Peers::new(shards).map_err(system("no eventfd"))?;
-    let shared = Arc::new(Shared::new(SharedStart {
-        peers,
+    let facts = Facts {
         driver,
         run_id: hex_id(&mut random),
         started_us: clock.read().unix_us,
@@ -113,10 +112,10 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
         node_ids: (0..shards).map(|shard| node_id(directory.identity, shard)).collect(),
         shard_ports: listeners.shard_ports.clone(),
         port: listeners.port,
-        settings,
-    }));
+    };
+    let shared = Arc::new(Shared::new(peers, facts, settings));
     let running = start_shards(&shared, &directory, listeners, &mut random, &clock, &signals.handle())?;
-    tracing::info!(port = shared.port, pid = std::process::id(), "ready to accept connections");
+    tracing::info!(port = shared.facts.port, pid = std::process::id(), "ready to accept connections");
     if let Some(signal) = signals.forever().next() {
         tracing::info!(signal, "stopping: draining connections and sealing the log");
     }
@@ -446,7 +445,7 @@ pub fn recover_core(start: ShardStart, parts: &mut ShardParts) -> Result<(Core, 
 
 fn shard_parts(start: &ThreadStart) -> io::Result<ShardParts> {
     let (id, peers) = (start.shard.id, start.shard.shared.peers.clone());
-    let driver = match start.shard.shared.driver.kind {
+    let driver = match start.shard.shared.facts.driver.kind {
         DriverKind::Uring => AnyDriver::Uring(Box::new(Uring::new(id, peers, uring::probe()?)?)),
         DriverKind::Epoll => AnyDriver::Epoll(Box::new(Epoll::new(id, peers)?)),
         DriverKind::Sim => unreachable!("a simulated shard has no thread of its own"),

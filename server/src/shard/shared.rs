@@ -18,11 +18,9 @@ use crate::runtime::peers::Peers;
 #[derive(Debug, Default)]
 struct Counter(AtomicU32);
 
-/// See the module's documentation.
+/// What is fixed for as long as the server runs.
 #[derive(Debug)]
-pub struct Shared {
-    /// Who sleeps, and how to wake it.
-    pub peers: Peers,
+pub struct Facts {
     /// The backend of all shards.
     pub driver: DriverChoice,
     /// 40 hexadecimal digits, new with each start.
@@ -39,6 +37,15 @@ pub struct Shared {
     pub shard_ports: Vec<u16>,
     /// The port of the shared listener.
     pub port: u16,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who sleeps, and how to wake it.
+    pub peers: Peers,
+    /// What never changes.
+    pub facts: Facts,
     settings: Mutex<Arc<Settings>>,
     settings_version: AtomicU64,
     next_client: AtomicU64,
@@ -52,46 +59,14 @@ pub struct Shared {
     quiet: AtomicU32,
 }
 
-/// What a [`Shared`] starts with.
-#[derive(Debug)]
-pub struct SharedStart {
-    /// See [`Shared::peers`].
-    pub peers: Peers,
-    /// See [`Shared::driver`].
-    pub driver: DriverChoice,
-    /// See [`Shared::run_id`].
-    pub run_id: String,
-    /// See [`Shared::started_us`].
-    pub started_us: u64,
-    /// See [`Shared::executable`].
-    pub executable: String,
-    /// See [`Shared::config_file`].
-    pub config_file: String,
-    /// See [`Shared::node_ids`].
-    pub node_ids: Vec<String>,
-    /// See [`Shared::shard_ports`].
-    pub shard_ports: Vec<u16>,
-    /// See [`Shared::port`].
-    pub port: u16,
-    /// The settings to begin with.
-    pub settings: Settings,
-}
-
 impl Shared {
     /// At the start of a server.
-    pub fn new(start: SharedStart) -> Self {
-        let connections = (0..start.peers.count()).map(|_| Counter::default()).collect();
+    pub fn new(peers: Peers, facts: Facts, settings: Settings) -> Self {
+        let connections = (0..peers.count()).map(|_| Counter::default()).collect();
         Shared {
-            peers: start.peers,
-            driver: start.driver,
-            run_id: start.run_id,
-            started_us: start.started_us,
-            executable: start.executable,
-            config_file: start.config_file,
-            node_ids: start.node_ids,
-            shard_ports: start.shard_ports,
-            port: start.port,
-            settings: Mutex::new(Arc::new(start.settings)),
+            peers,
+            facts,
+            settings: Mutex::new(Arc::new(settings)),
             settings_version: AtomicU64::new(1),
             next_client: AtomicU64::new(1),
             connections,

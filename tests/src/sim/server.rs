@@ -12,7 +12,7 @@ use annulus::runtime::peers::Peers;
 use annulus::runtime::sim::World;
 use annulus::runtime::{DriverChoice, DriverKind, Executor, Rng};
 use annulus::shard::batch::Message;
-use annulus::shard::shared::{Shared, SharedStart};
+use annulus::shard::shared::{Facts, Shared};
 use annulus::shard::{Shard, ShardParts};
 use annulus::start::{ServeError, ShardStart, recover_core};
 use annulus_storage::disk::blocking::run_ready;
@@ -140,8 +140,7 @@ impl Server {
         let peers = Peers::simulated(shards);
         let driver =
             DriverChoice { kind: DriverKind::Sim, reason: "simulated".to_owned(), features: Vec::new() };
-        let shared = Arc::new(Shared::new(SharedStart {
-            peers: peers.clone(),
+        let facts = Facts {
             driver,
             run_id: "0".repeat(40),
             started_us: world.clock().read().unix_us,
@@ -150,8 +149,8 @@ impl Server {
             node_ids: Vec::new(),
             shard_ports: Vec::new(),
             port: settings.port,
-            settings,
-        }));
+        };
+        let shared = Arc::new(Shared::new(peers.clone(), facts, settings));
         let (ends, relays) = queues(configuration);
         let mut server = Server {
             world: world.clone(),

@@ -29,7 +29,7 @@ impl Core {
         match which {
             ClusterCommand::Keyslot => self.answer(socket, |out| out.integer(i64::from(slot(args[2])))),
             ClusterCommand::Myid => {
-                let id = self.shared.node_ids[self.id.index()].clone();
+                let id = self.shared.facts.node_ids[self.id.index()].clone();
                 self.answer(socket, |out| out.bulk(id));
             }
             ClusterCommand::Info => {
@@ -78,7 +78,9 @@ impl Core {
     fn cluster_nodes(&self, socket: SocketId) -> String {
         let ip = self.node_ip(socket);
         let mut text = String::new();
-        for (shard, (id, port)) in self.shared.node_ids.iter().zip(&self.shared.shard_ports).enumerate() {
+        for (shard, (id, port)) in
+            self.shared.facts.node_ids.iter().zip(&self.shared.facts.shard_ports).enumerate()
+        {
             let slots = self.slots_of(shard as u16);
             let myself = if shard == self.id.index() { "myself," } else { "" };
             let bus_port = u32::from(*port) + BUS_PORT_OFFSET;
@@ -129,7 +131,7 @@ impl Core {
     }
 
     fn nodes(&self) -> impl Iterator<Item = (RangeInclusive<u16>, u16, String)> {
-        let ids = self.shared.node_ids.iter().zip(&self.shared.shard_ports).enumerate();
+        let ids = self.shared.facts.node_ids.iter().zip(&self.shared.facts.shard_ports).enumerate();
         ids.map(|(shard, (id, port))| (self.slots_of(shard as u16), *port, id.clone()))
     }
 
