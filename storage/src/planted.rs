@@ -2,8 +2,9 @@
 //! anybody runs has them.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
-/// Which mistakes this thread makes.
+/// Which mistakes are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
     /// A read does not wait for the write that it shows.
@@ -12,17 +13,24 @@ pub struct Planted {
     pub skip_checksum: bool,
     /// Recovery applies a frame again after the one behind it.
     pub replay_twice: bool,
+    /// Frames are written without a sync, and count as durable all the same.
+    pub skip_commit_sync: bool,
 }
 
+static EVERYWHERE: OnceLock<Planted> = OnceLock::new();
+
 thread_local! {
-    static PLANTED: Cell<Planted> = const {
-        Cell::new(Planted { forget_read_gate: false, skip_checksum: false, replay_twice: false })
-    };
+    static PLANTED: Cell<Planted> = Cell::new(EVERYWHERE.get().copied().unwrap_or_default());
 }
 
 /// Makes these mistakes on this thread from now on.
 pub fn plant(planted: Planted) {
     PLANTED.set(planted);
+}
+
+/// Makes these mistakes on every thread that starts from now on. Once in a process: a second call changes nothing.
+pub fn plant_everywhere(planted: Planted) {
+    let _ = EVERYWHERE.set(planted);
 }
 
 pub(crate) fn planted() -> Planted {

@@ -65,22 +65,27 @@ pub fn redis_benchmark() -> &'static str {
 
 /// Installs the Debian package when the program is missing and we may; else says what to install.
 fn installed(program: &'static str, package: &str) -> &'static str {
+    assert!(can_have(program, package), "these tests need `{program}`: apt-get install {package}");
+    program
+}
+
+/// Whether the program runs; installs the Debian packages when it is missing and we may.
+pub fn can_have(program: &str, packages: &str) -> bool {
     // One at a time: apt's own lock would fail the second.
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if runs(program) {
-        return program;
+        return true;
     }
     if rustix::process::geteuid().is_root() {
         // Run level 1 keeps the package from starting a service of its own on port 6379.
         let script = format!(
             "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; apt-get update -q || true; \
-             apt-get install -q -y --no-install-recommends {package}"
+             apt-get install -q -y --no-install-recommends {packages}"
         );
         let _ = Command::new("sh").args(["-c", &script]).output();
     }
-    assert!(runs(program), "these tests need `{program}`: apt-get install {package}");
-    program
+    runs(program)
 }
 
 fn runs(program: &str) -> bool {

@@ -7,6 +7,7 @@
 //! - [`server`]: start, kill, stop and restart a server process; [`process`]: deadlines and child processes;
 //!   [`binaries`]: where the programs under test come from.
 //! - [`resp`]: a minimal raw RESP client of our own, so that no client library hides what was on the wire.
+//! - [`powercut`]: a real file system on a disk whose power can be cut.
 //! - [`script`]: tables of commands and expected replies; [`random`]: one seeded source; [`glob`]: patterns in them.
 //! - [`sim`]: the simulator, which alone has the server's code inside.
 
@@ -18,6 +19,7 @@
 
 pub mod binaries;
 pub mod glob;
+pub mod powercut;
 pub mod process;
 pub mod random;
 pub mod resp;

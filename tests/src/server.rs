@@ -53,6 +53,7 @@ pub struct Setup {
     port: Option<u16>,
     unixsocket: bool,
     segment_size: &'static str,
+    binary: Option<PathBuf>,
     arguments: Vec<String>,
 }
 
@@ -71,6 +72,7 @@ impl Setup {
             unixsocket: false,
             // Small, because segments are written with zeros before use and these tests start many servers.
             segment_size: "4mb",
+            binary: None,
             arguments: Vec::new(),
         }
     }
@@ -136,6 +138,13 @@ impl Setup {
         self
     }
 
+    /// Another build of ours, which takes the same arguments.
+    #[must_use]
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_path_buf());
+        self
+    }
+
     /// Further arguments; the names are the same for both programs wherever both have them.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
@@ -187,9 +196,10 @@ impl Setup {
             arguments.extend(["--unixsocket".into(), unix_path_in(home).display().to_string()]);
         }
         arguments.extend(self.arguments.iter().cloned());
-        let binary = match self.program {
-            Program::Annulus => binaries::annulus().to_path_buf(),
-            Program::Redis => binaries::redis_server().into(),
+        let binary = match (self.program, &self.binary) {
+            (Program::Annulus, Some(path)) => path.clone(),
+            (Program::Annulus, None) => binaries::annulus().to_path_buf(),
+            (Program::Redis, _) => binaries::redis_server().into(),
         };
         let mut command = match self.file_limit {
             None => Command::new(binary),

@@ -5,6 +5,7 @@
 
 mod full_disk;
 mod load;
+mod power_cut;
 
 use std::env;
 

@@ -675,6 +675,8 @@ impl<F: Clone> Log<F> {
         self.writes += 1;
         self.written_bytes += len as u64;
         let sync = if synced { WriteSync::DataSync } else { WriteSync::None };
+        #[cfg(feature = "planted")]
+        let sync = if crate::planted::planted().skip_commit_sync { WriteSync::None } else { sync };
         LogWrite { id, file, offset, buffer, len, sync }
     }
 

@@ -88,6 +88,7 @@ fn plant(mistake: Option<Mistake>) {
         forget_read_gate: mistake == Some(Mistake::ForgetReadGate),
         skip_checksum: mistake == Some(Mistake::SkipChecksum),
         replay_twice: mistake == Some(Mistake::ReplayTwice),
+        ..Planted::default()
     });
 }
 

@@ -1,0 +1,341 @@
+//! Writers whose every write follows from its number, so that afterwards each of them can be looked for.
+//!
+//! Writer *w* makes write 0, 1, 2, … in order, on one connection; what write *n* is depends on *w* and *n* alone. Of `acknowledged` writes each must
+//! be there after a cut, of those up to `sent` each may be; a write over two shards is there whole or not at all; on one shard the
+//! writes of one connection end somewhere, without a hole before that; and what a reader was shown is there.
+
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    thread,
+};
+
+use annulus_tests::{
+    process::wait_for,
+    random::Random,
+    resp::{Connection, Value, encode},
+};
+
+const WRITERS: u64 = 3;
+const PIPELINE_MAX: usize = 10;
+/// Hash tags whose slots are far apart: with two shards each has one.
+const TAGS: [&str; 2] = ["{a}", "{b}"];
+
+/// What a write does.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Set,
+    /// Two keys, one on each shard.
+    Pair,
+    /// The key of the write three before it.
+    Delete,
+}
+
+/// Kinds follow one another in rows of so many writes.
+const KINDS: u64 = 8;
+/// Write 3 of a row makes the key that write 6 deletes.
+const DELETED: u64 = 3;
+
+fn kind(number: u64) -> Kind {
+    match number % KINDS {
+        5 => Kind::Pair,
+        6 => Kind::Delete,
+        _ => Kind::Set,
+    }
+}
+
+fn key(writer: u64, number: u64, tag: usize) -> String {
+    format!("{}w{writer}:{number}", TAGS[tag])
+}
+
+/// The shard of a write that concerns only one.
+fn tag(number: u64) -> usize {
+    match kind(number) {
+        Kind::Delete => tag(number - 3),
+        _ => (number % 3 % 2) as usize,
+    }
+}
+
+fn value(writer: u64, number: u64) -> Vec<u8> {
+    let mut bytes = format!("{writer}:{number}:").into_bytes();
+    let mixed = Random::new(writer << 48 | number).bits();
+    // Some are larger than a block, so that frames are torn in the middle of a value.
+    let filler = if mixed.is_multiple_of(40) { 20_000 } else { mixed % 600 };
+    bytes.resize(bytes.len() + filler as usize, b'a' + (number % 26) as u8);
+    bytes
+}
+
+fn command(writer: u64, number: u64) -> Vec<Vec<u8>> {
+    let name = |number: u64, tag: usize| key(writer, number, tag).into_bytes();
+    let value = || value(writer, number);
+    match kind(number) {
+        Kind::Set => vec![b"SET".to_vec(), name(number, tag(number)), value()],
+        Kind::Delete => vec![b"DEL".to_vec(), name(number - 3, tag(number))],
+        Kind::Pair => vec![b"MSET".to_vec(), name(number, 0), value(), name(number, 1), value()],
+    }
+}
+
+fn is_expected(number: u64, reply: &Value) -> bool {
+    *reply == if kind(number) == Kind::Delete { Value::Integer(1) } else { Value::ok() }
+}
+
+/// What is known of one writer's writes.
+#[derive(Debug)]
+struct Writer {
+    number: u64,
+    acknowledged: u64,
+    sent: u64,
+    /// Of the writes of earlier rounds: whether each is there. It stays so.
+    settled: Vec<bool>,
+}
+
+/// What was found after a cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Findings {
+    pub(super) acknowledged: u64,
+    /// Acknowledged writes that are not there.
+    pub(super) missing: u64,
+    /// Writes over two shards of which one half is there.
+    pub(super) halves: u64,
+    /// Writes that are there although an earlier one of the same connection on the same shard is not.
+    pub(super) holes: u64,
+    /// Values that a reader was shown and that are not there.
+    pub(super) unshown: u64,
+    /// Writes that were there, or not, after an earlier round, and are not, or are, now.
+    pub(super) changed: u64,
+    /// Starts that were refused, because durable bytes are missing.
+    pub(super) refused: u64,
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, other: Findings) {
+        self.acknowledged += other.acknowledged;
+        self.missing += other.missing;
+        self.halves += other.halves;
+        self.holes += other.holes;
+        self.unshown += other.unshown;
+        self.changed += other.changed;
+        self.refused += other.refused;
+    }
+}
+
+/// All writers, over all cuts of one disk.
+pub(super) struct Ledger {
+    random: Random,
+    writers: Vec<Writer>,
+    shown: BTreeSet<(u64, u64)>,
+}
+
+impl Ledger {
+    pub(super) fn new(random: &mut Random) -> Self {
+        let writer = |number| Writer { number, acknowledged: 0, sent: 0, settled: Vec::new() };
+        Self {
+            random: Random::new(random.bits()),
+            writers: (0..WRITERS).map(writer).collect(),
+            shown: BTreeSet::new(),
+        }
+    }
+
+    /// Writes and reads until `writes` were acknowledged, and goes on while `end` ends the server.
+    pub(super) fn run(&mut self, port: u16, writes: usize, end: impl FnOnce()) {
+        let (acknowledged, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let reached: Vec<AtomicU64> = self.writers.iter().map(|it| AtomicU64::new(it.sent)).collect();
+        let mut seeds = Vec::new();
+        seeds.resize_with(self.writers.len() + 1, || self.random.bits());
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for ((writer, reached), &seed) in self.writers.iter_mut().zip(&reached).zip(&seeds) {
+                let (acknowledged, ended) = (&acknowledged, &ended);
+                let connection = Connection::tcp(port).expect("a writer connects");
+                threads.push(scope.spawn(move || {
+                    writer.write(connection, Random::new(seed), reached, acknowledged, ended);
+                }));
+            }
+            let connection = Connection::tcp(port).expect("the reader connects");
+            let random = Random::new(seeds[reached.len()]);
+            let (reached, ended_too) = (&reached, &ended);
+            let reader = scope.spawn(move || read(connection, random, reached, ended_too));
+            wait_for("enough writes are acknowledged", || {
+                // A writer ends early only when something is wrong: then its panic is the news.
+                acknowledged.load(Ordering::Relaxed) >= writes
+                    || threads.iter().any(thread::ScopedJoinHandle::is_finished)
+            });
+            ended.store(true, Ordering::Relaxed);
+            end();
+            for thread in threads {
+                thread.join().expect("a writer saw only what it may see");
+            }
+            self.shown = reader.join().expect("the reader saw only what it may see");
+        });
+    }
+
+    /// Looks for every write since the last look. The next round goes on from what was found.
+    pub(super) fn verify(&mut self, connection: &mut Connection) -> Findings {
+        let mut findings = Findings::default();
+        for writer in &mut self.writers {
+            let first = writer.settled.len() as u64;
+            // The next round begins with a whole row of kinds: none of its writes concerns a key of this round.
+            let next = writer.sent.next_multiple_of(KINDS);
+            let found = writer.look(connection, first..next, &mut findings.halves);
+            writer.judge(first, &found, &mut findings);
+            let unshown = |number: &u64| {
+                self.shown.contains(&(writer.number, *number)) && !found[(number - first) as usize]
+            };
+            findings.unshown += (first..writer.sent).filter(unshown).count() as u64;
+            writer.settled.extend(found);
+            (writer.acknowledged, writer.sent) = (next, next);
+        }
+        findings
+    }
+
+    /// Looks for every write of all rounds before.
+    pub(super) fn verify_all(&mut self, connection: &mut Connection) -> Findings {
+        let mut findings = Findings::default();
+        for writer in &self.writers {
+            let found = writer.look(connection, 0..writer.sent, &mut 0);
+            findings.changed +=
+                found.iter().zip(&writer.settled).filter(|(now, then)| now != then).count() as u64;
+        }
+        findings
+    }
+}
+
+impl Writer {
+    fn write(
+        &mut self,
+        mut connection: Connection,
+        mut random: Random,
+        reached: &AtomicU64,
+        acknowledged: &AtomicUsize,
+        ended: &AtomicBool,
+    ) {
+        let ended = || ended.load(Ordering::Relaxed);
+        loop {
+            let first = self.sent;
+            let last = first + 1 + random.below(PIPELINE_MAX) as u64;
+            let bytes: Vec<u8> =
+                (first..last).flat_map(|number| encode(&command(self.number, number))).collect();
+            self.sent = last;
+            reached.store(last, Ordering::Relaxed);
+            if let Err(error) = connection.send(&bytes) {
+                assert!(ended(), "the server closed the connection of a writer: {error}");
+                return;
+            }
+            for number in first..last {
+                match connection.read() {
+                    Ok(reply) if is_expected(number, &reply) => {
+                        self.acknowledged = number + 1;
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // A server whose disk is gone may refuse, or close.
+                    Ok(reply) if reply.is_error() && ended() => return,
+                    Ok(reply) => panic!("reply {reply} to write {number} of writer {}", self.number),
+                    Err(error) => {
+                        assert!(ended(), "a writer got no reply: {error}");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which of these writes are there, by looking at their keys. A write that deletes is there when its key is not, if that
+    /// was written; so it is settled together with the write that made the key.
+    fn look(&self, connection: &mut Connection, numbers: Range<u64>, halves: &mut u64) -> Vec<bool> {
+        let mut found = Vec::new();
+        let numbers: Vec<u64> = numbers.collect();
+        for numbers in numbers.chunks(200) {
+            let asked: Vec<Vec<String>> = numbers
+                .iter()
+                .map(|&number| match kind(number) {
+                    Kind::Set => vec!["GET".into(), key(self.number, number, tag(number))],
+                    Kind::Delete => vec!["GET".into(), key(self.number, number - 3, tag(number))],
+                    Kind::Pair => {
+                        vec!["MGET".into(), key(self.number, number, 0), key(self.number, number, 1)]
+                    }
+                })
+                .collect();
+            let replies = connection.pipeline(&asked).expect("a healthy server answers");
+            for (&number, reply) in numbers.iter().zip(&replies) {
+                found.push(match kind(number) {
+                    Kind::Set => self.is_there(number, reply),
+                    Kind::Delete => !self.is_there(number - 3, reply),
+                    Kind::Pair => {
+                        let [one, other] = [0, 1].map(|half| self.is_there(number, &reply.items()[half]));
+                        *halves += u64::from(one != other);
+                        one && other
+                    }
+                });
+            }
+        }
+        found
+    }
+
+    fn is_there(&self, number: u64, reply: &Value) -> bool {
+        let right = reply.bytes().is_some_and(|bytes| bytes == value(self.number, number));
+        assert!(
+            right || reply.is_null(),
+            "write {number} of writer {} made another value: {reply}",
+            self.number
+        );
+        right
+    }
+
+    /// What `look` has found, against what was acknowledged.
+    fn judge(&self, first: u64, found: &[bool], findings: &mut Findings) {
+        let there = |number: u64| found.get(number.wrapping_sub(first) as usize).copied();
+        // The key of a write that was deleted again says nothing by its absence, and the write that deletes says nothing by
+        // the absence of a key that was never there.
+        let deleted = |number: u64| {
+            number % KINDS == DELETED && number + 3 < self.sent && there(number + 3) == Some(true)
+        };
+        let mut ended = [false; 2];
+        for number in first..self.sent {
+            if number < self.acknowledged {
+                findings.acknowledged += 1;
+                findings.missing += u64::from(there(number) == Some(false) && !deleted(number));
+            }
+            if kind(number) != Kind::Set || number % KINDS == DELETED {
+                continue;
+            }
+            let ended = &mut ended[tag(number)];
+            findings.holes += u64::from(*ended && there(number) == Some(true));
+            *ended |= there(number) == Some(false);
+        }
+    }
+}
+
+/// Reads writes that were sent lately until the server ends: which it was shown.
+fn read(
+    mut connection: Connection,
+    mut random: Random,
+    reached: &[AtomicU64],
+    ended: &AtomicBool,
+) -> BTreeSet<(u64, u64)> {
+    let mut shown = BTreeSet::new();
+    loop {
+        let asked: Vec<(u64, u64)> = (0..8)
+            .map(|_| {
+                let writer = random.below(reached.len());
+                let reached = reached[writer].load(Ordering::Relaxed);
+                (writer as u64, reached.saturating_sub(1 + random.below(16) as u64))
+            })
+            // Of a key that is deleted later nothing can be said.
+            .filter(|&(_, number)| kind(number) == Kind::Set && number % KINDS != DELETED)
+            .collect();
+        let commands: Vec<Vec<String>> = asked
+            .iter()
+            .map(|&(writer, number)| vec!["GET".into(), key(writer, number, tag(number))])
+            .collect();
+        let Ok(replies) = connection.pipeline(&commands) else {
+            assert!(ended.load(Ordering::Relaxed), "the server closed the connection of the reader");
+            return shown;
+        };
+        if !replies.is_empty() && replies.iter().all(Value::is_error) && ended.load(Ordering::Relaxed) {
+            return shown;
+        }
+        let answered = asked.iter().zip(&replies).filter(|(_, reply)| matches!(reply, Value::Bulk(_)));
+        shown.extend(answered.map(|(asked, _)| *asked));
+    }
+}
