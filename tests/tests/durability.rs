@@ -4,6 +4,7 @@
 //! [`load`] writes from several threads and knows, for every key, the states that it may be found in.
 
 mod full_disk;
+mod histories;
 mod load;
 mod power_cut;
 

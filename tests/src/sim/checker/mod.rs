@@ -66,6 +66,19 @@ fn explain(history: &History, group: usize, index: usize) -> String {
     )
 }
 
+/// All of a history, an operation on each line, for whoever looks for what went wrong.
+pub fn describe_all(history: &History) -> String {
+    let mut restarts = history.restarts.iter().peekable();
+    let mut lines = Vec::new();
+    for operation in &history.operations {
+        while let Some((at, loss)) = restarts.next_if(|(at, _)| *at < operation.called) {
+            lines.push(format!("[{at}] the server has ended: {loss:?}"));
+        }
+        lines.push(format!("group {} {}", operation.group, describe(operation)));
+    }
+    lines.join("\n") + "\n"
+}
+
 fn describe(operation: &Operation) -> String {
     let returned = operation.returned.map_or("never".to_owned(), |at| at.to_string());
     let outcome = match &operation.outcome {

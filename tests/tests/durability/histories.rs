@@ -1,0 +1,208 @@
+//! Histories of the real server, over `kill -9`, judged by the simulator's checker: some order of all commands must explain all replies.
+//!
+//! Threads speak for the clients; one recorder decides what they say and notes, in one order, what was called and what was answered. A
+//! command without a reply when the server dies may have happened or not. A history that no order explains is written to a file.
+//!
+//! `ANNULUS_HISTORY_SEED` replays the choices (not the timing), `ANNULUS_HISTORY_RUNS` sets the number of runs for campaigns.
+
+use std::{
+    collections::VecDeque,
+    env, fs,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
+
+use annulus_tests::{
+    binaries::scratch_parent,
+    process::PATIENCE,
+    random::{Random, seed_from},
+    resp::{Connection, Value},
+    server::{DRIVERS, Server, Setup, target_is_redis},
+    sim::{
+        checker::{Verdict, check, describe_all},
+        history::{History, Loss},
+        workload::{Sent, Workload},
+    },
+};
+
+const GROUPS: usize = 4;
+const LIVES: usize = 5;
+const CLIENTS_MAX: usize = 6;
+const PIPELINE_MAX: usize = 3;
+/// Replies of one life at most. More would find no more, and take the checker longer.
+const REPLIES_MAX: usize = 500;
+/// The checker's search goes one level deeper with every operation.
+const STACK_BYTES: usize = 256 << 20;
+
+/// Commands to send at once, and how many they are.
+struct Job {
+    bytes: Vec<u8>,
+    replies: usize,
+}
+
+/// What a client's thread has to say: a reply, or that the connection is gone.
+type Heard = (usize, Option<Value>);
+
+fn converse(client: usize, mut connection: Connection, jobs: &Receiver<Job>, heard: &Sender<Heard>) {
+    for job in jobs {
+        if connection.send(&job.bytes).is_err() {
+            break;
+        }
+        for _ in 0..job.replies {
+            let Ok(reply) = connection.read() else {
+                let _ = heard.send((client, None));
+                return;
+            };
+            let _ = heard.send((client, Some(reply)));
+        }
+    }
+    let _ = heard.send((client, None));
+}
+
+struct Client {
+    /// Different for each connection ever made.
+    number: u64,
+    jobs: Sender<Job>,
+    outstanding: VecDeque<Sent>,
+}
+
+struct Recorder {
+    random: Random,
+    workload: Workload,
+    history: History,
+    connections: u64,
+}
+
+impl Recorder {
+    fn new(mut random: Random) -> Self {
+        let workload = Workload::new(&mut random, GROUPS);
+        Self { random, workload, history: History::default(), connections: 0 }
+    }
+
+    /// Speaks to the server until it has given `replies` replies, and ends it while more are due.
+    fn live(&mut self, port: u16, replies: usize, end: impl FnOnce()) {
+        thread::scope(|scope| {
+            let (tell, heard) = channel::<Heard>();
+            let clients = 2 + self.random.below(CLIENTS_MAX - 1);
+            let mut clients: Vec<Client> = (0..clients)
+                .map(|index| {
+                    let (jobs, work) = channel::<Job>();
+                    let tell = tell.clone();
+                    let connection = Connection::tcp(port).expect("a client connects");
+                    scope.spawn(move || converse(index, connection, &work, &tell));
+                    self.connections += 1;
+                    Client { number: self.connections, jobs, outstanding: VecDeque::new() }
+                })
+                .collect();
+            drop(tell);
+            for client in &mut clients {
+                self.speak(client);
+            }
+            for _ in 0..replies {
+                let (index, reply) = heard.recv_timeout(PATIENCE).expect("the server answers");
+                let client = &mut clients[index];
+                self.listen(client, reply.expect("the server keeps its connections"));
+                if client.outstanding.is_empty() {
+                    self.speak(client);
+                }
+            }
+            end();
+            // What is still on its way comes in; what has no reply then stays unknown.
+            for client in &mut clients {
+                client.jobs = channel().0;
+            }
+            for (index, reply) in heard {
+                if let Some(reply) = reply {
+                    self.listen(&mut clients[index], reply);
+                }
+            }
+        });
+    }
+
+    fn speak(&mut self, client: &mut Client) {
+        let replies = 1 + self.random.below(PIPELINE_MAX);
+        let mut bytes = Vec::new();
+        for _ in 0..replies {
+            let command = self.workload.command(&mut self.random, client.number, &mut self.history);
+            bytes.extend_from_slice(&command.bytes);
+            client.outstanding.push_back(command.sent);
+        }
+        client.jobs.send(Job { bytes, replies }).expect("the client's thread listens");
+    }
+
+    fn listen(&mut self, client: &mut Client, reply: Value) {
+        let sent = client.outstanding.pop_front().expect("a reply belongs to a command");
+        sent.on_reply(reply, &mut self.history).unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+/// Lives of a server, each ended by `kill -9`, and what the clients saw of them.
+fn record(setup: &Setup, shards: &[usize], loss: Loss, random: &mut Random) -> History {
+    let mut recorder = Recorder::new(Random::new(random.bits()));
+    let mut server = setup.clone().shards(shards[0]).start();
+    for life in 0..LIVES {
+        let replies = 20 + random.below(REPLIES_MAX);
+        recorder.live(server.port(), replies, || server.kill());
+        recorder.history.restart(loss);
+        server.start_again_as(&setup.clone().shards(shards[(life + 1) % shards.len()]));
+    }
+    // Enough to see every key once more.
+    recorder.live(server.port(), 100, || Server::kill(&mut server));
+    recorder.history
+}
+
+/// Records and judges; how many histories could not be decided.
+fn runs(setups: &[(Setup, &[usize])], loss: Loss) -> Result<(), String> {
+    let seed = seed_from("ANNULUS_HISTORY_SEED");
+    let asked = env::var("ANNULUS_HISTORY_RUNS").ok().map(|text| text.parse().expect("a number of runs"));
+    let runs = asked.unwrap_or(setups.len());
+    eprintln!("ANNULUS_HISTORY_SEED={seed}; {runs} runs of {} kills each on {setups:?}", LIVES + 1);
+    let mut random = Random::new(seed);
+    let (mut undecided, mut operations) = (0, 0);
+    for run in 0..runs {
+        let (setup, shards) = &setups[run % setups.len()];
+        let history = record(setup, shards, loss, &mut random);
+        operations += history.operations.len();
+        match check(&history, GROUPS) {
+            Verdict::Linearizable => {}
+            Verdict::Undecided => undecided += 1,
+            Verdict::Violation(why) => {
+                let path = scratch_parent().join(format!("history-{seed}-{run}.txt"));
+                fs::write(&path, describe_all(&history)).expect("the history can be written");
+                return Err(format!(
+                    "run {run} with ANNULUS_HISTORY_SEED={seed} on {setup:?}: {why}\nthe whole history: {}",
+                    path.display()
+                ));
+            }
+        }
+    }
+    eprintln!("{runs} runs, {operations} operations, {undecided} runs undecided");
+    if undecided > runs / 4 { Err(format!("{undecided} of {runs} histories are undecided")) } else { Ok(()) }
+}
+
+/// [`runs`], with room for the checker.
+fn judged(setups: Vec<(Setup, &'static [usize])>, loss: Loss) -> Result<(), String> {
+    let judge = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || runs(&setups, loss));
+    judge.expect("a thread can be started").join().expect("the recorder saw only what it may see")
+}
+
+#[test]
+fn histories_over_kills_are_linearizable() {
+    let on = |driver| (Setup::annulus().driver(driver).durability("always"), [2, 2, 3, 1].as_slice());
+    judged(DRIVERS.map(on).to_vec(), Loss::Nothing).unwrap_or_else(|why| panic!("{why}"));
+}
+
+#[test]
+fn histories_over_kills_lose_only_a_tail_in_relaxed_modes() {
+    if target_is_redis() {
+        return;
+    }
+    let on = |durability| (Setup::annulus().durability(durability), [2, 1].as_slice());
+    judged(["everysec", "none"].map(on).to_vec(), Loss::Tail).unwrap_or_else(|why| panic!("{why}"));
+}
+
+#[test]
+fn history_of_a_server_that_keeps_nothing_is_not_linearizable() {
+    let verdict = judged(vec![(Setup::redis().durability("none"), &[1])], Loss::Nothing);
+    assert!(verdict.is_err_and(|why| why.contains("no order of the operations explains")));
+}
