@@ -12,7 +12,8 @@ use std::time::Duration;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::{
     ClosedLog, DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
-    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
+    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, TransactionId,
+    recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -467,6 +468,12 @@ impl EffectSink for NoLog {
         unreachable!("recovery applies effects, it does not make any")
     }
     fn end_group(&mut self) {}
+    fn begin_transaction(&mut self, _: TransactionId, _: &[ShardId]) -> Lsn {
+        unreachable!("recovery applies transactions, it does not make any")
+    }
+    fn append_depends(&mut self, _: &[TransactionId]) -> Lsn {
+        unreachable!("recovery applies transactions, it does not make any")
+    }
 }
 
 fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, RecoveryReport), ServeError> {

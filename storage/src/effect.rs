@@ -1,7 +1,7 @@
 //! Effects: what the log records. Absolute and deterministic, so that replay needs no command code:
 //! `INCR` logs the value, `EXPIRE` the absolute time, `APPEND` the offset and the bytes.
 
-use crate::{DatabaseId, Lsn};
+use crate::{DatabaseId, Lsn, ShardId, TransactionId};
 
 /// A change of the keyspace, borrowed from whoever made it or from a log frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,31 @@ pub enum Effect<'a> {
     },
 }
 
+/// What a log records beside effects: how groups of several logs hang together. Takes an LSN as an effect does. Lists are in
+/// their encoded form (little endian), so that they can be borrowed from a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupNote<'a> {
+    /// The first record of a group: it is this log's part of a transaction.
+    Transaction {
+        /// Which.
+        id: TransactionId,
+        /// The shards whose logs have a part, sorted, this one included.
+        participants: &'a [[u8; 2]],
+    },
+    /// The last record of a group: it was made while it depended on transactions that were not decided.
+    Depends {
+        /// The first LSN of the group.
+        first: Lsn,
+        /// The transactions.
+        on: &'a [[u8; 8]],
+    },
+    /// A group of its own: these groups of this log were dropped by recovery, for ever.
+    Abandoned {
+        /// The first LSN of each, sorted.
+        groups: &'a [[u8; 8]],
+    },
+}
+
 /// Where a store's effects go: the log, or in tests a vector.
 pub trait EffectSink {
     /// Appends an effect to the group of the running command and returns its number. Never fails and never waits:
@@ -75,4 +100,24 @@ pub trait EffectSink {
 
     /// Ends the group: everything appended since the last call is applied by recovery as a whole or not at all.
     fn end_group(&mut self);
+
+    /// The group that begins is this log's part of a transaction over `participants`, which are sorted and include this
+    /// shard. Returns the number of the record that says so.
+    fn begin_transaction(&mut self, id: TransactionId, participants: &[ShardId]) -> Lsn;
+
+    /// The open group depends on these transactions; nothing is appended to it any more.
+    fn append_depends(&mut self, on: &[TransactionId]) -> Lsn;
+
+    /// Whether a transaction has a part here and is not decided.
+    fn is_undecided(&self, _id: TransactionId) -> bool {
+        false
+    }
+
+    /// Adds all transactions that have a part here and are not decided.
+    fn undecided(&self, _ids: &mut Vec<TransactionId>) {}
+
+    /// Everything up to here is durable and decided.
+    fn decided_to(&self) -> Lsn {
+        Lsn(u64::MAX)
+    }
 }

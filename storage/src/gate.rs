@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 
+use crate::taint::{Taints, Touched};
 use crate::{DatabaseId, Lsn};
 
 /// Half a megabyte at most. At a million writes a second and a commit each 0.1 ms about a hundred keys are pending: a
@@ -24,6 +25,7 @@ pub(crate) struct Gates {
     settled: Lsn,
     /// Of the running command. In a cell, because looking at a store is enough to depend on it.
     command: Cell<Lsn>,
+    pub(crate) taints: Taints,
 }
 
 impl Gates {
@@ -34,6 +36,7 @@ impl Gates {
             last: Lsn::ZERO,
             settled: Lsn::ZERO,
             command: Cell::new(Lsn::ZERO),
+            taints: Taints::default(),
         }
     }
 
@@ -43,8 +46,11 @@ impl Gates {
         ((hash >> 24) as usize).wrapping_add(database.index().wrapping_mul(SPREAD)) % BUCKETS
     }
 
-    /// A key has changed at `lsn`.
+    /// A key has changed at `lsn`; [`Lsn::ZERO`] if the effect is yet to be appended.
     pub(crate) fn note_key(&mut self, database: DatabaseId, hash: u64, lsn: Lsn) {
+        if self.taints.is_active() {
+            self.taints.note(Touched::Key(database, hash), lsn);
+        }
         if lsn <= self.settled {
             // Replies wait for nothing: then this saves a cache miss a write.
             return;
@@ -59,6 +65,9 @@ impl Gates {
 
     /// All keys of a database have changed at `lsn`.
     pub(crate) fn note_database(&mut self, database: DatabaseId, lsn: Lsn) {
+        if self.taints.is_active() {
+            self.taints.note(Touched::Database(database), lsn);
+        }
         let pending = &mut self.databases[database.index()];
         *pending = lsn.max(*pending);
         self.advance(lsn);
@@ -76,6 +85,9 @@ impl Gates {
         if crate::planted::planted().forget_read_gate {
             return;
         }
+        if self.taints.is_active() {
+            self.taints.fold_key(database, hash);
+        }
         if self.last <= self.settled {
             return;
         }
@@ -85,12 +97,16 @@ impl Gates {
 
     /// The running command depends on everything.
     pub(crate) fn fold_all(&self) {
+        if self.taints.is_active() {
+            self.taints.fold_all();
+        }
         if self.last > self.settled {
             self.fold(self.last);
         }
     }
 
-    fn fold(&self, lsn: Lsn) {
+    /// The running command depends on an effect.
+    pub(crate) fn fold(&self, lsn: Lsn) {
         self.command.set(lsn.max(self.command.get()));
     }
 
@@ -105,7 +121,7 @@ impl Gates {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        (self.keys.capacity() + self.databases.capacity()) * size_of::<Lsn>()
+        (self.keys.capacity() + self.databases.capacity()) * size_of::<Lsn>() + self.taints.memory_bytes()
     }
 }
 

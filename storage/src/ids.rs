@@ -50,3 +50,39 @@ impl DatabaseId {
         self.0 as usize
     }
 }
+
+/// A transaction over several shards: a Lamport counter above 16 bits of the coordinating shard, so that it is unique over the
+/// life of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(pub u64);
+
+impl TransactionId {
+    /// The greatest counter that fits.
+    pub const COUNTER_MAX: u64 = (1 << 48) - 1;
+
+    /// The id that a coordinator gives.
+    ///
+    /// # Panics
+    /// When the counter is above [`Self::COUNTER_MAX`].
+    #[must_use]
+    pub const fn new(counter: u64, coordinator: ShardId) -> TransactionId {
+        assert!(counter <= Self::COUNTER_MAX, "the counter of transactions is at its end");
+        TransactionId(counter << 16 | coordinator.0 as u64)
+    }
+
+    /// The Lamport counter.
+    pub const fn counter(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// The shard that gave the id.
+    pub const fn coordinator(self) -> ShardId {
+        ShardId(self.0 as u16)
+    }
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.counter(), self.coordinator())
+    }
+}

@@ -8,6 +8,7 @@
 #[expect(unsafe_code, reason = "aligned memory that a kernel may hold an address of")]
 pub mod buffer;
 mod database;
+mod deferred;
 pub mod disk;
 pub mod effect;
 mod entry;
@@ -22,13 +23,15 @@ pub mod planted;
 pub mod recovery;
 pub mod store;
 mod table;
+mod taint;
 #[cfg(test)]
 mod testing;
 
 pub use buffer::AlignedBuffer;
-pub use effect::{Effect, EffectSink};
+pub use deferred::DeferredGroup;
+pub use effect::{Effect, EffectSink, GroupNote};
 pub use entry::{Access, Entry, Value};
-pub use ids::{DatabaseId, Lsn, ShardId};
+pub use ids::{DatabaseId, Lsn, ShardId, TransactionId};
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
 pub use manifest::{
     ClosedLog, DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory,

@@ -9,6 +9,8 @@ mod options;
 mod prepare;
 pub mod record;
 pub mod segment;
+mod sync;
+mod undecided;
 mod writer;
 
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 pub use options::{Durability, LogOptions, limits};
 pub use prepare::{SegmentRequest, is_spare_name, prepare_segment};
 pub use segment::{PreparedSegment, SegmentId};
+pub use sync::{SyncRequest, sync_segments};
 pub use writer::{CurrentSegment, Log, LogPosition, LogStart, LogState, LogWrite, WriteId, WriteRefusal};
 
 /// Whose log it is: in every segment header, and folded into every frame's checksum, so that a frame of another

@@ -15,6 +15,8 @@ pub struct Planted {
     pub replay_twice: bool,
     /// Frames are written without a sync, and count as durable all the same.
     pub skip_commit_sync: bool,
+    /// A log calls its part of a transaction durable without waiting for the other logs.
+    pub half_commit: bool,
 }
 
 static EVERYWHERE: OnceLock<Planted> = OnceLock::new();

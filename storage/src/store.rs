@@ -14,6 +14,7 @@
 use std::ops::Range;
 
 use crate::database::{Database, GROUPS, group_of};
+use crate::deferred::Outlet;
 use crate::entry::{OwnedEntry, clock};
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
@@ -92,7 +93,7 @@ pub struct StoreStats {
 pub struct Store<S> {
     databases: Vec<Database>,
     hasher: Hasher,
-    sink: S,
+    sink: Outlet<S>,
     gates: Gates,
     expiry: ExpiryIndex,
     /// Flushed tables, freed by and by.
@@ -127,7 +128,7 @@ impl<S: EffectSink> Store<S> {
         Store {
             databases,
             hasher: Hasher::new(options.hash_seed),
-            sink,
+            sink: Outlet::new(sink),
             gates: Gates::new(options.databases),
             expiry: ExpiryIndex::default(),
             garbage: Vec::new(),
@@ -143,7 +144,7 @@ impl<S: EffectSink> Store<S> {
 
     /// Where effects go.
     pub fn sink(&self) -> &S {
-        &self.sink
+        &self.sink.sink
     }
 
     /// The same data with another sink: recovery fills a store before there is a log to go on with.
@@ -152,7 +153,7 @@ impl<S: EffectSink> Store<S> {
         Store {
             databases: self.databases,
             hasher: self.hasher,
-            sink,
+            sink: Outlet::new(sink),
             gates: self.gates,
             expiry: self.expiry,
             garbage: self.garbage,
@@ -168,7 +169,7 @@ impl<S: EffectSink> Store<S> {
 
     /// Where effects go. Whoever appends there directly breaks the log.
     pub fn sink_mut(&mut self) -> &mut S {
-        &mut self.sink
+        &mut self.sink.sink
     }
 
     /// The number of databases.
@@ -210,12 +211,16 @@ impl<S: EffectSink> Store<S> {
     /// gates are right, and found a little slower.
     pub fn settle(&mut self, horizon: Lsn) {
         self.gates.settle(horizon);
+        self.settle_taints();
     }
 
     /// A command begins: its gate is zero.
     pub fn begin_command(&mut self) {
         assert!(!self.wrote, "the command before has not ended its group of effects");
         self.gates.take_command();
+        if self.gates.taints.is_active() {
+            self.gates.taints.clear_group();
+        }
         self.forbears_touching = false;
     }
 
@@ -232,8 +237,11 @@ impl<S: EffectSink> Store<S> {
     }
 
     fn end_group(&mut self) {
+        if self.gates.taints.is_active() {
+            self.end_tainted_group();
+        }
         if self.wrote {
-            self.sink.end_group();
+            self.sink.sink.end_group();
             self.wrote = false;
         }
     }
@@ -528,7 +536,9 @@ impl<S: EffectSink> Store<S> {
                 return Some(entry.key().to_vec());
             }
             let hash = self.hasher.hash(entry.key());
-            self.expire(database, group as u8, hash, at);
+            if !self.sink.holds(database, hash) {
+                self.expire(database, group as u8, hash, at);
+            }
         }
         None
     }
@@ -614,6 +624,7 @@ impl<S: EffectSink> Store<S> {
     /// a group of effects of its own. Returns how many keys went. Not to be called while a command runs.
     pub fn expire_cycle(&mut self, budget: usize) -> usize {
         assert!(!self.wrote, "expiry while a command is running");
+        self.gates.taints.clear_group();
         let before = self.stats.expired_keys;
         let databases = &self.databases;
         self.expiry.maybe_renew(self.now_ms, || databases.iter().map(Database::expiring).sum());
@@ -657,6 +668,11 @@ impl<S: EffectSink> Store<S> {
                 return Some((at, expire_at_ms));
             }
             let hash = self.hasher.hash(table.entry(at).key());
+            if self.sink.holds(database, hash) {
+                /// How long a key's hint waits for a transaction that has changed the key.
+                const HELD_MS: u64 = 100;
+                return Some((at, self.now_ms + HELD_MS));
+            }
             self.expire(database, hint.group(), hash, at);
             self.end_group();
         }
@@ -741,6 +757,8 @@ impl<S: EffectSink> Store<S> {
 fn needs_hint(old: Option<u64>, new: Option<u64>) -> Option<u64> {
     new.filter(|&new| old.is_none_or(|old| old > new))
 }
+
+mod transaction;
 
 #[cfg(test)]
 mod tests;

@@ -342,7 +342,13 @@ fn start(segments: &[PreparedSegment<Rc<OwnedFd>>]) -> LogStart<Rc<OwnedFd>> {
         chain: 0,
         next_segment: SegmentId(SEGMENTS + 1),
     };
-    LogStart { directory: PathBuf::new(), position, current: None, prepared: segments.to_vec() }
+    LogStart {
+        directory: PathBuf::new(),
+        position,
+        current: None,
+        prepared: segments.to_vec(),
+        abandoned: Vec::new(),
+    }
 }
 
 fn append(log: &mut Log<Rc<OwnedFd>>) -> Lsn {

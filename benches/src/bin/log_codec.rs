@@ -62,7 +62,13 @@ fn append(per_frame: u64) -> (Duration, u64) {
     let position =
         LogPosition { identity, incarnation: 1, last_lsn: Lsn::ZERO, chain: 0, next_segment: SegmentId(2) };
     let endless = PreparedSegment { id: SegmentId(1), file: (), bytes: 1 << 36 };
-    let start = LogStart { directory: PathBuf::new(), position, current: None, prepared: vec![endless] };
+    let start = LogStart {
+        directory: PathBuf::new(),
+        position,
+        current: None,
+        prepared: vec![endless],
+        abandoned: Vec::new(),
+    };
     let mut log = Log::new(LogOptions::default(), start);
     let begin = Instant::now();
     for index in 1..=RECORDS {

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use annulus_protocol::slot;
-use annulus_storage::{DatabaseId, Effect, EffectSink, Expiry, Key, Lsn, Store, StoreOptions};
+use annulus_storage::{
+    DatabaseId, Effect, EffectSink, Expiry, Key, Lsn, ShardId, Store, StoreOptions, TransactionId,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,6 +38,14 @@ impl EffectSink for Dropped {
     }
 
     fn end_group(&mut self) {}
+
+    fn begin_transaction(&mut self, _: TransactionId, _: &[ShardId]) -> Lsn {
+        unreachable!("the table is measured with commands of one shard")
+    }
+
+    fn append_depends(&mut self, _: &[TransactionId]) -> Lsn {
+        unreachable!("the table is measured with commands of one shard")
+    }
 }
 
 fn main() {

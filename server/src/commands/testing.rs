@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use annulus_protocol::{Encoder, Version, slot};
-use annulus_storage::log::{LogIdentity, LogPosition, LogStart, SegmentId};
-use annulus_storage::{DatabaseId, Log, LogOptions, Lsn, ShardId, Store, StoreOptions};
+use annulus_storage::log::{LogIdentity, LogStart};
+use annulus_storage::{DatabaseId, Log, LogOptions, ShardId, Store, StoreOptions};
 
 use super::replies::{elements, error_among, integer_reply};
 use super::{
@@ -33,15 +33,7 @@ impl Server {
         let store = |shard: usize| {
             let shard = ShardId(shard as u16);
             let identity = LogIdentity { directory: 1, epoch: 1, shard };
-            let position = LogPosition {
-                identity,
-                incarnation: 1,
-                last_lsn: Lsn::ZERO,
-                chain: 0,
-                next_segment: SegmentId(1),
-            };
-            let start =
-                LogStart { directory: "unused".into(), position, current: None, prepared: Vec::new() };
+            let start = LogStart::empty("unused".into(), identity, 1);
             let log = Log::new(LogOptions { shard, ..LogOptions::default() }, start);
             let mut store = Store::new(StoreOptions { databases: DATABASES, hash_seed: 7 }, log);
             store.set_now(NOW_MS);

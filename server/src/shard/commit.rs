@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use annulus_storage::log::{PreparedSegment, prepare_segment};
+use annulus_storage::log::{PreparedSegment, prepare_segment, sync_segments};
 use annulus_storage::{AlignedBuffer, Durability, LogState, Lsn, WriteId, WriteRefusal};
 
 use super::Core;
@@ -29,6 +29,9 @@ const CLOSING: &str = "ERR The server is shutting down";
 
 /// Segments that preparing tasks have finished, for the shard to pick up.
 pub type SegmentInbox = Rc<RefCell<VecDeque<io::Result<PreparedSegment<FileId>>>>>;
+
+/// What became of a sync of the log, for the shard to pick up.
+pub type SyncInbox = Rc<RefCell<Option<io::Result<()>>>>;
 
 impl Core {
     /// Replies with gates up to this one may leave.
@@ -73,6 +76,13 @@ impl Core {
                 inbox.borrow_mut().push_back(segment);
             });
         }
+        if let Some(request) = self.store.sink_mut().need_sync(now_ns) {
+            let (disk, inbox) = (disk.clone(), Rc::clone(&self.synced));
+            executor.spawn(async move {
+                let result = sync_segments(&disk, request).await;
+                *inbox.borrow_mut() = Some(result);
+            });
+        }
     }
 
     /// A frame's write has ended.
@@ -83,6 +93,11 @@ impl Core {
             self.counters.log.commit_latency.record(self.time.monotonic_ns.saturating_sub(started_ns));
         }
         self.store.sink_mut().on_written(WriteId(id), result, buffer);
+        self.after_log_advanced();
+    }
+
+    /// What may have become durable or decided, or never will be.
+    fn after_log_advanced(&mut self) {
         if !self.log_failed
             && let LogState::Failed { reason } = self.store.sink().state()
         {
@@ -122,6 +137,15 @@ impl Core {
         }
         for (shard, batch) in self.gates.take_batches() {
             self.links.send(shard, Message::Lost(batch));
+        }
+    }
+
+    /// Takes notice of a sync of the log that has ended.
+    pub fn collect_sync(&mut self) {
+        let synced = self.synced.borrow_mut().take();
+        if let Some(result) = synced {
+            self.store.sink_mut().on_synced(result);
+            self.after_log_advanced();
         }
     }
 

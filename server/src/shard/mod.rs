@@ -41,7 +41,7 @@ pub use self::connection::{Connection, Connections};
 pub use self::gate::Gates;
 pub use self::turn::{Shard, ShardParts};
 
-use self::commit::SegmentInbox;
+use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
 use self::flush::Intents;
 use self::forward::Links;
@@ -79,6 +79,7 @@ pub struct Core {
     log_failed: bool,
     no_space_told: bool,
     segments: SegmentInbox,
+    synced: SyncInbox,
     commit_started: VecDeque<(WriteId, u64)>,
     connections: Connections,
     gates: Gates,
@@ -137,6 +138,7 @@ impl Core {
             log_failed: false,
             no_space_told: false,
             segments: SegmentInbox::default(),
+            synced: SyncInbox::default(),
             commit_started: VecDeque::new(),
             connections: Connections::default(),
             gates: Gates::default(),

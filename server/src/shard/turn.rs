@@ -213,6 +213,7 @@ impl Shard {
         busy |= core.drain_mesh();
         busy |= parts.executor.run_ready();
         core.collect_segments();
+        core.collect_sync();
         core.more_background = core.background();
         core.maybe_sweep();
         core.retry_accepts(&mut parts.driver);

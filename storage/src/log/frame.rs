@@ -52,7 +52,10 @@ pub const FRAME_HEADER_BYTES: usize = 64;
 pub const FRAME_VERSION: u8 = 1;
 /// The frame was the last one before a clean stop: everything before it is durable.
 pub const FLAG_CLEAN_STOP: u8 = 1;
-const FLAGS_KNOWN: u8 = FLAG_CLEAN_STOP;
+/// The frame has records that say how groups of several logs hang together, or any part of the group of a transaction: who asks
+/// about those alone may pass over the records of all other frames.
+pub const FLAG_TRANSACTIONS: u8 = 2;
+const FLAGS_KNOWN: u8 = FLAG_CLEAN_STOP | FLAG_TRANSACTIONS;
 
 const _: () = assert!(SEGMENT_AT + 8 == FRAME_HEADER_BYTES);
 const _: () = assert!(COVERED_AT == CHECKSUM_AT + 4 && PREVIOUS_AT == COVERED_AT);

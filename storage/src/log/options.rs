@@ -121,6 +121,9 @@ pub mod limits {
     pub const POOLED_BUFFERS_MAX: usize = 8;
     /// Space that admission leaves free for what nobody asks admission for: expiry, horizon frames, the clean-stop mark.
     pub const RESERVE_BYTES: u64 = 256 << 10;
+    /// With [`super::Durability::None`]: how long transactions over several logs stay undecided at most before the log is synced.
+    /// Long, because nobody waits for it; bounded, because what is undecided takes memory.
+    pub const UNDECIDED_SYNC_NS: u64 = 2_000_000_000;
 
     const _: () = assert!(ALIGNMENT_MIN <= ALIGNMENT_MAX && FRAME_BYTES_MAX_MIN >= ALIGNMENT_MAX);
     const _: () = assert!(SEGMENT_BYTES_MAX / ALIGNMENT_MIN as u64 <= u32::MAX as u64);

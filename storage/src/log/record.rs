@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{DatabaseId, Effect};
+use crate::{DatabaseId, Effect, GroupNote, Lsn, TransactionId};
 
 // docs/format.md has the same table.
 //   head      kind in bits 0–3, HAS_EXPIRY in bit 4, GROUP_END in bit 5, LAST_FRAGMENT in bit 6, bit 7 zero
@@ -16,6 +16,9 @@ use crate::{DatabaseId, Effect};
 //   Expire    head, slot u16, database, [expiry u64 if HAS_EXPIRY], key length, key
 //   Flush     head, database
 //   Swap      head, database, database
+//   Transaction  head, id u64, participants u16 to the end
+//   Depends      head, first LSN of the group u64, transactions u64 to the end
+//   Abandoned    head, first LSNs of groups u64 to the end
 //   Fragment  head, bytes of a body
 const KIND_MASK: u8 = 0x0f;
 const KIND_SET: u8 = 1;
@@ -24,6 +27,9 @@ const KIND_DELETE: u8 = 3;
 const KIND_EXPIRE: u8 = 4;
 const KIND_FLUSH_DATABASE: u8 = 5;
 const KIND_SWAP_DATABASES: u8 = 6;
+const KIND_TRANSACTION: u8 = 7;
+const KIND_DEPENDS: u8 = 8;
+const KIND_ABANDONED: u8 = 9;
 const KIND_FRAGMENT: u8 = 15;
 const HAS_EXPIRY: u8 = 0x10;
 /// In a head: the group of effects is complete with this record.
@@ -81,7 +87,7 @@ impl fmt::Display for RecordFault {
 }
 
 /// An effect, ready to be copied out: a small prefix of its own, and the borrowed key and value.
-pub(super) struct EncodedEffect<'a> {
+pub(crate) struct EncodedEffect<'a> {
     prefix: [u8; 32],
     prefix_bytes: usize,
     key: &'a [u8],
@@ -90,7 +96,7 @@ pub(super) struct EncodedEffect<'a> {
 
 impl<'a> EncodedEffect<'a> {
     #[inline]
-    pub(super) fn new(effect: &Effect<'a>) -> Self {
+    pub(crate) fn new(effect: &Effect<'a>) -> Self {
         let mut encoded = Self { prefix: [0; 32], prefix_bytes: 0, key: &[], value: &[] };
         match *effect {
             Effect::Set { database, slot, key, value, expire_at_ms } => {
@@ -125,6 +131,28 @@ impl<'a> EncodedEffect<'a> {
         encoded
     }
 
+    /// What is said about groups.
+    pub(super) fn of_note(note: &GroupNote<'a>) -> Self {
+        let mut encoded = Self { prefix: [0; 32], prefix_bytes: 0, key: &[], value: &[] };
+        match *note {
+            GroupNote::Transaction { id, participants } => {
+                encoded.put(KIND_TRANSACTION);
+                encoded.put_u64(id.0);
+                encoded.value = participants.as_flattened();
+            }
+            GroupNote::Depends { first, on } => {
+                encoded.put(KIND_DEPENDS);
+                encoded.put_u64(first.0);
+                encoded.value = on.as_flattened();
+            }
+            GroupNote::Abandoned { groups } => {
+                encoded.put(KIND_ABANDONED);
+                encoded.value = groups.as_flattened();
+            }
+        }
+        encoded
+    }
+
     /// Length of the body.
     #[inline]
     pub(super) const fn body_bytes(&self) -> usize {
@@ -133,14 +161,14 @@ impl<'a> EncodedEffect<'a> {
 
     /// Length of the whole record.
     #[inline]
-    pub(super) const fn record_bytes(&self) -> usize {
+    pub(crate) const fn record_bytes(&self) -> usize {
         varint_bytes(self.body_bytes() as u64) + self.body_bytes()
     }
 
     /// Writes the whole record to the front of `out`, which must have room for it; returns its length and where
     /// its head is.
     #[inline]
-    pub(super) fn write(&self, out: &mut [u8]) -> (usize, usize) {
+    pub(crate) fn write(&self, out: &mut [u8]) -> (usize, usize) {
         let head = write_varint(out, self.body_bytes() as u64);
         let (prefix, rest) = out[head..].split_at_mut(self.prefix_bytes);
         prefix.copy_from_slice(&self.prefix[..self.prefix_bytes]);
@@ -194,9 +222,14 @@ impl<'a> EncodedEffect<'a> {
         self.put(high);
         self.put_varint(u64::from(database.0));
         if let Some(at_ms) = expire_at_ms {
-            self.prefix[self.prefix_bytes..self.prefix_bytes + 8].copy_from_slice(&at_ms.to_le_bytes());
-            self.prefix_bytes += 8;
+            self.put_u64(at_ms);
         }
+    }
+
+    #[inline]
+    fn put_u64(&mut self, value: u64) {
+        self.prefix[self.prefix_bytes..self.prefix_bytes + 8].copy_from_slice(&value.to_le_bytes());
+        self.prefix_bytes += 8;
     }
 
     #[inline]
@@ -248,7 +281,37 @@ pub fn take_record<'a>(payload: &mut &'a [u8]) -> Result<Option<Record<'a>>, Rec
     Ok(Some(Record::Fragment { bytes: fragment, last: head & LAST_FRAGMENT != 0, group_end }))
 }
 
-/// Reads a whole body. The group bit is the record's, not the effect's, and ignored here.
+/// Whether a body is a [`GroupNote`], for [`decode_note`], and not an effect.
+#[inline]
+pub fn is_note(body: &[u8]) -> bool {
+    body.first().is_some_and(|head| (KIND_TRANSACTION..=KIND_ABANDONED).contains(&(head & KIND_MASK)))
+}
+
+/// Reads a whole body of which [`is_note`] is true. The group bit is the record's, and ignored here.
+pub fn decode_note(body: &[u8]) -> Result<GroupNote<'_>, RecordFault> {
+    let Some((&head, mut rest)) = body.split_first() else { return Err(RecordFault::Truncated) };
+    let rest = &mut rest;
+    match head & !GROUP_END {
+        KIND_TRANSACTION => {
+            let id = TransactionId(take_u64(rest)?);
+            Ok(GroupNote::Transaction { id, participants: take_list(rest)? })
+        }
+        KIND_DEPENDS => {
+            let first = Lsn(take_u64(rest)?);
+            Ok(GroupNote::Depends { first, on: take_list(rest)? })
+        }
+        KIND_ABANDONED => Ok(GroupNote::Abandoned { groups: take_list(rest)? }),
+        _ => Err(RecordFault::Head { found: head }),
+    }
+}
+
+/// The rest of a body, as numbers of a width.
+fn take_list<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [[u8; N]], RecordFault> {
+    let (list, trailing) = rest.as_chunks::<N>();
+    if trailing.is_empty() { Ok(list) } else { Err(RecordFault::Trailing { bytes: trailing.len() }) }
+}
+
+/// Reads a whole body of an effect. The group bit is the record's, not the effect's, and ignored here.
 #[inline]
 pub fn decode_body(body: &[u8]) -> Result<Effect<'_>, RecordFault> {
     let Some((&head, mut rest)) = body.split_first() else { return Err(RecordFault::Truncated) };
@@ -306,9 +369,14 @@ fn take_expiry(rest: &mut &[u8], has_expiry: bool) -> Result<Option<u64>, Record
     if !has_expiry {
         return Ok(None);
     }
-    let Some((&at_ms, after)) = rest.split_first_chunk::<8>() else { return Err(RecordFault::Truncated) };
+    take_u64(rest).map(Some)
+}
+
+#[inline]
+fn take_u64(rest: &mut &[u8]) -> Result<u64, RecordFault> {
+    let Some((&number, after)) = rest.split_first_chunk::<8>() else { return Err(RecordFault::Truncated) };
     *rest = after;
-    Ok(Some(u64::from_le_bytes(at_ms)))
+    Ok(u64::from_le_bytes(number))
 }
 
 #[inline]

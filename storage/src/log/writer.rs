@@ -6,8 +6,9 @@
 //! Invariants:
 //! - frames get their place, their link to the frame before and their checksum when they leave, in order; a frame never spans
 //!   segments and no byte of a segment is written twice in one life;
-//! - the horizon moves in order: it passes a frame when that frame *and every write before it* is on stable storage, and
-//!   it stands between groups only;
+//! - the local horizon moves in order: it passes a frame when that frame *and every write before it* is on stable storage, and
+//!   it stands between groups only; the horizon is the local one, but stays before the first group of a transaction that is not
+//!   decided;
 //! - a frame that is not full does not leave within a group, so the end of a group can be marked where it is;
 //! - after a failed or short write nothing leaves any more, and the horizon stands still for good.
 //!
@@ -21,14 +22,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LogIdentity;
-use super::frame::{FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameHeader, seal_frame};
+use super::frame::{FLAG_CLEAN_STOP, FLAG_TRANSACTIONS, FRAME_HEADER_BYTES, FrameHeader, seal_frame};
 use super::options::{Durability, LogOptions, limits};
 use super::prepare::{PAUSE_MAX, PIECE_BYTES_PACED, SegmentRequest};
 use super::record::{EncodedEffect, GROUP_END, LENGTH_BYTES_MAX};
 use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId};
+use super::sync::SyncRequest;
+use super::undecided::Undecided;
 use crate::buffer::AlignedBuffer;
 use crate::disk::WriteSync;
-use crate::{Effect, EffectSink, Lsn};
+use crate::{Effect, EffectSink, GroupNote, Lsn, ShardId, TransactionId};
 
 /// Fragments smaller than this aren't worth their header: the frame is closed instead.
 const FRAGMENT_BYTES_MIN: usize = 64;
@@ -68,6 +71,8 @@ pub struct LogStart<F> {
     pub current: Option<CurrentSegment<F>>,
     /// Segments that have their names and were not in use, by number.
     pub prepared: Vec<PreparedSegment<F>>,
+    /// First LSNs of groups that recovery has dropped from the log, sorted. The log says so before it calls them durable.
+    pub abandoned: Vec<Lsn>,
 }
 
 impl<F> LogStart<F> {
@@ -80,7 +85,7 @@ impl<F> LogStart<F> {
             chain: 0,
             next_segment: SegmentId::FIRST,
         };
-        Self { directory, position, current: None, prepared: Vec::new() }
+        Self { directory, position, current: None, prepared: Vec::new(), abandoned: Vec::new() }
     }
 }
 
@@ -152,13 +157,14 @@ struct Frame {
     used: usize,
     first_lsn: Lsn,
     records: u32,
+    flags: u8,
     /// What its durability makes durable: the end of the last whole group before its own end.
     durable_to: Lsn,
 }
 
 impl Frame {
-    fn new(buffer: AlignedBuffer, first_lsn: Lsn) -> Self {
-        Self { buffer, used: FRAME_HEADER_BYTES, first_lsn, records: 0, durable_to: Lsn::ZERO }
+    fn new(buffer: AlignedBuffer, first_lsn: Lsn, flags: u8) -> Self {
+        Self { buffer, used: FRAME_HEADER_BYTES, first_lsn, records: 0, flags, durable_to: Lsn::ZERO }
     }
 
     const fn is_empty(&self) -> bool {
@@ -171,8 +177,19 @@ struct InFlight {
     offset: u64,
     len: usize,
     durable_to: Lsn,
+    /// The horizon that its header claims.
+    claims: Lsn,
     synced: bool,
     done: bool,
+}
+
+/// What a sync makes durable.
+#[derive(Clone, Copy)]
+struct Syncing {
+    to: Lsn,
+    claims: Lsn,
+    /// The first segment that it may leave unsynced.
+    segment: SegmentId,
 }
 
 /// What `poll_write` would send next.
@@ -199,6 +216,15 @@ enum Closing {
     Closed,
 }
 
+/// What recovery has dropped, on its way into the log.
+#[derive(Clone, Copy)]
+struct Abandoned {
+    /// The record's own number.
+    recorded_at: Lsn,
+    /// What frames may claim before they have the record.
+    before: Lsn,
+}
+
 /// The log of one shard. `F` is the driver's file handle.
 pub struct Log<F> {
     options: LogOptions,
@@ -213,9 +239,23 @@ pub struct Log<F> {
     /// The last effect of the last whole group.
     group_end_lsn: Lsn,
     group_open: bool,
+    /// Flags of the frames that the open group has a part in.
+    group_flags: u8,
+    /// What is on stable storage.
+    local: Lsn,
+    /// As `local`, but before the first group that is not decided.
     horizon: Lsn,
+    undecided: Undecided,
+    /// Shards whose logs have failed: what waits for them is never decided.
+    failed_peers: Vec<ShardId>,
     /// The horizon that the frame sealed last carries.
     announced: Lsn,
+    /// The greatest horizon that a frame on stable storage carries, of this life.
+    claimed: Lsn,
+    /// What is to be claimed without waiting for the log to be idle.
+    fence: Lsn,
+    /// Until the record of dropped groups is whole, frames claim no more than what is before the first of them.
+    abandoned: Option<Abandoned>,
 
     open: Frame,
     /// Where the head of the last record in the open frame is.
@@ -238,6 +278,14 @@ pub struct Log<F> {
     segment_entered_ns: Option<u64>,
     segment_fill_ns: Option<u64>,
 
+    /// With [`Durability::None`]: what has been written, what it claims, and the first segment that has not been synced.
+    written_to: Lsn,
+    written_claims: Lsn,
+    unsynced_from: SegmentId,
+    syncing: Option<Syncing>,
+    /// Since when transactions wait for a sync.
+    sync_wanted_since_ns: Option<u64>,
+
     /// When `poll_write` first saw the open frame wait, or the log idle.
     waiting_since_ns: Option<u64>,
     now_ns: u64,
@@ -250,15 +298,7 @@ pub struct Log<F> {
 impl<F: Clone> EffectSink for Log<F> {
     #[inline]
     fn append(&mut self, effect: Effect<'_>) -> Lsn {
-        self.last_lsn = self.last_lsn.next();
-        self.group_open = true;
-        let record = EncodedEffect::new(&effect);
-        if record.record_bytes() <= self.open_room() {
-            self.push_whole(&record);
-        } else {
-            self.append_beyond(&record);
-        }
-        self.last_lsn
+        self.append_record(&EncodedEffect::new(&effect))
     }
 
     #[inline]
@@ -273,6 +313,42 @@ impl<F: Clone> EffectSink for Log<F> {
             // the last record is in the open frame.
             self.open.buffer[self.last_head] |= GROUP_END;
         }
+        if self.group_flags != 0 {
+            self.group_flags = 0;
+            self.undecided.end(self.last_lsn);
+        }
+    }
+
+    fn begin_transaction(&mut self, id: TransactionId, participants: &[ShardId]) -> Lsn {
+        let shard = self.options.shard;
+        assert!(!self.group_open, "shard {shard}: transaction {id} begins within a group");
+        let encoded: Vec<_> = participants.iter().map(|shard| shard.0.to_le_bytes()).collect();
+        let first = self.append_note(&GroupNote::Transaction { id, participants: &encoded });
+        self.undecided.begin(id, first, shard, participants);
+        let failed = self.failed_peers.iter().copied().find(|peer| participants.contains(peer));
+        if let Some(peer) = failed {
+            self.latch(format!("transaction {id} waits for shard {peer}, whose log has failed"));
+        }
+        first
+    }
+
+    fn append_depends(&mut self, on: &[TransactionId]) -> Lsn {
+        let encoded: Vec<_> = on.iter().map(|id| id.0.to_le_bytes()).collect();
+        let first = self.group_end_lsn.next();
+        self.undecided.depend(on);
+        self.append_note(&GroupNote::Depends { first, on: &encoded })
+    }
+
+    fn is_undecided(&self, id: TransactionId) -> bool {
+        self.undecided.contains(id)
+    }
+
+    fn undecided(&self, ids: &mut Vec<TransactionId>) {
+        ids.extend(self.undecided.ids());
+    }
+
+    fn decided_to(&self) -> Lsn {
+        self.horizon
     }
 }
 
@@ -286,7 +362,8 @@ impl<F: Clone> Log<F> {
         let position = start.position;
         assert_eq!(options.shard, position.identity.shard, "a log of one shard, options of another");
         let frame_bytes = options.frame_bytes_max;
-        Self {
+        let current = start.current.as_ref().map(|current| current.segment.id);
+        let mut log = Self {
             directory: start.directory,
             identity: position.identity,
             seed: position.identity.checksum_seed(),
@@ -295,9 +372,16 @@ impl<F: Clone> Log<F> {
             last_lsn: position.last_lsn,
             group_end_lsn: position.last_lsn,
             group_open: false,
+            group_flags: 0,
+            local: position.last_lsn,
             horizon: position.last_lsn,
+            undecided: Undecided::default(),
+            failed_peers: Vec::new(),
             announced: position.last_lsn,
-            open: Frame::new(AlignedBuffer::new(frame_bytes), position.last_lsn.next()),
+            claimed: Lsn::ZERO,
+            fence: Lsn::ZERO,
+            abandoned: None,
+            open: Frame::new(AlignedBuffer::new(frame_bytes), position.last_lsn.next(), 0),
             last_head: 0,
             full: VecDeque::new(),
             full_bytes: 0,
@@ -313,6 +397,11 @@ impl<F: Clone> Log<F> {
             segment_error: None,
             segment_entered_ns: None,
             segment_fill_ns: None,
+            written_to: position.last_lsn,
+            written_claims: Lsn::ZERO,
+            unsynced_from: current.unwrap_or(position.next_segment),
+            syncing: None,
+            sync_wanted_since_ns: None,
             waiting_since_ns: None,
             now_ns: 0,
             failure: None,
@@ -320,13 +409,67 @@ impl<F: Clone> Log<F> {
             writes: 0,
             written_bytes: 0,
             options,
-        }
+        };
+        log.record_abandoned(&start.abandoned);
+        log
     }
 
-    /// All effects up to this one are on stable storage. With [`Durability::None`] it stands where the log began.
+    /// All effects up to this one are on stable storage, and every transaction among them has all its parts there, in
+    /// every log. With [`Durability::None`] it moves when there is a reason to sync: see [`Self::need_sync`].
     #[inline]
     pub const fn horizon(&self) -> Lsn {
         self.horizon
+    }
+
+    /// All effects up to this one are on stable storage in this log, whatever the others have.
+    pub const fn local_horizon(&self) -> Lsn {
+        self.local
+    }
+
+    /// How many transactions have a part here and are not decided.
+    pub fn undecided_count(&self) -> usize {
+        self.undecided.len()
+    }
+
+    /// Transactions whose part here has been written since the last call, that is: it is on stable storage, and everything
+    /// that it depends on is decided. The other participants, which come with it, are to be told: each calls
+    /// [`Self::on_part_durable`]. To be called after [`Self::on_written`], [`Self::on_synced`] and
+    /// [`Self::on_part_durable`].
+    pub fn take_written(&mut self) -> impl Iterator<Item = (TransactionId, Box<[ShardId]>)> {
+        self.undecided.take_written().into_iter()
+    }
+
+    /// Another participant has written its part of a transaction. May come before the part here is appended. Moves the
+    /// horizon if that was the last one missing.
+    pub fn on_part_durable(&mut self, id: TransactionId, from: ShardId) {
+        if self.failure.is_none() {
+            self.undecided.on_part(id, from);
+            self.advance();
+        }
+    }
+
+    /// The log of another shard has failed. What waits for a part of it is never decided, so nothing behind that can be
+    /// acknowledged here either: if there is such a transaction, now or later, this log fails too.
+    pub fn on_peer_failed(&mut self, shard: ShardId) {
+        if !self.failed_peers.contains(&shard) {
+            self.failed_peers.push(shard);
+        }
+        if self.undecided.waits_for(shard) {
+            self.latch(format!("a transaction waits for shard {shard}, whose log has failed"));
+        }
+    }
+
+    /// Asks for a frame that claims everything appended so far, without waiting for the log to be idle. The answer is what
+    /// [`Self::claimed`] must reach. After that no recovery will ask other logs about what is before it, so they may free
+    /// their parts of the transactions there.
+    pub fn fence(&mut self) -> Lsn {
+        self.fence = self.group_end_lsn;
+        self.fence
+    }
+
+    /// The greatest horizon that a frame on stable storage claims, among the frames of this process life.
+    pub const fn claimed(&self) -> Lsn {
+        self.claimed
     }
 
     /// The effect appended last.
@@ -449,17 +592,92 @@ impl<F: Clone> Log<F> {
         }
         while let Some(first) = self.in_flight.pop_front_if(|first| first.done) {
             self.in_flight_bytes -= first.len as u64;
+            self.written_to = first.durable_to;
+            self.written_claims = self.written_claims.max(first.claims);
             if first.synced && self.options.durability != Durability::None {
-                assert!(first.durable_to >= self.horizon, "shard {shard}: the horizon moves backwards");
-                self.horizon = first.durable_to;
+                assert!(first.durable_to >= self.local, "shard {shard}: the horizon moves backwards");
+                self.local = first.durable_to;
+                self.claimed = self.written_claims;
             }
         }
+        self.advance();
         if self.closing == Closing::Marked && self.in_flight.is_empty() {
             self.closing = Closing::Closed;
         }
     }
 
-    /// When [`Self::poll_write`] or [`Self::need_segment`] wants to be called again although nothing else happens.
+    /// The horizon after something has become durable or decided.
+    #[inline]
+    fn advance(&mut self) {
+        if self.undecided.is_empty() {
+            self.horizon = self.local;
+        } else {
+            self.decide();
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self) {
+        self.undecided.on_durable(self.local);
+        #[cfg(feature = "planted")]
+        if crate::planted::planted().half_commit {
+            self.horizon = self.local;
+            return;
+        }
+        let held = self.undecided.first().map(|first| Lsn(first.0 - 1));
+        self.horizon = held.map_or(self.local, |held| held.min(self.local));
+    }
+
+    /// With [`Durability::None`]: what the shard should sync now, if anything; the answer is [`Self::on_synced`]. Nobody
+    /// waits for such a log, but transactions are only decided, and their memory freed, when it is synced now and then.
+    /// A synchronous write would not do: it may leave what was written before it in the disk's cache.
+    pub fn need_sync(&mut self, now_ns: u64) -> Option<SyncRequest> {
+        self.now_ns = now_ns;
+        if self.options.durability != Durability::None || self.syncing.is_some() || self.failure.is_some() {
+            return None;
+        }
+        let for_fence = self.claimed < self.fence
+            && (self.local < self.fence.min(self.written_to) || self.claimed < self.written_claims);
+        let for_decision = !self.undecided.is_empty() && self.local < self.written_to;
+        if !for_fence && !for_decision {
+            self.sync_wanted_since_ns = None;
+            return None;
+        }
+        let since = *self.sync_wanted_since_ns.get_or_insert(now_ns);
+        let hurries = for_fence || self.closing != Closing::No;
+        if !hurries && now_ns.saturating_sub(since) < limits::UNDECIDED_SYNC_NS {
+            return None;
+        }
+        let current = self.current.as_ref()?.segment.id;
+        self.sync_wanted_since_ns = None;
+        self.syncing = Some(Syncing { to: self.written_to, claims: self.written_claims, segment: current });
+        let segments = self.unsynced_from..=current;
+        Some(SyncRequest { directory: self.directory.clone(), segments })
+    }
+
+    /// A sync that [`Self::need_sync`] asked for has ended.
+    ///
+    /// # Panics
+    /// When none was asked for.
+    pub fn on_synced(&mut self, result: io::Result<()>) {
+        let shard = self.options.shard;
+        let Some(syncing) = self.syncing.take() else {
+            panic!("shard {shard}: a sync that nobody asked for")
+        };
+        if self.failure.is_some() {
+            return;
+        }
+        if let Err(error) = result {
+            self.latch(format!("a sync of the log failed: {error}"));
+            return;
+        }
+        self.local = syncing.to;
+        self.claimed = syncing.claims;
+        self.unsynced_from = syncing.segment;
+        self.advance();
+    }
+
+    /// When [`Self::poll_write`], [`Self::need_sync`] or [`Self::need_segment`] wants to be called again although nothing else happens.
     pub fn next_deadline(&self) -> Option<u64> {
         if self.failure.is_some() {
             return None;
@@ -467,6 +685,11 @@ impl<F: Clone> Log<F> {
         let waits = self.waiting_since_ns.map(|since| since.saturating_add(self.wait_ns()));
         // With nothing that could leave for want of a slot or a segment, a completion or a segment is the next event.
         let waits = waits.filter(|&at| at > self.now_ns);
+        let sync = self.sync_wanted_since_ns.map(|since| since.saturating_add(limits::UNDECIDED_SYNC_NS));
+        let waits = match (waits, sync) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         match (waits, self.segment_retry_at_ns) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -569,9 +792,13 @@ impl<F: Clone> Log<F> {
         let waiting = match (self.open.is_empty(), self.closing) {
             (false, Closing::Draining) => return Some(Due::Open),
             (false, _) if self.options.durability == Durability::Always => return Some(Due::Open),
-            (true, Closing::Draining) => return quiet.then_some(Due::CleanStop),
+            (true, Closing::Draining) => {
+                // What is not decided now, recovery would have to decide: a clean stop leaves nothing of the kind.
+                return (quiet && self.undecided.is_empty()).then_some(Due::CleanStop);
+            }
             (_, Closing::Marked | Closing::Closed) => return None,
             (false, Closing::No) => Due::Open,
+            (true, Closing::No) if quiet && self.claims_for_fence() => return Some(Due::Horizon),
             (true, Closing::No) if quiet && self.announced < self.horizon => Due::Horizon,
             (true, Closing::No) => {
                 self.waiting_since_ns = None;
@@ -580,6 +807,11 @@ impl<F: Clone> Log<F> {
         };
         let since = *self.waiting_since_ns.get_or_insert(now_ns);
         (now_ns.saturating_sub(since) >= self.wait_ns()).then_some(waiting)
+    }
+
+    /// Whether a frame without effects would claim what somebody waits for, and none on its way does.
+    fn claims_for_fence(&self) -> bool {
+        self.written_claims < self.fence.min(self.horizon)
     }
 
     /// How long what waits now may wait.
@@ -604,7 +836,7 @@ impl<F: Clone> Log<F> {
     /// Takes the open frame, and puts an empty one in its place whose first effect to end is `first_lsn`.
     fn close_open(&mut self, first_lsn: Lsn) -> Frame {
         let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(self.options.frame_bytes_max));
-        let mut frame = std::mem::replace(&mut self.open, Frame::new(buffer, first_lsn));
+        let mut frame = std::mem::replace(&mut self.open, Frame::new(buffer, first_lsn, self.group_flags));
         frame.durable_to = self.group_end_lsn;
         frame
     }
@@ -616,24 +848,34 @@ impl<F: Clone> Log<F> {
         current.offset += frame_bytes as u64;
         let (file, segment) = (current.segment.file.clone(), current.segment.id);
         frame.buffer[frame.used..frame_bytes].fill(0);
+        let claims = match self.abandoned {
+            // The record is in a later frame.
+            Some(abandoned) if frame.first_lsn.0 + u64::from(frame.records) <= abandoned.recorded_at.0 => {
+                abandoned.before
+            }
+            _ => {
+                self.abandoned = None;
+                self.horizon
+            }
+        };
         let header = FrameHeader {
             previous: self.chain,
             frame_bytes,
             payload_bytes: frame.used - FRAME_HEADER_BYTES,
-            flags: if due == Due::CleanStop { FLAG_CLEAN_STOP } else { 0 },
+            flags: frame.flags | if due == Due::CleanStop { FLAG_CLEAN_STOP } else { 0 },
             incarnation: self.incarnation,
             first_lsn: frame.first_lsn,
-            horizon: self.horizon,
+            horizon: claims,
             records: frame.records,
             offset,
             segment,
         };
         self.chain = seal_frame(&mut frame.buffer[..frame_bytes], &header, self.identity, self.seed);
-        self.announced = self.horizon;
+        self.announced = claims;
         if due == Due::CleanStop {
             self.closing = Closing::Marked;
         }
-        Some(self.launch(file, offset, frame.buffer, frame_bytes, frame.durable_to))
+        Some(self.launch(file, offset, frame.buffer, frame_bytes, (frame.durable_to, claims)))
     }
 
     /// Takes the next prepared segment into use; the write is its header. Nothing if there's none: the shard learns so
@@ -655,8 +897,8 @@ impl<F: Clone> Log<F> {
         let file = segment.file.clone();
         self.current = Some(CurrentSegment { segment, offset: SEGMENT_HEADER_BYTES as u64 });
         // Its completion makes nothing durable by itself; what came before it may still be in flight.
-        let durable_to = self.in_flight.back().map_or(self.horizon, |write| write.durable_to);
-        Some(self.launch(file, 0, block, SEGMENT_HEADER_BYTES, durable_to))
+        let durable_to = self.in_flight.back().map_or(self.written_to, |write| write.durable_to);
+        Some(self.launch(file, 0, block, SEGMENT_HEADER_BYTES, (durable_to, Lsn::ZERO)))
     }
 
     fn launch(
@@ -665,12 +907,12 @@ impl<F: Clone> Log<F> {
         offset: u64,
         buffer: AlignedBuffer,
         len: usize,
-        durable_to: Lsn,
+        (durable_to, claims): (Lsn, Lsn),
     ) -> LogWrite<F> {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         let synced = self.options.durability != Durability::None || self.closing == Closing::Marked;
-        self.in_flight.push_back(InFlight { id, offset, len, durable_to, synced, done: false });
+        self.in_flight.push_back(InFlight { id, offset, len, durable_to, claims, synced, done: false });
         self.in_flight_bytes += len as u64;
         self.writes += 1;
         self.written_bytes += len as u64;
@@ -678,6 +920,35 @@ impl<F: Clone> Log<F> {
         #[cfg(feature = "planted")]
         let sync = if crate::planted::planted().skip_commit_sync { WriteSync::None } else { sync };
         LogWrite { id, file, offset, buffer, len, sync }
+    }
+
+    #[inline]
+    fn append_record(&mut self, record: &EncodedEffect<'_>) -> Lsn {
+        self.last_lsn = self.last_lsn.next();
+        self.group_open = true;
+        if record.record_bytes() <= self.open_room() {
+            self.push_whole(record);
+        } else {
+            self.append_beyond(record);
+        }
+        self.last_lsn
+    }
+
+    /// Every frame that has a part of the group from here on says so: a reader that asks about transactions alone sees
+    /// all of it.
+    fn append_note(&mut self, note: &GroupNote<'_>) -> Lsn {
+        self.group_flags = FLAG_TRANSACTIONS;
+        self.open.flags |= FLAG_TRANSACTIONS;
+        self.append_record(&EncodedEffect::of_note(note))
+    }
+
+    /// What recovery has dropped is said before anything else.
+    fn record_abandoned(&mut self, groups: &[Lsn]) {
+        let Some(first) = groups.first() else { return };
+        let encoded: Vec<_> = groups.iter().map(|lsn| lsn.0.to_le_bytes()).collect();
+        let recorded_at = self.append_note(&GroupNote::Abandoned { groups: &encoded });
+        self.end_group();
+        self.abandoned = Some(Abandoned { recorded_at, before: Lsn(first.0 - 1) });
     }
 
     #[inline]
@@ -750,6 +1021,7 @@ impl<F: Clone> Log<F> {
 
     fn latch(&mut self, reason: String) {
         self.failure.get_or_insert(reason);
+        self.undecided.latch();
         self.full.clear();
         self.full_bytes = 0;
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::RecoveryReport;
 use crate::Effect;
 use crate::log::limits::RECORD_BYTES_MAX;
-use crate::log::record::{Record, RecordFault, decode_body, take_record};
+use crate::log::record::{Record, RecordFault, decode_body, decode_note, is_note, take_record};
 
 /// What is wrong with a frame's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +145,11 @@ impl<'a> Assembler<'a> {
 
     #[inline]
     fn apply_body(&mut self, body: &[u8]) -> Result<(), PayloadFault> {
+        if is_note(body) {
+            // What it says has been asked of all logs before.
+            decode_note(body)?;
+            return Ok(());
+        }
         let effect = decode_body(body)?;
         let slot = match effect {
             Effect::Set { slot, .. }

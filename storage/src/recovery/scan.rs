@@ -103,6 +103,7 @@ impl<F> LogEnd<F> {
             directory: log.directory,
             current: current.filter(|current| current.offset.is_multiple_of(alignment as u64)),
             prepared: segments.collect(),
+            abandoned: Vec::new(),
         }
     }
 }

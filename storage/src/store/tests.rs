@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{ShardId, TransactionId};
 
 /// An effect that owns its bytes, to replay later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,14 @@ impl EffectSink for Recorder {
 
     fn end_group(&mut self) {
         self.groups += 1;
+    }
+
+    fn begin_transaction(&mut self, id: TransactionId, _: &[ShardId]) -> Lsn {
+        panic!("transaction {id} in a test of one store")
+    }
+
+    fn append_depends(&mut self, on: &[TransactionId]) -> Lsn {
+        panic!("dependence on {on:?} in a test of one store")
     }
 }
 

@@ -1,0 +1,135 @@
+//! What a store does for transactions: groups over several commands, groups that are parts of transactions over several
+//! logs, what such a group depends on, and groups that are appended when their last round is over.
+
+use super::Store;
+use crate::deferred::DeferredGroup;
+use crate::taint::Touched;
+use crate::{EffectSink, Log, Lsn, ShardId, TransactionId};
+
+impl<S: EffectSink> Store<S> {
+    /// Within a group, the next command begins: its effects join the group, and what it depends on the gate.
+    pub fn next_command(&mut self) {
+        self.forbears_touching = false;
+    }
+
+    /// The group that begins is this shard's part of a transaction. After [`Store::begin_command`], before anything is
+    /// looked at or changed. `participants` are the shards whose logs get a part, sorted, this one included. The part may
+    /// stay empty; the gate that [`Store::end_command`] returns is then that of the part itself.
+    ///
+    /// # Panics
+    /// Within a group that has effects, or when this shard is not among the participants.
+    pub fn begin_transaction(&mut self, id: TransactionId, participants: &[ShardId]) {
+        assert!(!self.wrote, "transaction {id} begins within a group of effects");
+        let lsn = self.sink.begin_transaction(id, participants);
+        self.wrote = true;
+        self.gates.taints.begin_transaction(id, lsn);
+        self.gates.fold(lsn);
+    }
+
+    /// The undecided transactions that the running group depends on so far, each once, sorted. A shard whose part of a
+    /// transaction wrote nothing and depends on something must log a part all the same, if what it read has gone into
+    /// writes elsewhere: without it those would be kept by a recovery that drops what they were made from.
+    ///
+    /// Counting, scanning and picking at random depend on every undecided transaction. Two transactions that do so must not
+    /// run beside each other on several shards in different orders; whoever locks the whole keyspace for them is safe.
+    pub fn dependencies(&mut self) -> &[TransactionId] {
+        self.gates.taints.dependencies(&self.sink.sink)
+    }
+
+    /// The running group depends on these too: on what an earlier group of the same transaction on this shard was told by
+    /// [`Store::dependencies`]. What has been decided since is left out.
+    pub fn add_dependencies(&mut self, on: &[TransactionId]) {
+        if !on.is_empty() {
+            self.gates.taints.add(on);
+        }
+    }
+
+    /// Before a group ends, while there are taints: what it depends on goes into the log, and taints what it wrote.
+    #[cold]
+    pub(super) fn end_tainted_group(&mut self) {
+        assert!(self.sink.deferred.is_none(), "a round of a transaction ends by being suspended");
+        if !self.wrote {
+            self.gates.taints.clear_group();
+            return;
+        }
+        let on = self.gates.taints.dependencies(&self.sink.sink);
+        if !on.is_empty() {
+            self.sink.sink.append_depends(on);
+        }
+        self.gates.taints.end_group();
+    }
+
+    pub(super) fn settle_taints(&mut self) {
+        if self.gates.taints.is_active() {
+            self.gates.taints.settle(self.sink.sink.decided_to());
+        }
+    }
+
+    /// A round of a transaction begins, the first with `DeferredGroup::default()`: until [`Store::suspend_transaction`],
+    /// changes are made in memory at once and their effects are kept in the group. Instead of [`Store::begin_command`];
+    /// between the commands of a round comes [`Store::next_command`].
+    pub fn resume_transaction(&mut self, group: DeferredGroup) {
+        self.begin_command();
+        self.gates.fold(group.gate);
+        self.gates.taints.set_deferred(true);
+        self.gates.taints.add(&group.depends);
+        self.sink.deferred = Some(Box::new(group));
+    }
+
+    /// The round ends.
+    ///
+    /// # Panics
+    /// When none is running.
+    pub fn suspend_transaction(&mut self) -> DeferredGroup {
+        let Some(mut group) = self.sink.deferred.take() else {
+            panic!("no round of a transaction is running")
+        };
+        group.depends = self.gates.taints.dependencies(&self.sink.sink).to_vec();
+        for touched in self.gates.taints.take_touched() {
+            self.sink.hold(touched);
+            group.touched.push(touched);
+        }
+        group.gate = self.gates.take_command();
+        self.gates.taints.clear_group();
+        self.gates.taints.set_deferred(false);
+        self.wrote = false;
+        *group
+    }
+
+    /// Appends everything that the rounds of a transaction have done, as its part of the log. Instead of a command; returns
+    /// the gate of the whole.
+    pub fn commit_deferred(
+        &mut self,
+        group: DeferredGroup,
+        id: TransactionId,
+        participants: &[ShardId],
+    ) -> Lsn {
+        self.begin_command();
+        self.begin_transaction(id, participants);
+        self.sink.release(&group);
+        self.gates.fold(group.gate);
+        self.add_dependencies(&group.depends);
+        let last = group.append_to(&mut self.sink.sink);
+        for touched in group.touched {
+            let lsn = last.unwrap_or_default();
+            match touched {
+                Touched::Key(database, hash) => self.gates.note_key(database, hash, lsn),
+                Touched::Database(database) => self.gates.note_database(database, lsn),
+            }
+        }
+        self.end_command()
+    }
+}
+
+impl<F: Clone> Store<Log<F>> {
+    /// As [`Log::on_part_durable`]; and what is decided by it taints no more.
+    pub fn on_part_durable(&mut self, id: TransactionId, from: ShardId) {
+        self.sink.sink.on_part_durable(id, from);
+        self.settle_taints();
+    }
+
+    /// As [`Log::take_written`].
+    pub fn take_written(&mut self) -> impl Iterator<Item = (TransactionId, Box<[ShardId]>)> {
+        self.sink.sink.take_written()
+    }
+}
