@@ -133,6 +133,8 @@ named_bits! {
         INSERT = 6 "insert",
         /// May delete explicitly.
         DELETE = 7 "delete",
+        /// Not a key, but routed like one: a shard channel.
+        NOT_KEY = 8 "not_key",
         /// The flags depend on the arguments.
         VARIABLE_FLAGS = 10 "variable_flags",
     }
@@ -233,6 +235,8 @@ pub enum Group {
     Server,
     /// Slots, shards and nodes.
     Cluster,
+    /// Messages.
+    PubSub,
 }
 
 impl Group {
@@ -244,6 +248,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::PubSub => "pubsub",
         }
     }
 }

@@ -259,7 +259,7 @@ fn write_arguments(arguments: &[Argument], keys: &mut KeyIndexes, out: &mut Enco
 /// Replies with what `write` makes of each key of a whole command.
 fn keys(words: &[&[u8]], out: &mut Encoder<'_>, write: fn(&[u8], KeyFlags, &mut Encoder<'_>)) -> Outcome {
     let command = resolve_words(words).ok_or(fail("ERR Invalid command specified"))?;
-    if command.key_uses.is_empty() {
+    if command.key_uses.iter().all(|each| each.flags.contains(KeyFlags::NOT_KEY)) {
         return Err(fail("ERR The command has no key arguments"));
     }
     let arity = usize::from(command.arity.unsigned_abs());

@@ -9,7 +9,7 @@ use super::table::{ALL, COUNT};
 /// Longest name in the index, in bytes; [`name_words`] covers no more.
 const NAME_BYTES_MAX: usize = 16;
 /// Slots of the index: a power of two, at most a quarter full so that most names are found at the first probe.
-const SLOTS: usize = 512;
+const SLOTS: usize = 2048;
 /// Marks a free slot.
 const FREE: u16 = u16::MAX;
 /// Sets the bit that tells lower case from upper, in all eight bytes. Nothing but a letter becomes a letter by it, so

@@ -208,6 +208,14 @@ pub enum ConnectionCommand {
     ModuleList,
     /// `LOLWUT [VERSION version]`
     Lolwut,
+    /// `SUBSCRIBE …` and everything else about messages.
+    PubSub(PubSubCommand),
+    /// `MONITOR`
+    Monitor,
+    /// `WAIT numreplicas timeout`
+    Wait,
+    /// `WAITAOF numlocal numreplicas timeout`
+    Waitaof,
     /// `CONTAINER HELP`: [`help`] answers it.
     Help,
 }
@@ -228,6 +236,25 @@ pub enum ClientCommand {
     Setinfo,
     Setname,
     Unpause,
+}
+
+/// Commands about messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum PubSubCommand {
+    Subscribe,
+    Unsubscribe,
+    Psubscribe,
+    Punsubscribe,
+    Ssubscribe,
+    Sunsubscribe,
+    Publish,
+    Spublish,
+    Channels,
+    Numpat,
+    Numsub,
+    Shardchannels,
+    Shardnumsub,
 }
 
 /// Subcommands of `COMMAND`, and the command without one.

@@ -6,6 +6,7 @@ use annulus_storage::DatabaseId;
 use smallvec::SmallVec;
 
 use super::Core;
+use super::pubsub::notices::NoticeBatch;
 use crate::admin::info::ShardCounters;
 use crate::commands::{Command, Keyed};
 use crate::runtime::{NewSocket, SocketId};
@@ -177,6 +178,8 @@ pub enum Message {
     /// Commands that the receiver had sent and whose outcome will never be known: the sender's log has failed. What
     /// stands in the batch must not be shown.
     Lost(Box<ReplyBatch>),
+    /// What the sender tells unasked.
+    Notices(Box<NoticeBatch>),
     /// A connection for the receiver to serve.
     Connection(Box<NewSocket>),
     /// The receiver's counters are wanted.

@@ -105,6 +105,7 @@ impl Core {
         }
         self.settle();
         self.release_gated();
+        self.pass_barriers();
     }
 
     /// Tells the store how far replies need not wait, so that reads don't even ask.

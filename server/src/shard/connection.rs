@@ -4,6 +4,7 @@ use annulus_protocol::{CommandParser, Version};
 use annulus_storage::{DatabaseId, Lsn};
 
 use super::batch::Call;
+use super::pubsub::Listening;
 use super::replies::Replies;
 use crate::runtime::{Peer, SocketId};
 
@@ -32,6 +33,58 @@ pub enum Hold {
     Pressure,
     /// CLIENT PAUSE.
     Paused,
+    /// WAIT or WAITAOF.
+    Wait,
+    /// A message must not leave before the replies to what came before it.
+    Order,
+}
+
+/// What few connections have switched on, as a set: one look tells the many others from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modes(u8);
+
+impl Modes {
+    /// It listens to messages.
+    pub const LISTENS: Self = Self(1);
+    /// MONITOR.
+    pub const MONITORS: Self = Self(1 << 1);
+    /// CLIENT TRACKING.
+    pub const TRACKS: Self = Self(1 << 2);
+
+    /// Whether all is as with most connections.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether both sets have something in common.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it gets what it did not ask for one by one.
+    pub const fn is_told(self) -> bool {
+        !self.is_empty()
+    }
+}
+
+impl std::ops::BitOr for Modes {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl std::ops::BitOrAssign for Modes {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl std::ops::SubAssign for Modes {
+    fn sub_assign(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
 }
 
 /// What the client has told about itself, and chosen.
@@ -55,6 +108,10 @@ pub struct Session {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// What it has switched on.
+    pub modes: Modes,
+    /// What it listens to.
+    pub listening: Option<Box<Listening>>,
     /// Id of the last command, in the command table.
     pub last_command: Option<&'static crate::commands::Command>,
 }
@@ -96,6 +153,8 @@ pub struct Connection {
     pub created_ms: u64,
     /// When it last sent something, monotonic ms.
     pub active_ms: u64,
+    /// Bytes of messages that were put into its output since it was last empty.
+    pub pushed_bytes: usize,
     /// Since when its output has been over the soft limit, monotonic ms.
     pub soft_limit_since_ms: Option<u64>,
     /// Commands so far.
@@ -123,6 +182,7 @@ impl Connection {
             session: Box::new(Session { authenticated, ..Session::default() }),
             created_ms: now_ms,
             active_ms: now_ms,
+            pushed_bytes: 0,
             soft_limit_since_ms: None,
             commands: 0,
         }

@@ -3,6 +3,8 @@
 use std::io;
 
 use super::batch::Message;
+use super::connection::{Hold, Modes};
+use super::interest::Kind;
 use super::limits::ACCEPT_RETRY_NS;
 use super::{Connection, Core};
 use crate::runtime::{Driver, NewSocket, SocketId};
@@ -95,7 +97,14 @@ impl Core {
 
     /// Closes a connection now; replies on their way to it are dropped when they come.
     pub(super) fn close(&mut self, socket: SocketId) {
-        if self.connections.remove(socket).is_some() {
+        if let Some(connection) = self.connections.remove(socket) {
+            if !connection.session.modes.is_empty() {
+                self.forget_listener(&connection);
+                self.forget_monitor(connection.client);
+            }
+            if connection.hold == Some(Hold::Wait) {
+                self.forget_wait(connection.client);
+            }
             self.shared.uncount_connection(self.id);
             self.intents.close.push(socket);
         }
@@ -103,8 +112,12 @@ impl Core {
 
     /// Plans the next look at all connections, if a setting needs one.
     pub(super) fn plan_sweep(&mut self) {
-        let output = &self.settings.client_output_buffer_limit.normal;
-        let wanted = (self.settings.timeout > 0 || output.soft_bytes > 0) && !self.connections.is_empty();
+        let output = &self.settings.client_output_buffer_limit;
+        let listening = self.has_monitors() || Kind::ALL.iter().any(|kind| self.listeners.len(*kind) > 0);
+        let wanted = (self.settings.timeout > 0
+            || output.normal.soft_bytes > 0
+            || (output.pubsub.soft_bytes > 0 && listening))
+            && !self.connections.is_empty();
         match (wanted, self.sweep_at_ns) {
             (true, None) => self.sweep_at_ns = Some(self.time.monotonic_ns + SWEEP_NS),
             (false, Some(_)) => self.sweep_at_ns = None,
@@ -126,6 +139,8 @@ impl Core {
             if idle_ms > 0
                 && now_ms.saturating_sub(connection.active_ms) >= idle_ms
                 && connection.hold.is_none()
+                // As in Redis, who listens need not say anything.
+                && !connection.session.modes.intersects(Modes::LISTENS | Modes::MONITORS)
             {
                 idle.push(connection.socket);
             } else if connection.soft_limit_since_ms.is_some() {

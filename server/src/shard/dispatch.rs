@@ -359,6 +359,28 @@ impl Core {
             self.held.push(socket);
             return Flow::Again;
         }
+        if !connection.session.modes.is_empty()
+            && let Some(text) = Self::mode_refusal(connection, command)
+        {
+            self.commands[command.id()].rejected += 1;
+            self.error(socket, &text);
+            return Flow::Continue;
+        }
+        let flow = self.run_routed(socket, command, args, known_slot);
+        if self.monitors.any && flow != Flow::Again {
+            self.show_command(socket, command, args);
+        }
+        flow
+    }
+
+    #[inline]
+    fn run_routed(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        args: &[&[u8]],
+        known_slot: Option<u16>,
+    ) -> Flow {
         match command.run {
             Run::Keyed(keyed) => {
                 let slot = match (known_slot, command.keys.first) {

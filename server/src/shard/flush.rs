@@ -2,6 +2,7 @@
 
 use annulus_storage::ShardId;
 
+use super::connection::Modes;
 use super::limits::{OUTPUT_POOL_MAX, OUTPUT_POOLED_BYTES_MAX};
 use super::{Connections, Core};
 use crate::runtime::driver::{DiskOp, DiskToken, SendNotice};
@@ -112,6 +113,9 @@ impl Core {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         connection.sending = false;
         connection.sending_bytes = 0;
+        if connection.replies.bytes() == 0 {
+            connection.pushed_bytes = 0;
+        }
         if result.is_err() {
             self.close(socket);
             return;
@@ -126,9 +130,12 @@ impl Core {
         self.maybe_close(socket);
     }
 
-    /// The limits on what waits for a slow reader (`client-output-buffer-limit normal`).
+    /// The limits on what waits for a slow reader (`client-output-buffer-limit`).
     fn check_output(&mut self, socket: SocketId) {
-        let limit = &self.settings.client_output_buffer_limit.normal;
+        let limits = &self.settings.client_output_buffer_limit;
+        let Some(connection) = self.connections.get(socket) else { return };
+        let listens = connection.session.modes.intersects(Modes::LISTENS | Modes::MONITORS);
+        let limit = if listens { &limits.pubsub } else { &limits.normal };
         if limit.hard_bytes == 0 && limit.soft_bytes == 0 {
             return;
         }

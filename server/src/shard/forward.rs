@@ -11,7 +11,8 @@ use annulus_storage::{Lsn, ShardId};
 
 use super::Core;
 use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
-use super::limits::{BATCH_BYTES, OUTBOX_MESSAGES_MAX};
+use super::limits::{BATCH_BYTES, NOTICES_WAITING_BYTES_MAX, OUTBOX_MESSAGES_MAX};
+use super::pubsub::notices::{Notice, NoticeBatch};
 use crate::admin::info::MeshCounters;
 use crate::runtime::mesh::{MeshEnds, Receiver, Sender};
 use crate::runtime::peers::Peers;
@@ -25,6 +26,12 @@ struct Link {
     replies: Option<Box<ReplyBatch>>,
     /// Replies of this turn that do, and the highest of their gates.
     gated: Option<(Lsn, Box<ReplyBatch>)>,
+    /// What the peer is told unasked, behind the replies.
+    notices: Option<Box<NoticeBatch>>,
+    /// Bytes of notices in the outbox.
+    notices_waiting_bytes: usize,
+    /// Notices were dropped, and the peer does not know yet.
+    notices_missed: bool,
     outbox: VecDeque<Message>,
     /// The outbox is over its bound.
     over: bool,
@@ -70,6 +77,34 @@ impl Links {
         }
     }
 
+    /// Tells a shard something unasked, with the end of the turn.
+    pub(super) fn notice(&mut self, shard: ShardId, notice: Notice, args: &[&[u8]]) {
+        let link = &mut self.peers[shard.index()];
+        if link.notices_missed && notice.may_be_missed() {
+            return;
+        }
+        let batch = link.notices.get_or_insert_default();
+        batch.push(notice, args);
+        if batch.bytes() + link.notices_waiting_bytes > NOTICES_WAITING_BYTES_MAX {
+            batch.miss();
+            link.notices_missed = true;
+        } else if batch.bytes() >= BATCH_BYTES {
+            self.send_notices(shard);
+        }
+    }
+
+    fn send_notices(&mut self, shard: ShardId) {
+        let link = &mut self.peers[shard.index()];
+        let Some(batch) = link.notices.take() else { return };
+        // Nothing that is told may overtake a reply that was made before it.
+        let replies = link.replies.take();
+        link.notices_waiting_bytes += batch.bytes();
+        if let Some(replies) = replies {
+            self.send(shard, Message::Replies(replies));
+        }
+        self.send(shard, Message::Notices(batch));
+    }
+
     /// Queues a message, in order behind those that wait already.
     pub fn send(&mut self, shard: ShardId, message: Message) {
         let link = &mut self.peers[shard.index()];
@@ -82,8 +117,12 @@ impl Links {
         let link = &mut self.peers[shard.index()];
         let Some(sender) = link.sender.as_mut() else { return };
         while let Some(message) = link.outbox.pop_front() {
+            let notice_bytes = if let Message::Notices(batch) = &message { batch.bytes() } else { 0 };
             match sender.try_send(message) {
-                Ok(()) => link.sent = true,
+                Ok(()) => {
+                    link.sent = true;
+                    link.notices_waiting_bytes -= notice_bytes;
+                }
                 Err(message) => {
                     self.counters.stalls += 1;
                     link.outbox.push_front(message);
@@ -114,6 +153,7 @@ impl Links {
             if let Some(batch) = requests {
                 self.send(shard, Message::Requests(batch));
             }
+            self.publish_notices(shard);
             if had_outbox {
                 self.push_out(shard);
             }
@@ -122,6 +162,15 @@ impl Links {
                 wake.push(shard);
             }
         }
+    }
+
+    fn publish_notices(&mut self, shard: ShardId) {
+        let link = &mut self.peers[shard.index()];
+        if link.notices_missed && link.notices_waiting_bytes == 0 {
+            link.notices_missed = false;
+            link.notices.get_or_insert_default().push(Notice::Missed, &[]);
+        }
+        self.send_notices(shard);
     }
 
     /// Whether any message waits for room.
@@ -167,6 +216,7 @@ impl Core {
                     self.lose(target);
                 }
             }
+            Message::Notices(batch) => self.on_notices(from, &batch),
             Message::Connection(socket) => self.intents.adopt.push(*socket),
             Message::CountersWanted { operation, part } => {
                 let counters = Box::new(self.snapshot());

@@ -35,6 +35,10 @@ pub const BATCH_BYTES: usize = 256 << 10;
 /// Messages that may wait for a full mesh queue before the connections that cause more are held.
 pub const OUTBOX_MESSAGES_MAX: usize = 16;
 
+/// Bytes of notices that may wait for one shard; beyond that they are dropped, and those who listen there are closed. A
+/// shard takes in hundreds of megabytes a second: one that is this far behind has listeners that nobody can serve.
+pub const NOTICES_WAITING_BYTES_MAX: usize = 64 << 20;
+
 /// Keys expired in one turn at most, and entries freed in one turn at most: some tens of microseconds each (500 freed
 /// entries took up to 1.9 ms on a busy machine, each a cache miss or two).
 pub const EXPIRE_PER_TURN: usize = 200;

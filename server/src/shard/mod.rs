@@ -19,15 +19,19 @@ pub mod dispatch;
 mod flush;
 pub mod forward;
 pub mod gate;
+pub mod interest;
 pub mod limits;
+mod monitor;
 mod operations;
 mod pause;
+mod pubsub;
 pub mod replies;
 mod serve;
 pub mod shared;
 mod stats;
 mod stop;
 mod turn;
+mod wait;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -45,10 +49,13 @@ use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
 use self::flush::Intents;
 use self::forward::Links;
+use self::monitor::Monitors;
 use self::operations::Operation;
 use self::pause::Pause;
+use self::pubsub::Listeners;
 use self::shared::Shared;
 use self::stop::Stopping;
+use self::wait::Waits;
 use crate::admin::Settings;
 use crate::admin::info::{CommandCounters, ShardCounters};
 use crate::commands::{self, ShardStore};
@@ -85,6 +92,9 @@ pub struct Core {
     gates: Gates,
     links: Links,
     operations: Slab<Operation>,
+    listeners: Listeners,
+    monitors: Monitors,
+    waits: Waits,
     /// Connections that are held, to be looked at again.
     held: Vec<SocketId>,
     pause: Pause,
@@ -117,9 +127,10 @@ impl Core {
         shared: Arc<Shared>,
         mesh: MeshEnds<batch::Message>,
         store: ShardStore,
-        random: Rng,
+        mut random: Rng,
     ) -> Self {
         let shards = shared.peers.count();
+        let name_seed = random.next_u64();
         let owners = std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards));
         let (settings, settings_version) = shared.settings();
         let mut core = Core {
@@ -144,6 +155,9 @@ impl Core {
             gates: Gates::default(),
             links: Links::new(mesh),
             operations: Slab::new(),
+            listeners: Listeners::new(name_seed),
+            monitors: Monitors::default(),
+            waits: Waits::default(),
             held: Vec::new(),
             pause: Pause::default(),
             intents: Intents::default(),

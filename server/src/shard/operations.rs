@@ -138,6 +138,22 @@ impl Core {
         }
     }
 
+    /// Runs the same on some shards and merges.
+    pub(super) fn start_on(
+        &mut self,
+        socket: SocketId,
+        work: Work,
+        merge: Merge,
+        args: &[&[u8]],
+        shards: &[ShardId],
+    ) {
+        let plan = Plan::Merge { merge, owners: Vec::new() };
+        let Some(index) = self.open_operation(socket, plan, shards.len(), false) else { return };
+        for (part, shard) in shards.iter().enumerate() {
+            self.run_part(index, part as u32, *shard, 0, work, args);
+        }
+    }
+
     fn start_hops(&mut self, socket: SocketId, plan: HopPlan, args: &[&[u8]]) -> Flow {
         let args = args.iter().map(|arg| arg.to_vec()).collect();
         let plan = Plan::Hops { plan, args, round: 0 };

@@ -65,7 +65,8 @@ impl Core {
                 }
                 Some(Hold::Pressure) => !pressed,
                 Some(Hold::Paused) => !self.pause.is_active(),
-                Some(Hold::Operation) | None => false,
+                Some(Hold::Order) => connection.replies.is_answered(),
+                Some(Hold::Operation | Hold::Wait) | None => false,
             };
             match connection.hold {
                 Some(hold) if goes_on => {
@@ -73,7 +74,7 @@ impl Core {
                     self.unhold(socket, client, hold);
                     any = true;
                 }
-                Some(hold) if hold != Hold::Operation => self.held.push(socket),
+                Some(hold) if !matches!(hold, Hold::Operation | Hold::Wait) => self.held.push(socket),
                 _ => {}
             }
         }

@@ -33,6 +33,8 @@ pub struct Replies {
     absent: usize,
     /// How large such replies have been lately.
     usual_bytes: usize,
+    /// Number after the last place that a message behind it must wait for.
+    order_until: u32,
 }
 
 /// Taken for the size of a reply as long as none has come: so many large ones may be asked for at once at first.
@@ -47,6 +49,7 @@ impl Default for Replies {
             first: 0,
             absent: 0,
             usual_bytes: USUAL_BYTES_FIRST,
+            order_until: 0,
         }
     }
 }
@@ -73,6 +76,7 @@ impl Replies {
             self.arena.extend_from_slice(&self.out[start..]);
             self.out.truncate(start);
             self.places.push_back(Place::Ready { bytes: 0..self.arena.len(), gate });
+            self.order_until = self.end();
             return Some(gate);
         }
         let start = self.arena.len();
@@ -82,13 +86,22 @@ impl Replies {
             return None;
         }
         self.places.push_back(Place::Ready { bytes: start..self.arena.len(), gate });
+        if gate > durable {
+            self.order_until = self.end();
+        }
         (gate > durable).then_some(gate)
+    }
+
+    /// The number that the next place will have.
+    fn end(&self) -> u32 {
+        self.first.wrapping_add(self.places.len() as u32)
     }
 
     /// Takes a place for a reply to come; its number is for [`Replies::fill`].
     pub fn reserve(&mut self, suppressed: bool) -> u32 {
-        let number = self.first.wrapping_add(self.places.len() as u32);
+        let number = self.end();
         self.places.push_back(if suppressed { Place::Discarded } else { Place::Waiting });
+        self.order_until = self.end();
         self.absent += 1;
         number
     }
@@ -146,6 +159,21 @@ impl Replies {
             self.pop();
         }
         any
+    }
+
+    /// Whether everything that was asked for has been answered, except what [`Replies::reset_order_mark`] exempts.
+    pub fn is_answered(&self) -> bool {
+        self.places.is_empty() || (self.order_until.wrapping_sub(self.first) as i32) <= 0
+    }
+
+    /// Up to which place a message must wait.
+    pub fn order_mark(&self) -> u32 {
+        self.order_until
+    }
+
+    /// Messages need not wait for what took a place since the mark was read.
+    pub fn reset_order_mark(&mut self, mark: u32) {
+        self.order_until = mark;
     }
 
     /// Whether any reply waits for a gate that is not durable.

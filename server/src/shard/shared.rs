@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use annulus_storage::ShardId;
 
+use super::interest::Interest;
 use crate::admin::Settings;
 use crate::runtime::DriverChoice;
 use crate::runtime::peers::Peers;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub peers: Peers,
     /// What never changes.
     pub facts: Facts,
+    /// Who wants to be told what.
+    pub interest: Interest,
     settings: Mutex<Arc<Settings>>,
     settings_version: AtomicU64,
     next_client: AtomicU64,
@@ -62,10 +65,14 @@ pub struct Shared {
 impl Shared {
     /// At the start of a server.
     pub fn new(peers: Peers, facts: Facts, settings: Settings) -> Self {
+        // Which of a shard's buckets a channel counts in is no secret: it only saves messages.
+        let seed = facts.run_id.bytes().fold(0, |sum: u64, byte| sum.rotate_left(4) ^ u64::from(byte));
+        let interest = Interest::new(peers.count(), seed);
         let connections = (0..peers.count()).map(|_| Counter::default()).collect();
         Shared {
             peers,
             facts,
+            interest,
             settings: Mutex::new(Arc::new(settings)),
             settings_version: AtomicU64::new(1),
             next_client: AtomicU64::new(1),

@@ -60,6 +60,7 @@ impl Core {
             self.stopping.step = Step::Draining;
             self.stopping.deadline_ns = self.time.monotonic_ns + STOP_PATIENCE_NS;
             driver.stop_listening();
+            self.end_waits();
         }
         let late = self.time.monotonic_ns >= self.stopping.deadline_ns;
         if self.stopping.step == Step::Draining && (late || self.is_quiet()) {

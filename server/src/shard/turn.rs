@@ -200,6 +200,7 @@ impl Shard {
         parts.disk.set_now(core.time.monotonic_ns);
         core.refresh_settings();
         core.refresh_pause();
+        core.monitors.any = core.shared.interest.is_monitored();
         let mut busy = !self.events.is_empty();
         let mut events = self.events.drain(..);
         while !events.as_slice().is_empty() {
@@ -216,6 +217,7 @@ impl Shard {
         core.collect_sync();
         core.more_background = core.background();
         core.maybe_sweep();
+        core.expire_waits();
         core.retry_accepts(&mut parts.driver);
         busy |= core.resume_held();
         core.rerun_inputs();
@@ -279,6 +281,7 @@ impl Core {
             self.store.next_expiry_ms().filter(|_| self.may_expire()).map(from_unix_ms),
             self.pause.until_ms().map(from_unix_ms),
             self.sweep_at_ns,
+            self.waits.next_deadline_ns(),
             self.accept_again.iter().map(|(at, _)| *at).min(),
             self.stopping.deadline_ns(),
         ]

@@ -203,4 +203,24 @@ pub(super) const ROWS: &[Command] = &[
         .keys(&[KeyUse::every(1, 1, &[K::RM, K::DELETE])])
         .docs("4.0.0", "O(N) in the number of keys", "Deletes keys and frees big values later", "key...")
         .tips(SUM),
+    Command::new("wait", 3, Group::Generic, Run::Connection(ConnectionCommand::Wait))
+        .flags(&[F::NOSCRIPT])
+        .acl(&[A::CONNECTION])
+        .docs(
+            "3.0.0",
+            "O(1)",
+            "Waits until replicas have this connection's writes, of which there are none",
+            "numreplicas:integer timeout:integer",
+        )
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    Command::new("waitaof", 4, Group::Generic, Run::Connection(ConnectionCommand::Waitaof))
+        .flags(&[F::NOSCRIPT])
+        .acl(&[A::CONNECTION])
+        .docs(
+            "7.2.0",
+            "O(N) in the number of shards",
+            "Waits until this connection's writes are on disk",
+            "numlocal:integer numreplicas:integer timeout:integer",
+        )
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];

@@ -4,14 +4,22 @@ mod cluster;
 mod connection;
 mod generic;
 mod internal;
+mod pubsub;
 mod server;
 mod string;
 
 use super::command::Command;
 
 /// Chapters in the order of their ids. A container stands right before its subcommands.
-const CHAPTERS: [&[Command]; 6] =
-    [string::ROWS, generic::ROWS, connection::ROWS, server::ROWS, cluster::ROWS, internal::ROWS];
+const CHAPTERS: [&[Command]; 7] = [
+    string::ROWS,
+    generic::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    cluster::ROWS,
+    pubsub::ROWS,
+    internal::ROWS,
+];
 
 /// Number of rows, subcommands included.
 pub const COUNT: usize = {
@@ -77,8 +85,8 @@ const fn same(a: &str, b: &str) -> bool {
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::command::Flags;
-    use super::super::{Merge, Run, syntax};
+    use super::super::command::{Flags, KeyFlags};
+    use super::super::{ConnectionCommand, Merge, Run, syntax};
     use super::*;
 
     #[test]
@@ -130,6 +138,10 @@ mod tests {
                     assert!(matches!(merge, Merge::Sum | Merge::Ok | Merge::Array), "{name}");
                 }
                 Run::Broadcast(..) | Run::Cursor(_) => assert!(!keyed && (writes || reads), "{name}"),
+                // Shard channels are shown as positions, for clients that route by slot; they are no keys.
+                Run::Connection(ConnectionCommand::PubSub(_)) => {
+                    assert!(command.key_uses.iter().all(|each| each.flags == KeyFlags::NOT_KEY), "{name}");
+                }
                 Run::Connection(_) | Run::Container => assert!(!keyed, "{name}"),
             }
         }

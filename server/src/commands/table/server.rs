@@ -175,6 +175,12 @@ pub(super) const ROWS: &[Command] = &[
         .flags(&[F::ADMIN, F::NOSCRIPT])
         .docs("4.0.0", "O(1)", "Lists the modules", "")
         .tips(UNORDERED),
+    row("monitor", 1, ConnectionCommand::Monitor).flags(ADMIN).docs(
+        "1.0.0",
+        "O(1)",
+        "Shows every command that the server runs, as it runs",
+        "",
+    ),
     row("save", 1, ConnectionCommand::Save)
         .flags(&[F::ADMIN, F::NOSCRIPT, F::NO_ASYNC_LOADING, F::NO_MULTI])
         .docs("1.0.0", "O(1)", "Accepted for compatibility: what was acknowledged is on disk already", ""),

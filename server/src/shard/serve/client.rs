@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use annulus_protocol::{Encoder, Version, parse_bulk_reply, parse_i64};
 
 use super::super::Core;
-use super::super::connection::{Connection, ReplyMode};
+use super::super::connection::{Connection, Modes, ReplyMode};
+use super::super::interest::Kind;
 use super::connection::checked_name;
 use super::quoting;
 use crate::commands::{ClientCommand, Merge};
@@ -209,14 +210,29 @@ fn merge_killed_one(parts: &[Vec<u8>], out: &mut Encoder<'_>, _: &mut Rng) {
     if killed > 0 { out.ok() } else { out.error("ERR No such client") }
 }
 
+/// The kinds of clients that Redis tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientKind {
+    Normal,
+    Listening,
+    /// Masters and replicas, of which there are none.
+    OtherServer,
+}
+
+impl ClientKind {
+    fn of(connection: &Connection) -> Self {
+        if connection.session.modes.intersects(Modes::LISTENS) { Self::Listening } else { Self::Normal }
+    }
+}
+
 /// Which clients CLIENT LIST shows and CLIENT KILL closes.
 #[derive(Debug, Default)]
 struct Filter {
     ids: Vec<u64>,
     remote: Option<String>,
     local: Option<String>,
-    /// Asked for a kind of connection that we have none of: nothing matches.
-    other_kind: bool,
+    /// `TYPE`: of which kind.
+    kind: Option<ClientKind>,
     user_is_default: bool,
     max_age_seconds: Option<u64>,
     skip_own: bool,
@@ -272,17 +288,16 @@ impl Filter {
 
     fn set_kind(&mut self, kind: &[u8]) -> Result<(), Vec<u8>> {
         match kind.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(()),
-            b"master" | b"replica" | b"slave" | b"pubsub" => {
-                self.other_kind = true;
-                Ok(())
-            }
-            _ => Err(quoting("ERR Unknown client type '", kind, "'")),
+            b"normal" => self.kind = Some(ClientKind::Normal),
+            b"pubsub" => self.kind = Some(ClientKind::Listening),
+            b"master" | b"replica" | b"slave" => self.kind = Some(ClientKind::OtherServer),
+            _ => return Err(quoting("ERR Unknown client type '", kind, "'")),
         }
+        Ok(())
     }
 
     fn takes(&self, connection: &Connection) -> bool {
-        !self.other_kind
+        self.kind.is_none_or(|kind| kind == ClientKind::of(connection))
             && (self.ids.is_empty() || self.ids.contains(&connection.client))
             && self.remote.as_ref().is_none_or(|remote| *remote == connection.peer.remote)
             && self.local.as_ref().is_none_or(|local| *local == connection.peer.local)
@@ -301,6 +316,12 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     let session = &connection.session;
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
     let mut flags = String::new();
+    if session.modes.intersects(Modes::MONITORS) {
+        flags.push('O');
+    }
+    if session.modes.intersects(Modes::LISTENS) {
+        flags.push('P');
+    }
     if connection.closing {
         flags.push('c');
     }
@@ -313,11 +334,12 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     if flags.is_empty() {
         flags.push('N');
     }
+    let listens = |kind| session.listening.as_ref().map_or(0, |listening| listening.count(kind));
     let command = session.last_command.map_or_else(|| "NULL".to_owned(), crate::commands::Command::full_name);
     let mut line = String::with_capacity(400);
     let _ = write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={} \
          qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
          resp={} lib-name={} lib-ver={}",
         connection.client,
@@ -329,6 +351,9 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
         seconds(connection.active_ms),
         flags,
         session.database.0,
+        listens(Kind::Channel),
+        listens(Kind::Pattern),
+        listens(Kind::ShardChannel),
         connection.input.len(),
         connection.input.capacity() - connection.input.len(),
         connection.output_bytes(),

@@ -4,7 +4,7 @@ use annulus_protocol::{Version, parse_i64};
 use annulus_storage::DatabaseId;
 
 use super::super::Core;
-use super::super::connection::{ReplyMode, Session};
+use super::super::connection::{Modes, ReplyMode, Session};
 use super::quoting;
 use crate::admin::info::REDIS_VERSION;
 use crate::runtime::SocketId;
@@ -65,7 +65,17 @@ fn same_secret(given: &[u8], secret: &[u8]) -> bool {
 
 impl Core {
     pub(super) fn ping(&mut self, socket: SocketId, args: &[&[u8]]) {
+        let listens = self.connections.get(socket).is_some_and(|connection| {
+            connection.session.modes.intersects(Modes::LISTENS)
+                && connection.session.version == Version::Resp2
+        });
         self.answer(socket, |out| match args {
+            // RESP2 has no way to tell a reply from a message but its shape.
+            [_] | [_, _] if listens => {
+                out.array_header(2);
+                out.bulk("pong");
+                out.bulk(args.get(1).copied().unwrap_or_default());
+            }
             [_] => out.simple("PONG"),
             [_, message] => out.bulk(message),
             _ => out.error("ERR wrong number of arguments for 'ping' command"),
@@ -174,6 +184,10 @@ impl Core {
 
     pub(super) fn reset(&mut self, socket: SocketId) {
         let authenticated = self.settings.requirepass.reveal().is_none();
+        self.stop_listening(socket);
+        if let Some(client) = self.connections.get(socket).map(|connection| connection.client) {
+            self.forget_monitor(client);
+        }
         if let Some(connection) = self.connections.get_mut(socket) {
             let old = std::mem::take(&mut *connection.session);
             *connection.session = Session {

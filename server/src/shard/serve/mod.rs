@@ -14,7 +14,7 @@ use crate::commands::{self, Command, ConnectionCommand};
 use crate::runtime::SocketId;
 
 /// An error that repeats a client's word as it came, text or not.
-fn quoting(before: &str, word: &[u8], after: &str) -> Vec<u8> {
+pub(in crate::shard) fn quoting(before: &str, word: &[u8], after: &str) -> Vec<u8> {
     [before.as_bytes(), word, after.as_bytes()].concat()
 }
 
@@ -57,13 +57,17 @@ impl Core {
             ConnectionCommand::Shutdown => return self.shutdown(socket, args),
             ConnectionCommand::ModuleList => self.answer(socket, |out| out.array_header(0)),
             ConnectionCommand::Lolwut => self.lolwut(socket, args),
+            ConnectionCommand::PubSub(which) => return self.pubsub(socket, which, args),
+            ConnectionCommand::Monitor => self.monitor(socket),
+            ConnectionCommand::Wait => return self.wait_replicas(socket, args),
+            ConnectionCommand::Waitaof => return self.wait_durable(socket, args),
             ConnectionCommand::Help => self.answer(socket, |out| commands::help(args, out)),
         }
         Flow::Continue
     }
 
     /// Writes a reply in the connection's version of the protocol.
-    fn answer(&mut self, socket: SocketId, write: impl FnOnce(&mut Encoder<'_>)) {
+    pub(in crate::shard) fn answer(&mut self, socket: SocketId, write: impl FnOnce(&mut Encoder<'_>)) {
         let Some(connection) = self.connections.get(socket) else { return };
         let version = connection.session.version;
         let mut error = None;
