@@ -100,7 +100,7 @@ impl Core {
         self.monitors.any = true;
         self.shared.interest.change_monitors(self.id, Step::Up);
         self.plan_sweep();
-        self.answer(socket, |out| out.ok());
+        self.answer_ok(socket);
     }
 
     /// A connection that goes, or is reset, monitors no more.

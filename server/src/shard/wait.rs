@@ -203,7 +203,9 @@ impl Core {
         let late = |wait: &Wait| wait.deadline_ns.is_some_and(|at| at <= now_ns);
         let over: Vec<u64> =
             self.waits.by_number.iter().filter(|(_, wait)| late(wait)).map(|(number, _)| *number).collect();
-        over.into_iter().for_each(|number| self.end_wait(number));
+        for number in over {
+            self.end_wait(number);
+        }
     }
 
     /// A stop waits for nobody.

@@ -345,7 +345,9 @@ mod tests {
         let names = |names: &[&str]| {
             part(|out| {
                 out.array_header(names.len());
-                names.iter().for_each(|name| out.bulk(name));
+                for name in names {
+                    out.bulk(name);
+                }
             })
         };
         let parts = [names(&["a", "b"]), names(&["b"]), names(&[])];

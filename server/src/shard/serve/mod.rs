@@ -91,7 +91,7 @@ impl Core {
         });
     }
 
-    fn answer_ok(&mut self, socket: SocketId) {
+    pub(in crate::shard) fn answer_ok(&mut self, socket: SocketId) {
         self.answer_status(socket, Ok::<(), &str>(()));
     }
 }
