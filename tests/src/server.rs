@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::{
@@ -48,7 +48,8 @@ pub struct Setup {
     shards: usize,
     driver: &'static str,
     durability: &'static str,
-    file_limit: Option<u32>,
+    /// What `ulimit` is to be told.
+    file_limit: Option<String>,
     dir: Option<PathBuf>,
     port: Option<u16>,
     unixsocket: bool,
@@ -103,10 +104,17 @@ impl Setup {
         self
     }
 
-    /// The process's limit on open files.
+    /// The process's limit on open files, which it cannot raise.
     #[must_use]
     pub fn file_limit(mut self, files: u32) -> Self {
-        self.file_limit = Some(files);
+        self.file_limit = Some(format!("-n {files}"));
+        self
+    }
+
+    /// The process's limit on open files, which it may raise.
+    #[must_use]
+    pub fn soft_file_limit(mut self, files: u32) -> Self {
+        self.file_limit = Some(format!("-S -n {files}"));
         self
     }
 
@@ -201,12 +209,12 @@ impl Setup {
             (Program::Annulus, None) => binaries::annulus().to_path_buf(),
             (Program::Redis, _) => binaries::redis_server().into(),
         };
-        let mut command = match self.file_limit {
+        let mut command = match &self.file_limit {
             None => Command::new(binary),
             // The limit is set by a shell that then becomes the server.
-            Some(files) => {
+            Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {files} && exec \"$@\""), "sh"]).arg(binary);
+                shell.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]).arg(binary);
                 shell
             }
         };
@@ -391,6 +399,13 @@ impl Server {
         ticks(11)
             .zip(ticks(12))
             .map_or_else(|| panic!("no times in {stat:?}"), |(user, system)| user + system)
+    }
+
+    /// Sets the running process's own limit on open files, up to the one that it cannot raise.
+    pub fn limit_files(&self, files: u32) {
+        let pid = Some(Pid::from_child(&self.child));
+        let limit = Rlimit { current: Some(files.into()), ..getrlimit(Resource::Nofile) };
+        prlimit(pid, Resource::Nofile, limit).expect("the limit of a child of ours can be set");
     }
 
     /// Resident memory of the process in bytes.

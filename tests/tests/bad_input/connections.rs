@@ -5,7 +5,7 @@ use std::time::Duration;
 use annulus_tests::{
     process::{PATIENCE, wait_for},
     resp::{Connection, Value, encode},
-    server::{DRIVERS, Server, Setup},
+    server::{DRIVERS, Server, Setup, target_is_redis},
 };
 
 const MIB: u64 = 1 << 20;
@@ -229,6 +229,60 @@ fn server_without_free_files_serves_those_it_has_and_later_others() {
             })
         });
         assert_eq!(served[0].line("DBSIZE"), Value::Integer(answered as i64));
+    }
+}
+
+/// The server fits `maxclients` to its limit of open files, so the kernel refuses a connection only if that limit shrinks later. Here it
+/// grows, so that `maxclients` can, and shrinks again. It never is lower than at the start: with io_uring, an accept that is under way
+/// keeps the limit of when it was queued.
+#[test]
+fn accepting_rests_while_the_kernel_has_no_files_and_goes_on_later() {
+    // redis-server tries again at once, and uses a whole processor meanwhile.
+    if target_is_redis() {
+        return;
+    }
+    const FILES: u32 = 200;
+    for driver in DRIVERS {
+        let setup = Setup::annulus().driver(driver).shards(2).durability("always");
+        let server = setup.soft_file_limit(FILES).arguments(&["--maxclients", "50"]).start();
+        let mut first = server.connect();
+        server.limit_files(10 * FILES);
+        assert_eq!(first.line("CONFIG SET maxclients 1000"), Value::ok());
+        server.limit_files(FILES);
+        assert_eq!(first.line("SET key v"), Value::ok());
+        let failures = || server.log().matches("connections cannot be accepted").count();
+        let mut connections = Vec::new();
+        while failures() == 0 {
+            let mut connection = server.connect();
+            connection.send(b"PING\r\n").unwrap();
+            connections.push(connection);
+            assert!(connections.len() < 2 * FILES as usize, "{driver}: the kernel refuses nothing");
+        }
+        // The last one waits; whoever is there is served.
+        let mut waiting = connections.pop().unwrap();
+        for round in 0..100 {
+            assert_eq!(first.command(&["SET", &format!("key:{round}"), "v"]), Value::ok());
+        }
+        // Accepting is tried again and again, but not all the time: this costs next to nothing.
+        let (failures_before, ticks_before) = (failures(), server.processor_ticks());
+        wait_for("it has tried again", || failures() > failures_before + 10);
+        let tries = failures() - failures_before;
+        let ticks = server.processor_ticks() - ticks_before;
+        assert!(ticks <= 2 * tries as u64, "{driver}: {ticks} ticks for {tries} tries");
+        waiting.set_patience(Duration::from_millis(100)).unwrap();
+        let too_early = waiting.read();
+        assert!(too_early.is_err(), "{driver}: {too_early:?} although there was no file for it");
+        // As files become free, it goes on.
+        connections.truncate(2);
+        waiting.set_patience(PATIENCE).unwrap();
+        assert_eq!(waiting.read().unwrap(), Value::simple("PONG"));
+        server.limit_files(10 * FILES);
+        for mut connection in (0..100).map(|_| server.connect()).collect::<Vec<_>>() {
+            assert_eq!(connection.line("GET key"), Value::bulk("v"));
+        }
+        for mut connection in connections {
+            assert_eq!(connection.read().unwrap(), Value::simple("PONG"));
+        }
     }
 }
 
