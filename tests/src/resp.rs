@@ -288,30 +288,7 @@ impl Connection {
 
     /// The next whole reply.
     pub fn read(&mut self) -> io::Result<Value> {
-        let line = self.read_line()?;
-        let Some((kind, rest)) = line.split_first() else { return Err(malformed("an empty line")) };
-        match kind {
-            b'+' => Ok(Value::Simple(rest.to_vec())),
-            b'-' => Ok(Value::Error(rest.to_vec())),
-            b':' => Ok(Value::Integer(integer(rest)?)),
-            b',' => Ok(Value::Double(rest.to_vec())),
-            b'(' => Ok(Value::BigNumber(rest.to_vec())),
-            b'_' if rest.is_empty() => Ok(Value::Null),
-            b'#' if rest == b"t" || rest == b"f" => Ok(Value::Boolean(rest == b"t")),
-            b'$' if rest == b"-1" => Ok(Value::NullBulk),
-            b'*' if rest == b"-1" => Ok(Value::NullArray),
-            b'$' => Ok(Value::Bulk(self.read_bulk(rest)?)),
-            b'=' => Ok(Value::Verbatim(self.read_bulk(rest)?)),
-            b'!' => Ok(Value::BulkError(self.read_bulk(rest)?)),
-            b'*' => Ok(Value::Array(self.read_items(rest)?)),
-            b'~' => Ok(Value::Set(self.read_items(rest)?)),
-            b'>' => Ok(Value::Push(self.read_items(rest)?)),
-            b'%' => (0..length(rest)?)
-                .map(|_| Ok((self.read()?, self.read()?)))
-                .collect::<io::Result<_>>()
-                .map(Value::Map),
-            _ => Err(malformed(&format!("a reply that starts with {:?}", escaped(&line)))),
-        }
+        read_value(&mut self.socket)
     }
 
     /// Everything until the server closes the connection.
@@ -328,33 +305,70 @@ impl Connection {
             Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
         }
     }
+}
 
-    fn read_line(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        loop {
-            let mut byte = [0];
-            self.socket.read_exact(&mut byte)?;
-            if line.ends_with(b"\r") && byte == *b"\n" {
-                line.pop();
-                return Ok(line);
-            }
-            line.push(byte[0]);
+/// The first whole reply in `bytes` and its length; nothing while there is none.
+pub fn parse(bytes: &[u8]) -> io::Result<Option<(Value, usize)>> {
+    let mut source = io::Cursor::new(bytes);
+    match read_value(&mut source) {
+        Ok(value) => Ok(Some((value, source.position() as usize))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_value(source: &mut impl Read) -> io::Result<Value> {
+    let line = read_line(source)?;
+    let Some((kind, rest)) = line.split_first() else { return Err(malformed("an empty line")) };
+    match kind {
+        b'+' => Ok(Value::Simple(rest.to_vec())),
+        b'-' => Ok(Value::Error(rest.to_vec())),
+        b':' => Ok(Value::Integer(integer(rest)?)),
+        b',' => Ok(Value::Double(rest.to_vec())),
+        b'(' => Ok(Value::BigNumber(rest.to_vec())),
+        b'_' if rest.is_empty() => Ok(Value::Null),
+        b'#' if rest == b"t" || rest == b"f" => Ok(Value::Boolean(rest == b"t")),
+        b'$' if rest == b"-1" => Ok(Value::NullBulk),
+        b'*' if rest == b"-1" => Ok(Value::NullArray),
+        b'$' => Ok(Value::Bulk(read_bulk(source, rest)?)),
+        b'=' => Ok(Value::Verbatim(read_bulk(source, rest)?)),
+        b'!' => Ok(Value::BulkError(read_bulk(source, rest)?)),
+        b'*' => Ok(Value::Array(read_items(source, rest)?)),
+        b'~' => Ok(Value::Set(read_items(source, rest)?)),
+        b'>' => Ok(Value::Push(read_items(source, rest)?)),
+        b'%' => (0..length(rest)?)
+            .map(|_| Ok((read_value(source)?, read_value(source)?)))
+            .collect::<io::Result<_>>()
+            .map(Value::Map),
+        _ => Err(malformed(&format!("a reply that starts with {:?}", escaped(&line)))),
+    }
+}
+
+fn read_line(source: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        source.read_exact(&mut byte)?;
+        if line.ends_with(b"\r") && byte == *b"\n" {
+            line.pop();
+            return Ok(line);
         }
+        line.push(byte[0]);
     }
+}
 
-    fn read_bulk(&mut self, header: &[u8]) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length(header)? + 2];
-        self.socket.read_exact(&mut bytes)?;
-        if !bytes.ends_with(b"\r\n") {
-            return Err(malformed("a bulk string without its line end"));
-        }
-        bytes.truncate(bytes.len() - 2);
-        Ok(bytes)
+fn read_bulk(source: &mut impl Read, header: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length(header)? + 2];
+    source.read_exact(&mut bytes)?;
+    if !bytes.ends_with(b"\r\n") {
+        return Err(malformed("a bulk string without its line end"));
     }
+    bytes.truncate(bytes.len() - 2);
+    Ok(bytes)
+}
 
-    fn read_items(&mut self, header: &[u8]) -> io::Result<Vec<Value>> {
-        (0..length(header)?).map(|_| self.read()).collect()
-    }
+fn read_items(source: &mut impl Read, header: &[u8]) -> io::Result<Vec<Value>> {
+    (0..length(header)?).map(|_| read_value(source)).collect()
 }
 
 fn integer(text: &[u8]) -> io::Result<i64> {

@@ -1,4 +1,5 @@
-//! Scripts: tables of commands and the replies they must give, run over a socket against any server.
+//! Scripts: tables of commands and the replies they must give, run against whatever speaks: a server at the other end of a socket, or
+//! a simulated one.
 //!
 //! ```text
 //! # a comment
@@ -16,12 +17,32 @@
 //! the protocol, `!annulus` means that the oracle is too old for what follows, `!both` ends that. Each script starts on an
 //! empty server, on a new connection.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::{glob, resp::Connection};
+use crate::{
+    glob,
+    resp::{Connection, Value},
+};
 
 /// What may pass between two commands of a script on a busy machine.
 const SECONDS_BETWEEN: i64 = 30;
+
+/// Somebody who answers commands, one at a time.
+pub trait Speaker {
+    /// The reply to a command.
+    fn ask(&mut self, arguments: &[Vec<u8>]) -> Value;
+}
+
+impl Speaker for Connection {
+    fn ask(&mut self, arguments: &[Vec<u8>]) -> Value {
+        self.command(arguments)
+    }
+}
 
 /// Which servers a step is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +51,22 @@ enum Audience {
     AnnulusOnly,
 }
 
+/// All scripts.
+pub fn all() -> Vec<PathBuf> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
+    let entries = fs::read_dir(dir).expect("the scripts are there");
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a directory can be read").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    paths.sort();
+    assert!(!paths.is_empty(), "no scripts in {dir}");
+    paths
+}
+
 /// Runs a script; `oracle` says that the server is a real redis-server. Returns what differs from the expectations.
 ///
 /// With `ANNULUS_SCRIPTS_RECORD` set, the oracle's replies are written into the script instead of compared.
-pub fn run(path: &Path, connection: &mut Connection, oracle: bool) -> Vec<String> {
+pub fn run(path: &Path, speaker: &mut impl Speaker, oracle: bool) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let record = oracle && env::var_os("ANNULUS_SCRIPTS_RECORD").is_some();
     let mut audience = Audience::Both;
@@ -45,7 +78,7 @@ pub fn run(path: &Path, connection: &mut Connection, oracle: bool) -> Vec<String
         let place = format!("{}:{}", path.display(), number + 1);
         match line.as_bytes().first() {
             None | Some(b'#') => {}
-            Some(b'!') => audience = directive(line, audience, connection, &place),
+            Some(b'!') => audience = directive(line, audience, speaker, &place),
             Some(b'>') => {
                 let is_reply = |next: &&str| !next.is_empty() && !next.starts_with(['>', '#', '!']);
                 let expected = lines.peek().map(|&(_, next)| next).filter(is_reply);
@@ -56,7 +89,7 @@ pub fn run(path: &Path, connection: &mut Connection, oracle: bool) -> Vec<String
                     let _ = expected.map(|expected| writeln!(recorded, "{expected}"));
                     continue;
                 }
-                let reply = connection.command(&arguments(&line[1..], &place)).to_string();
+                let reply = speaker.ask(&arguments(&line[1..], &place)).to_string();
                 let keep = expected.filter(|expected| agrees(expected, &reply));
                 let _ = writeln!(recorded, "{}", keep.unwrap_or(&reply));
                 if keep.is_none() {
@@ -75,12 +108,12 @@ pub fn run(path: &Path, connection: &mut Connection, oracle: bool) -> Vec<String
     differences
 }
 
-fn directive(line: &str, audience: Audience, connection: &mut Connection, place: &str) -> Audience {
+fn directive(line: &str, audience: Audience, speaker: &mut impl Speaker, place: &str) -> Audience {
     match line {
         "!annulus" => Audience::AnnulusOnly,
         "!both" => Audience::Both,
         "!resp2" | "!resp3" => {
-            let reply = connection.command(&["HELLO", &line[5..]]);
+            let reply = speaker.ask(&["HELLO", &line[5..]].map(|word| word.as_bytes().to_vec()));
             assert!(!reply.is_error(), "{place}: {reply}");
             audience
         }

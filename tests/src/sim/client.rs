@@ -7,7 +7,7 @@ use annulus::runtime::sim::{ConnectionId, World};
 use super::history::History;
 use super::workload::{Heard, Sent, Workload};
 use crate::random::Random;
-use crate::resp::Value;
+use crate::resp::parse;
 
 /// How clients behave in a run; chances are one in so many actions, 0 for never.
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ impl Client {
         self.inbox.extend_from_slice(&received.bytes);
         let mut replies = Vec::new();
         let mut at = 0;
-        while let Some((reply, bytes)) = parse(&self.inbox[at..])? {
+        while let Some((reply, bytes)) = parse(&self.inbox[at..]).map_err(|error| error.to_string())? {
             at += bytes;
             replies.push(reply);
         }
@@ -187,33 +187,5 @@ impl Client {
             self.next_ns = self.world.now_ns();
         }
         Ok(())
-    }
-}
-
-/// The first whole reply and its length. The kinds that RESP2 has.
-fn parse(input: &[u8]) -> Result<Option<(Value, usize)>, String> {
-    let Some(end) = input.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
-    let (line, after) = (&input[..end], end + 2);
-    let text = String::from_utf8_lossy(line.get(1..).unwrap_or_default()).into_owned();
-    let number = || text.parse::<i64>().map_err(|_| format!("not a number: {text:?}"));
-    match line.first() {
-        Some(b'+') => Ok(Some((Value::simple(&text), after))),
-        Some(b'-') => Ok(Some((Value::Error(text.into_bytes()), after))),
-        Some(b':') => Ok(Some((Value::Integer(number()?), after))),
-        Some(b'$') => match usize::try_from(number()?) {
-            Err(_) => Ok(Some((Value::NullBulk, after))),
-            Ok(bytes) if input.len() < after + bytes + 2 => Ok(None),
-            Ok(bytes) => Ok(Some((Value::Bulk(input[after..after + bytes].to_vec()), after + bytes + 2))),
-        },
-        Some(b'*') => {
-            let (mut items, mut at) = (Vec::new(), after);
-            for _ in 0..number()?.max(0) {
-                let Some((item, bytes)) = parse(&input[at..])? else { return Ok(None) };
-                items.push(item);
-                at += bytes;
-            }
-            Ok(Some((Value::Array(items), at)))
-        }
-        _ => Err(format!("not a reply: {:?}", String::from_utf8_lossy(line))),
     }
 }

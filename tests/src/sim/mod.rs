@@ -4,6 +4,7 @@
 //! - [`server`]: starts, turns, crashes and stops the shards in a [`annulus::runtime::sim::World`];
 //! - [`plan`]: what a seed decides in advance; [`run`]: a whole run of one seed, and [`report`]: what came of it;
 //! - [`workload`] makes commands, [`client`] speaks RESP for them, [`history`] is what was called and answered when;
+//! - [`host`]: a server without faults, for scripts;
 //! - [`model`] says what a command does, [`checker`] whether some order of all commands explains all answers.
 //!
 //! The shard code is the production code. The model, the checker and the clients share nothing with it.
@@ -11,6 +12,7 @@
 pub mod checker;
 pub mod client;
 pub mod history;
+pub mod host;
 pub mod model;
 pub mod plan;
 pub mod report;

@@ -109,6 +109,7 @@ impl Plan {
         let durability = if mistake.is_some() { Durability::Always } else { durability };
         let configuration = Configuration {
             shards: shards.unwrap_or(some_shards),
+            databases: 2,
             durability,
             segment_bytes: [32 << 10, 64 << 10, 128 << 10][random.below(3)],
             commit_depth: 1 + random.below(4) as u32,

@@ -32,6 +32,8 @@ const WAIT_MAX: Duration = Duration::from_hours(1);
 pub struct Configuration {
     /// Shards.
     pub shards: u16,
+    /// Numbered databases.
+    pub databases: u32,
     /// When writes count as done.
     pub durability: Durability,
     /// Bytes of a log segment.
@@ -111,7 +113,7 @@ fn settings(configuration: &Configuration) -> Settings {
         durability: configuration.durability,
         log_segment_size: configuration.segment_bytes,
         commit_depth: configuration.commit_depth,
-        databases: 2,
+        databases: configuration.databases,
         dir: DIRECTORY.into(),
         ..Settings::default()
     }
