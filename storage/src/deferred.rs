@@ -119,6 +119,19 @@ impl<S: EffectSink> Outlet<S> {
         (self.held_databases > 0 || !self.held.is_empty()) && self.holds_key(database, hash)
     }
 
+    /// Whether a transaction that is not in the log has changed one of the keys with these positions in hash order, present or not,
+    /// or more than keys.
+    pub(crate) fn holds_any(&self, database: crate::DatabaseId, within: impl Fn(u64) -> bool) -> bool {
+        let holds =
+            |touched: &Touched| matches!(*touched, Touched::Key(of, hash) if of == database && within(hash));
+        self.held_databases > 0 || self.held.keys().any(holds)
+    }
+
+    /// Whether a transaction that is not in the log has changed a whole database.
+    pub(crate) fn holds_databases(&self) -> bool {
+        self.held_databases > 0
+    }
+
     #[cold]
     fn holds_key(&self, database: crate::DatabaseId, hash: u64) -> bool {
         self.held_databases > 0 || self.held.contains_key(&Touched::Key(database, hash))

@@ -13,6 +13,7 @@
 
 mod assemble;
 mod error;
+mod image;
 mod reader;
 mod scan;
 
@@ -23,10 +24,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use error::{Fault, RecoveryError};
+pub use image::{ImageReport, UnusedCheckpoint};
+
+use image::{Before, Image};
 
 use crate::disk::{Disk, OpenMode};
 use crate::log::{LogStart, SegmentId};
-use crate::manifest::{ClosedLog, DataDirectory};
+use crate::manifest::{ClosedLog, DataDirectory, Epoch};
 use crate::{Effect, Lsn, ShardId};
 
 /// Settings of recovery.
@@ -66,6 +70,10 @@ pub struct RecoveryReport {
     pub clean_stop: bool,
     /// One for each log that ends in one.
     pub torn_tails: Vec<TornTail>,
+    /// The image that this shard began with.
+    pub image: Option<ImageReport>,
+    /// Damaged checkpoints that an older one and the log have replaced.
+    pub unused: Vec<UnusedCheckpoint>,
     /// Where logs of older epochs end that had no recorded end: for [`crate::manifest::close_logs`], before the server writes
     /// anything.
     pub closed: Vec<ClosedLog>,
@@ -98,12 +106,25 @@ pub async fn recover_shard<D: Disk>(
     let current = directory.epoch();
     assert!(shard.0 < current.shards, "shard {shard} of {}", current.shards);
     let own = current.groups(shard);
-    for epoch in directory.epochs.iter().take(directory.epochs.len() - 1) {
+    let log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
+    let older = directory.epochs.iter().take(directory.epochs.len() - 1);
+    let before = if older.len() > 0 { Before::Unread } else { Before::Nothing };
+    let mut own_image = image::load_newest(disk, &log, &own, before, apply, &mut report).await?;
+    report.image = own_image.as_ref().map(Image::report);
+    needs_image(directory, current, &log, own_image.as_ref())?;
+    // With an image of its own a shard needs nothing of older epochs.
+    for (index, epoch) in older.enumerate().filter(|_| own_image.is_none()) {
         for logging in (0..epoch.shards).map(ShardId) {
             let groups = intersection(&own, &epoch.groups(logging));
             if !groups.is_empty() {
                 let log = scan::LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
-                let end = scan::scan_log(disk, &log, groups, apply, &mut report).await?;
+                let before = match index {
+                    0 => Before::Nothing,
+                    _ => Before::Applied { databases: directory.databases },
+                };
+                let mut image = image::load_newest(disk, &log, &groups, before, apply, &mut report).await?;
+                needs_image(directory, *epoch, &log, image.as_ref())?;
+                let end = scan::scan_log(disk, &log, groups, image.as_mut(), apply, &mut report).await?;
                 let found = end.closed(*epoch, logging);
                 let recorded =
                     directory.closed.iter().find(|it| (it.epoch, it.shard) == (epoch.number, logging));
@@ -118,11 +139,24 @@ pub async fn recover_shard<D: Disk>(
             }
         }
     }
-    let log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
-    let end = scan::scan_log(disk, &log, own, apply, &mut report).await?;
+    let end = scan::scan_log(disk, &log, own, own_image.as_mut(), apply, &mut report).await?;
     report.clean_stop = end.clean_stop();
     scan::clear_torn_end(disk, &log, &end, options.alignment).await?;
     Ok(Recovered { start: end.into_start(log, directory.incarnation, options.alignment), report })
+}
+
+/// What was before the first epoch that is still there was given up for checkpoints of that epoch.
+fn needs_image(
+    directory: &DataDirectory,
+    epoch: Epoch,
+    log: &scan::LogPlace,
+    image: Option<&Image>,
+) -> Result<(), RecoveryError> {
+    let first = directory.epochs.first().is_some_and(|first| first.number == epoch.number);
+    if first && epoch.number > 1 && image.is_none() {
+        return Err(RecoveryError::MissingCheckpoint { path: log.directory.clone() });
+    }
+    Ok(())
 }
 
 fn intersection(a: &Range<u16>, b: &Range<u16>) -> Range<u16> {

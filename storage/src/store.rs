@@ -11,8 +11,13 @@
 //!
 //! A crash leaves of this nothing; the sink's owner knows what of the effects is durable.
 
+mod image;
+
 use std::ops::Range;
 
+pub use image::ImageStart;
+
+use crate::checkpoint::walk::Walk;
 use crate::database::{Database, GROUPS, group_of};
 use crate::deferred::Outlet;
 use crate::entry::{OwnedEntry, clock};
@@ -109,6 +114,8 @@ pub struct Store<S> {
     stats: StoreStats,
     /// As configured; recovery may have made more to keep what a former configuration had.
     databases_configured: u16,
+    /// The walk of a checkpoint under way.
+    image: Option<Box<Walk>>,
 }
 
 /// An entry's place and what led to it.
@@ -139,6 +146,7 @@ impl<S: EffectSink> Store<S> {
             forbears_touching: false,
             stats: StoreStats::default(),
             databases_configured: options.databases,
+            image: None,
         }
     }
 
@@ -164,6 +172,7 @@ impl<S: EffectSink> Store<S> {
             forbears_touching: false,
             stats: self.stats,
             databases_configured: self.databases_configured,
+            image: None,
         }
     }
 
@@ -467,6 +476,7 @@ impl<S: EffectSink> Store<S> {
         let lsn = self.sink.append(Effect::FlushDatabase { database });
         self.wrote = true;
         self.gates.note_database(database, lsn);
+        self.note_flush(database, lsn);
         self.garbage.extend(self.databases[database.index()].detach(0..GROUPS));
     }
 
@@ -486,6 +496,7 @@ impl<S: EffectSink> Store<S> {
         self.wrote = true;
         self.gates.note_database(a, lsn);
         self.gates.note_database(b, lsn);
+        self.note_swap(a, b, lsn);
         self.databases.swap(a.index(), b.index());
     }
 

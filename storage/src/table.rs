@@ -31,6 +31,7 @@ const _: () = assert!(DEPTH_MAX as u32 + 32 <= POSITION_BITS, "bucket borders mu
 /// Hashes keys; seeded, so that nobody can choose keys that collide.
 pub(crate) struct Hasher {
     secrets: RapidSecrets,
+    seed: u64,
     /// Fewer bits make keys collide.
     #[cfg(test)]
     mask: u64,
@@ -40,6 +41,7 @@ impl Hasher {
     pub(crate) fn new(seed: u64) -> Hasher {
         Hasher {
             secrets: RapidSecrets::seed(seed),
+            seed,
             #[cfg(test)]
             mask: u64::MAX,
         }
@@ -48,6 +50,21 @@ impl Hasher {
     #[cfg(test)]
     fn with_mask(seed: u64, mask: u64) -> Hasher {
         Hasher { mask, ..Hasher::new(seed) }
+    }
+
+    /// What it was made with.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Tells whether another program with the same seed orders keys in the same way.
+    pub(crate) fn check(&self) -> u64 {
+        self.hash(b"the order of keys in hash space")
+    }
+
+    /// The position of a hash in a scan.
+    pub(crate) const fn position(hash: u64) -> u64 {
+        hash >> POSITION_SHIFT
     }
 
     #[inline(always)]
@@ -396,6 +413,14 @@ impl Table {
                 );
             }
         }
+        u64::try_from(end).ok().map(|end| end >> POSITION_SHIFT)
+    }
+
+    /// Where the bucket that covers `position` ends; none if it is the last.
+    pub(crate) fn position_after(&self, position: u64) -> Option<u64> {
+        let from = position << POSITION_SHIFT;
+        let segment = &self.segments[self.segment_of(from)?];
+        let end = segment.first_hash(segment.home(from) + 1);
         u64::try_from(end).ok().map(|end| end >> POSITION_SHIFT)
     }
 

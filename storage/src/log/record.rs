@@ -239,6 +239,14 @@ impl<'a> EncodedEffect<'a> {
     }
 }
 
+/// Appends an effect as a whole record: outside of the log, where frames cut nothing.
+pub(crate) fn push_record(out: &mut Vec<u8>, effect: &Effect<'_>) {
+    let record = EncodedEffect::new(effect);
+    let start = out.len();
+    out.resize(start + record.record_bytes(), 0);
+    record.write(&mut out[start..]);
+}
+
 /// A record as it stands in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::LogIdentity;
@@ -67,6 +67,8 @@ pub struct LogStart<F> {
     pub directory: PathBuf,
     /// Where the log stands.
     pub position: LogPosition,
+    /// The segments that hold the log, oldest first, and the first effect that ends in each.
+    pub live: Vec<(SegmentId, Lsn)>,
     /// The segment in use, if there is one with room.
     pub current: Option<CurrentSegment<F>>,
     /// Segments that have their names and were not in use, by number.
@@ -85,7 +87,14 @@ impl<F> LogStart<F> {
             chain: 0,
             next_segment: SegmentId::FIRST,
         };
-        Self { directory, position, current: None, prepared: Vec::new(), abandoned: Vec::new() }
+        Self {
+            directory,
+            position,
+            live: Vec::new(),
+            current: None,
+            prepared: Vec::new(),
+            abandoned: Vec::new(),
+        }
     }
 }
 
@@ -269,6 +278,8 @@ pub struct Log<F> {
     next_write: u64,
 
     current: Option<CurrentSegment<F>>,
+    /// Segments with frames, oldest first, and the first effect that ends in each.
+    live: VecDeque<(SegmentId, Lsn)>,
     prepared: VecDeque<PreparedSegment<F>>,
     next_segment: SegmentId,
     segment_requested: bool,
@@ -390,6 +401,7 @@ impl<F: Clone> Log<F> {
             in_flight_bytes: 0,
             next_write: 0,
             current: start.current,
+            live: start.live.into(),
             prepared: start.prepared.into(),
             next_segment: position.next_segment,
             segment_requested: false,
@@ -498,10 +510,27 @@ impl<F: Clone> Log<F> {
         (self.writes, self.written_bytes)
     }
 
-    /// Segments of this epoch so far, those prepared ahead included; how many of them are prepared ahead; and bytes of
+    /// Segments that hold the log or are prepared ahead; how many of them are prepared ahead; and bytes of
     /// a new one.
     pub fn segments(&self) -> (u64, u64, u64) {
-        (self.next_segment.0 - SegmentId::FIRST.0, self.prepared.len() as u64, self.options.segment_bytes)
+        let segments = self.live.len() + self.prepared.len();
+        (segments as u64, self.prepared.len() as u64, self.options.segment_bytes)
+    }
+
+    /// The shard's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Gives up the segments that hold nothing but effects up to `lsn`: a checkpoint has them. Their files are the caller's from
+    /// now on, the oldest first.
+    pub fn release_segments(&mut self, lsn: Lsn) -> Vec<SegmentId> {
+        let mut released = Vec::new();
+        // The first effect of the next segment may begin in this one.
+        while self.live.get(1).is_some_and(|(_, first)| *first <= lsn) {
+            released.extend(self.live.pop_front().map(|(id, _)| id));
+        }
+        released
     }
 
     /// Bytes that wait or are in flight: what back-pressure looks at.
@@ -895,6 +924,7 @@ impl<F: Clone> Log<F> {
         let mut block = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
         header.encode(&mut block);
         let file = segment.file.clone();
+        self.live.push_back((segment.id, header.first_lsn));
         self.current = Some(CurrentSegment { segment, offset: SEGMENT_HEADER_BYTES as u64 });
         // Its completion makes nothing durable by itself; what came before it may still be in flight.
         let durable_to = self.in_flight.back().map_or(self.written_to, |write| write.durable_to);

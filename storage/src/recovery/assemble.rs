@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::RecoveryReport;
-use crate::Effect;
+use crate::checkpoint::window::Window;
 use crate::log::limits::RECORD_BYTES_MAX;
 use crate::log::record::{Record, RecordFault, decode_body, decode_note, is_note, take_record};
+use crate::{Effect, Lsn};
 
 /// What is wrong with a frame's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,32 +27,39 @@ pub(super) struct Assembler<'a> {
     logging: Range<u16>,
     /// Those among them that are to be applied.
     wanted: Range<u16>,
+    /// What the image has already.
+    window: Option<&'a mut Window>,
     apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
     report: &'a mut RecoveryReport,
     /// Bodies of a group that hasn't ended, each behind its length.
     group: Vec<u8>,
     group_effects: u64,
+    /// The number of its first.
+    group_lsn: Lsn,
     /// The pieces so far of a body.
     fragment: Vec<u8>,
     /// The frame before, for a planted mistake.
     #[cfg(feature = "planted")]
-    before: Option<(Vec<u8>, u32)>,
+    before: Option<(Vec<u8>, Lsn, u32)>,
 }
 
 impl<'a> Assembler<'a> {
     pub(super) fn new(
         logging: Range<u16>,
         wanted: Range<u16>,
+        window: Option<&'a mut Window>,
         apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
         report: &'a mut RecoveryReport,
     ) -> Self {
         Self {
             logging,
             wanted,
+            window,
             apply,
             report,
             group: Vec::new(),
             group_effects: 0,
+            group_lsn: Lsn::ZERO,
             fragment: Vec::new(),
             #[cfg(feature = "planted")]
             before: None,
@@ -62,9 +70,15 @@ impl<'a> Assembler<'a> {
         self.report
     }
 
-    /// Takes the records of a frame in which `records` effects are to end.
-    pub(super) fn take_frame(&mut self, mut payload: &[u8], records: u32) -> Result<(), PayloadFault> {
+    /// Takes the records of a frame in which `records` effects are to end, the first of which is `first`.
+    pub(super) fn take_frame(
+        &mut self,
+        mut payload: &[u8],
+        first: Lsn,
+        records: u32,
+    ) -> Result<(), PayloadFault> {
         let mut ended = 0;
+        let mut lsn = first;
         while let Some(record) = take_record(&mut payload)? {
             match record {
                 Record::Whole { .. } if !self.fragment.is_empty() => {
@@ -72,7 +86,8 @@ impl<'a> Assembler<'a> {
                 }
                 Record::Whole { body, group_end } => {
                     ended += 1;
-                    self.take_body(body, group_end)?;
+                    self.take_body(body, lsn, group_end)?;
+                    lsn = lsn.next();
                 }
                 Record::Fragment { bytes, last, group_end } => {
                     let whole_bytes = self.fragment.len() + bytes.len();
@@ -83,7 +98,8 @@ impl<'a> Assembler<'a> {
                     if last {
                         ended += 1;
                         let body = std::mem::take(&mut self.fragment);
-                        self.take_body(&body, group_end)?;
+                        self.take_body(&body, lsn, group_end)?;
+                        lsn = lsn.next();
                     }
                 }
             }
@@ -97,14 +113,15 @@ impl<'a> Assembler<'a> {
 
     /// A planted mistake: the frame before this one is applied again, if both are whole in themselves.
     #[cfg(feature = "planted")]
-    pub(super) fn replay_before(&mut self, payload: &[u8], records: u32) {
+    pub(super) fn replay_before(&mut self, payload: &[u8], first: Lsn, records: u32) {
         if !crate::planted::planted().replay_twice {
             return;
         }
         if !self.group.is_empty() || !self.fragment.is_empty() {
             self.before = None;
-        } else if let Some((before, records)) = self.before.replace((payload.to_vec(), records)) {
-            let _ = self.take_frame(&before, records);
+        } else if let Some((before, first, records)) = self.before.replace((payload.to_vec(), first, records))
+        {
+            let _ = self.take_frame(&before, first, records);
         }
     }
 
@@ -116,10 +133,17 @@ impl<'a> Assembler<'a> {
         self.fragment.clear();
     }
 
-    fn take_body(&mut self, body: &[u8], group_end: bool) -> Result<(), PayloadFault> {
+    fn take_body(&mut self, body: &[u8], lsn: Lsn, group_end: bool) -> Result<(), PayloadFault> {
         self.report.effects += 1;
+        if self.window.as_ref().is_some_and(|window| lsn <= window.from()) {
+            // All of its group is in the image. Of the first of these a piece may be missing, so none is looked into.
+            return Ok(());
+        }
         if self.group.is_empty() && group_end {
-            return self.apply_body(body);
+            return self.apply_body(body, lsn);
+        }
+        if self.group.is_empty() {
+            self.group_lsn = lsn;
         }
         self.group.extend_from_slice(&(body.len() as u32).to_le_bytes());
         self.group.extend_from_slice(body);
@@ -129,10 +153,11 @@ impl<'a> Assembler<'a> {
         }
         let group = std::mem::take(&mut self.group);
         self.group_effects = 0;
-        let mut rest = group.as_slice();
+        let (mut rest, mut lsn) = (group.as_slice(), self.group_lsn);
         while let Some((&bytes, after)) = rest.split_first_chunk::<4>() {
             let (body, after) = after.split_at(u32::from_le_bytes(bytes) as usize);
-            self.apply_body(body)?;
+            self.apply_body(body, lsn)?;
+            lsn = lsn.next();
             rest = after;
         }
         // Keep the memory, unless one huge group has blown it up.
@@ -144,7 +169,7 @@ impl<'a> Assembler<'a> {
     }
 
     #[inline]
-    fn apply_body(&mut self, body: &[u8]) -> Result<(), PayloadFault> {
+    fn apply_body(&mut self, body: &[u8], lsn: Lsn) -> Result<(), PayloadFault> {
         if is_note(body) {
             // What it says has been asked of all logs before.
             decode_note(body)?;
@@ -166,6 +191,9 @@ impl<'a> Assembler<'a> {
             if !self.wanted.contains(&group) {
                 return Ok(());
             }
+        }
+        if self.window.as_mut().is_some_and(|window| !window.lacks(lsn, &effect)) {
+            return Ok(());
         }
         self.report.applied += 1;
         (self.apply)(&effect, &self.wanted);

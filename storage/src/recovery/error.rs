@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::Lsn;
+use crate::checkpoint::format::CheckpointFault;
 use crate::log::SegmentId;
 use crate::log::frame::FrameFault;
 use crate::log::record::RecordFault;
@@ -57,6 +58,10 @@ pub enum RecoveryError {
         proof_offset: u64,
         proof_horizon: Lsn,
     },
+    /// A checkpoint isn't what was written, and the log no longer has what it would take to do without it.
+    DamagedCheckpoint { path: PathBuf, offset: u64, fault: CheckpointFault },
+    /// A shard has no checkpoint, and what the checkpoints of all shards had made superfluous is gone.
+    MissingCheckpoint { path: PathBuf },
     /// A log of a closed epoch ends elsewhere than it did when the epoch was closed.
     ClosedLogChanged { path: PathBuf, recorded: ClosedLog, found: ClosedLog },
     /// A whole frame that a newer program has written.
@@ -97,6 +102,17 @@ impl fmt::Display for RecoveryError {
                     proof_path.display()
                 )
             }
+            Self::DamagedCheckpoint { path, offset, fault } => write!(
+                f,
+                "checkpoint {} is damaged at offset {offset}: {fault}. The log does not reach back far enough to do without \
+                 it; {RESTORE}",
+                path.display()
+            ),
+            Self::MissingCheckpoint { path } => write!(
+                f,
+                "{} has no checkpoint, and the logs before it were given up for one; {RESTORE}",
+                path.display()
+            ),
             Self::ClosedLogChanged { path, recorded, found } => write!(
                 f,
                 "the log in {} ends at LSN {} with checksum {:08x}; when it was closed it ended at LSN {} with checksum \

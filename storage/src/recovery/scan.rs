@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::assemble::{Assembler, PayloadFault};
+use super::image::{Claim, Image};
 use super::reader::SegmentReader;
 use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, TornTail};
 use crate::buffer::AlignedBuffer;
+use crate::checkpoint::files::is_checkpoint_name;
 use crate::disk::{Disk, OpenMode, WriteSync};
 use crate::log::frame::{
     FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameFault, FrameHeader, claimed_frame_bytes, claims_place,
@@ -23,12 +25,12 @@ use crate::{Effect, Lsn, ShardId};
 
 /// Where a log is and whose.
 pub(super) struct LogPlace {
-    directory: PathBuf,
-    identity: LogIdentity,
-    seed: u32,
-    groups: Range<u16>,
+    pub(super) directory: PathBuf,
+    pub(super) identity: LogIdentity,
+    pub(super) seed: u32,
+    pub(super) groups: Range<u16>,
     /// How its files are opened.
-    mode: OpenMode,
+    pub(super) mode: OpenMode,
 }
 
 impl LogPlace {
@@ -43,11 +45,15 @@ impl LogPlace {
         }
     }
 
-    fn path(&self, segment: SegmentId) -> PathBuf {
+    pub(super) fn path(&self, segment: SegmentId) -> PathBuf {
         self.directory.join(segment.file_name())
     }
 
-    fn io(&self, segment: SegmentId, doing: &'static str) -> impl FnOnce(io::Error) -> RecoveryError {
+    pub(super) fn io(
+        &self,
+        segment: SegmentId,
+        doing: &'static str,
+    ) -> impl FnOnce(io::Error) -> RecoveryError {
         let path = self.path(segment);
         move |error| RecoveryError::Io { path, doing, error }
     }
@@ -74,6 +80,8 @@ pub(super) struct LogEnd<F> {
     offset: Option<u64>,
     /// The segment in use, and those after it, which aren't.
     segments: Vec<PreparedSegment<F>>,
+    /// Segments that hold the log, and the first effect that ends in each.
+    live: Vec<(SegmentId, Lsn)>,
     next_segment: SegmentId,
 }
 
@@ -101,6 +109,7 @@ impl<F> LogEnd<F> {
                 next_segment: self.next_segment,
             },
             directory: log.directory,
+            live: self.live,
             current: current.filter(|current| current.offset.is_multiple_of(alignment as u64)),
             prepared: segments.collect(),
             abandoned: Vec::new(),
@@ -108,21 +117,26 @@ impl<F> LogEnd<F> {
     }
 }
 
-/// Reads a log to its end, and applies what concerns the groups `wanted`.
+/// Reads a log to its end, and applies what concerns the groups `wanted` and is not in the image.
 pub(super) async fn scan_log<D: Disk>(
     disk: &D,
     log: &LogPlace,
     wanted: Range<u16>,
+    image: Option<&mut Image>,
     apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
     report: &mut RecoveryReport,
 ) -> Result<LogEnd<D::File>, RecoveryError> {
-    let ids = list_segments(disk, log).await?;
-    let mut assembler = Assembler::new(log.groups.clone(), wanted, apply, report);
+    let from = image.as_ref().map(|image| image.window.from());
+    let claim = image.as_ref().map(|image| image.claim());
+    let ids = list_segments(disk, log, from.is_some()).await?;
+    let window = image.map(|image| &mut image.window);
+    let mut assembler = Assembler::new(log.groups.clone(), wanted, window, apply, report);
     let mut chain = Chain::default();
     let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
     let mut unused = Vec::new();
     // The last effect of each segment that holds frames.
     let mut ends = Vec::with_capacity(ids.len());
+    let mut live = Vec::with_capacity(ids.len());
     let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
     for &id in &ids {
         let mut segment = open_segment(disk, log, id).await?;
@@ -131,6 +145,9 @@ pub(super) async fn scan_log<D: Disk>(
             continue;
         }
         let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
+        if let (Some(from), true) = (from, Some(&id) == ids.first() && id > SegmentId::FIRST) {
+            begin_within(log, &segment, &mut reader, from, &mut chain).await?;
+        }
         if let Some(fault) = enter_segment(log, &mut segment, &mut reader, &mut chain, &mut assembler).await?
         {
             // If this header was ever written, it is at fault itself; else the log broke off before it.
@@ -140,6 +157,7 @@ pub(super) async fn scan_log<D: Disk>(
             unused.push(segment);
             continue;
         }
+        live.push((id, chain.last_lsn.next()));
         let (offset, fault) = read_frames(log, &segment, &mut reader, &mut chain, &mut assembler).await?;
         broken = (Place { segment: id, offset }, Fault::Frame(fault));
         in_use = Some((segment, offset));
@@ -155,15 +173,20 @@ pub(super) async fn scan_log<D: Disk>(
         chain,
         offset,
         segments,
+        live,
         next_segment: ids.last().map_or(SegmentId::FIRST, |last| last.next()),
     };
-    let end = judge_end(disk, log, end, broken, assembler.report()).await?;
+    let end = judge_end(disk, log, end, broken, claim, assembler.report()).await?;
     make_durable(disk, log, &ends, end.chain.horizon).await?;
     Ok(end)
 }
 
-/// The numbers of the segments: one after the other, from the first.
-async fn list_segments<D: Disk>(disk: &D, log: &LogPlace) -> Result<Vec<SegmentId>, RecoveryError> {
+/// The numbers of the segments: one after the other, from the first; or, when earlier ones may have been given up, from any.
+pub(super) async fn list_segments<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    from_any: bool,
+) -> Result<Vec<SegmentId>, RecoveryError> {
     let path = &log.directory;
     let entries = disk.list_dir(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RecoveryError::MissingDirectory { path: path.clone() },
@@ -173,12 +196,16 @@ async fn list_segments<D: Disk>(disk: &D, log: &LogPlace) -> Result<Vec<SegmentI
     for entry in entries {
         if let Some(id) = SegmentId::of_file_name(&entry.name).filter(|_| !entry.is_directory) {
             ids.push(id);
-        } else if !(is_spare_name(&entry.name) || entry.name.starts_with('.')) {
+        } else if !(is_spare_name(&entry.name)
+            || is_checkpoint_name(&entry.name)
+            || entry.name.starts_with('.'))
+        {
             return Err(RecoveryError::ForeignFile { path: path.join(&entry.name) });
         }
     }
     ids.sort_unstable();
-    let mut expected = SegmentId::FIRST;
+    let first = ids.first().copied().filter(|_| from_any);
+    let mut expected = first.unwrap_or(SegmentId::FIRST);
     for &id in &ids {
         if id != expected {
             return Err(RecoveryError::MissingSegment { path: log.path(expected), later: id });
@@ -201,6 +228,30 @@ async fn open_segment<D: Disk>(
         return Err(RecoveryError::Shortened { path: log.path(id), expected, found: bytes });
     }
     Ok(PreparedSegment { id, file, bytes })
+}
+
+/// The log begins with a segment that is not its first: those before it were given up, which is right if the image has all that
+/// ended before it, and the first effect that ends in it too: a piece of that may be gone.
+async fn begin_within<D: Disk>(
+    log: &LogPlace,
+    segment: &PreparedSegment<D::File>,
+    reader: &mut SegmentReader<'_, D>,
+    from: Lsn,
+    chain: &mut Chain,
+) -> Result<(), RecoveryError> {
+    let id = segment.id;
+    let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+    // What is wrong with a header is for `enter_segment` to say.
+    let Some(header) = SegmentHeader::decode(block).ok().filter(|header| header.id == id) else {
+        return Ok(());
+    };
+    if header.first_lsn > from {
+        let before = SegmentId(id.0 - 1);
+        return Err(RecoveryError::MissingSegment { path: log.path(before), later: id });
+    }
+    chain.checksum = header.chain;
+    chain.last_lsn = Lsn(header.first_lsn.0.saturating_sub(1));
+    Ok(())
 }
 
 /// Reads a segment's header. Nothing: the log goes on there; otherwise why it doesn't.
@@ -283,12 +334,14 @@ async fn read_frames<D: Disk>(
         }
         chain.enter_incarnation(header.incarnation, assembler);
         let payload = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.payload_bytes);
-        assembler.take_frame(payload.unwrap_or_default(), header.records).map_err(|fault| match fault {
-            PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
-            PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
-        })?;
+        assembler.take_frame(payload.unwrap_or_default(), header.first_lsn, header.records).map_err(
+            |fault| match fault {
+                PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
+                PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
+            },
+        )?;
         #[cfg(feature = "planted")]
-        assembler.replay_before(payload.unwrap_or_default(), header.records);
+        assembler.replay_before(payload.unwrap_or_default(), header.first_lsn, header.records);
         chain.take(&header, checksum);
         assembler.report().frames += 1;
         assembler.report().bytes += frame_bytes as u64;
@@ -302,9 +355,21 @@ async fn judge_end<D: Disk>(
     log: &LogPlace,
     mut end: LogEnd<D::File>,
     (place, fault): (Place, Fault),
+    claim: Option<Claim>,
     report: &mut RecoveryReport,
 ) -> Result<LogEnd<D::File>, RecoveryError> {
     let missing = end.chain.last_lsn.next();
+    if let Some(claim) = claim.filter(|claim| claim.horizon >= missing) {
+        return Err(RecoveryError::Damaged {
+            path: log.path(place.segment),
+            offset: place.offset,
+            fault,
+            missing,
+            proof_path: claim.path,
+            proof_offset: claim.offset,
+            proof_horizon: claim.horizon,
+        });
+    }
     let mut from = end.offset.unwrap_or(0);
     let mut torn_bytes = 0;
     for segment in &end.segments {

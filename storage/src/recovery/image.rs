@@ -1,0 +1,336 @@
+//! Loading the image that a log goes on from.
+//!
+//! Recovery takes the newest checkpoint. One that has its name was whole when it got it; if it isn't now it is damaged, and
+//! the one before it does as well if the log still begins before that. What was loaded until the damage was met is dropped again.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::reader::SegmentReader;
+use super::scan::{LogPlace, list_segments};
+use super::{RecoveryError, RecoveryReport};
+use crate::buffer::AlignedBuffer;
+use crate::checkpoint::Place;
+use crate::checkpoint::files::{checkpoint_name, numbers};
+use crate::checkpoint::format::{
+    BLOCK_HEADER_BYTES, BlockHeader, CheckpointFault, CheckpointHeader, FLAG_LAST, FLAG_SLICE_END,
+    HEADER_BYTES, claimed_block_bytes, open_block,
+};
+use crate::checkpoint::window::Window;
+use crate::disk::{Disk, OpenMode};
+use crate::log::SegmentId;
+use crate::log::record::{Record, decode_body, take_record};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::table::Hasher;
+use crate::{DatabaseId, Effect, Lsn};
+
+/// What was read of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Its number.
+    pub number: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Records in it.
+    pub records: u64,
+    /// Unix time when it was begun, ms.
+    pub unix_ms: u64,
+    /// It contains all effects up to this one.
+    pub from: Lsn,
+    /// And some of those up to this one.
+    pub to: Lsn,
+}
+
+/// A damaged checkpoint that was not needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusedCheckpoint {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the damage is.
+    pub offset: u64,
+    /// Which.
+    pub fault: CheckpointFault,
+}
+
+/// An image that has been loaded.
+pub(super) struct Image {
+    pub(super) window: Window,
+    report: ImageReport,
+}
+
+/// That effects were durable, by the word of a checkpoint.
+pub(super) struct Claim {
+    pub(super) path: PathBuf,
+    pub(super) offset: u64,
+    pub(super) horizon: Lsn,
+}
+
+impl Image {
+    pub(super) fn report(&self) -> ImageReport {
+        self.report.clone()
+    }
+
+    pub(super) fn claim(&self) -> Claim {
+        Claim { path: self.report.path.clone(), offset: 0, horizon: self.window.to() }
+    }
+}
+
+/// What there is of the time before the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// Older epochs, to be read if there is no image.
+    Unread,
+    /// Older epochs, which have been applied.
+    Applied {
+        /// So many databases there may be.
+        databases: u16,
+    },
+}
+
+enum LoadError {
+    Refused(RecoveryError),
+    Damaged { offset: u64, fault: CheckpointFault, databases: u16 },
+}
+
+/// Loads the newest checkpoint of a log, if it has any: `apply` gets what concerns the groups `wanted`.
+pub(super) async fn load_newest<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    wanted: &Range<u16>,
+    before: Before,
+    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    report: &mut RecoveryReport,
+) -> Result<Option<Image>, RecoveryError> {
+    let Ok(entries) = disk.list_dir(&log.directory).await else {
+        // Reading the log says what is wrong.
+        return Ok(None);
+    };
+    let numbers = numbers(&entries);
+    for (index, &number) in numbers.iter().enumerate() {
+        let loaded = match before {
+            Before::Nothing | Before::Unread => load(disk, log, number, wanted, apply).await,
+            Before::Applied { databases } => replace(disk, log, number, wanted, databases, apply).await,
+        };
+        match loaded {
+            Ok(image) => {
+                report.effects += image.report.records;
+                report.applied += image.report.records;
+                report.bytes += image.report.bytes;
+                return Ok(Some(image));
+            }
+            Err(LoadError::Refused(error)) => return Err(error),
+            Err(LoadError::Damaged { offset, fault, databases }) => {
+                let path = log.directory.join(checkpoint_name(number));
+                if !can_do_without(disk, log, numbers.get(index + 1).copied(), before).await? {
+                    return Err(RecoveryError::DamagedCheckpoint { path, offset, fault });
+                }
+                empty(databases, wanted, apply);
+                report.unused.push(UnusedCheckpoint { path, offset, fault });
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>)) {
+    for database in (0..databases).map(DatabaseId) {
+        apply(&Effect::FlushDatabase { database }, groups);
+    }
+}
+
+/// Puts an image in the place of what older epochs have left: after a look at all of it, for that does not come back.
+async fn replace<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    number: u64,
+    wanted: &Range<u16>,
+    databases: u16,
+    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+) -> Result<Image, LoadError> {
+    load(disk, log, number, wanted, &mut |_, _| {}).await.map_err(|error| match error {
+        LoadError::Damaged { offset, fault, .. } => LoadError::Damaged { offset, fault, databases: 0 },
+        refused => refused,
+    })?;
+    empty(databases, wanted, apply);
+    load(disk, log, number, wanted, apply).await
+}
+
+/// Whether the log goes on from an older checkpoint, or from nothing.
+async fn can_do_without<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    older: Option<u64>,
+    before: Before,
+) -> Result<bool, RecoveryError> {
+    let ids = list_segments(disk, log, true).await?;
+    let Some(&first) = ids.first() else { return Ok(false) };
+    if first == SegmentId::FIRST {
+        return Ok(older.is_some() || before != Before::Nothing || log.identity.epoch == 1);
+    }
+    let Some(older) = older else { return Ok(false) };
+    let (Ok(segment), Ok(checkpoint)) = (
+        read_front(disk, log.path(first), SEGMENT_HEADER_BYTES).await,
+        read_front(disk, log.directory.join(checkpoint_name(older)), HEADER_BYTES).await,
+    ) else {
+        return Ok(false);
+    };
+    let begins = SegmentHeader::decode(&segment).ok().filter(|header| header.id == first);
+    let from = CheckpointHeader::decode(&checkpoint, log.identity, older).ok().map(|(header, _)| header.from);
+    Ok(begins.zip(from).is_some_and(|(begins, from)| begins.first_lsn <= from))
+}
+
+async fn read_front<D: Disk>(disk: &D, path: PathBuf, len: usize) -> std::io::Result<AlignedBuffer> {
+    let file = disk.open(&path, OpenMode::READ_DIRECT).await?;
+    let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
+    if read? == len { Ok(buffer) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// What is known of a checkpoint while it is read.
+struct Loading<'a> {
+    window: Window,
+    /// Groups of the shard that wrote it.
+    logging: &'a Range<u16>,
+    wanted: &'a Range<u16>,
+    /// The slice so far.
+    payload: Vec<u8>,
+    until: Place,
+    records: u64,
+    /// Databases with keys: up to here.
+    databases: u16,
+}
+
+async fn load<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    number: u64,
+    wanted: &Range<u16>,
+    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+) -> Result<Image, LoadError> {
+    let path = log.directory.join(checkpoint_name(number));
+    let io = |doing| {
+        let path = path.clone();
+        move |error| LoadError::Refused(RecoveryError::Io { path, doing, error })
+    };
+    let file = disk.open(&path, OpenMode::READ_DIRECT).await.map_err(io("open"))?;
+    let file_bytes = disk.len(&file).await.map_err(io("read"))?;
+    let mut reader = SegmentReader::new(disk, file, file_bytes, 0);
+    let front = reader.bytes_at(0, HEADER_BYTES).await.map_err(io("read"))?;
+    let at_header = |fault| LoadError::Damaged { offset: 0, fault, databases: 0 };
+    let (header, mut chain) = CheckpointHeader::decode(front, log.identity, number).map_err(at_header)?;
+    let hasher = Hasher::new(header.hash_seed);
+    if hasher.check() != header.hash_check {
+        return Err(at_header(CheckpointFault::Order));
+    }
+    let mut loading = Loading {
+        window: Window::new(header.from, hasher),
+        logging: &log.groups,
+        wanted,
+        payload: Vec::new(),
+        until: Place::default(),
+        records: 0,
+        databases: 0,
+    };
+    let (mut offset, mut index) = (HEADER_BYTES as u64, 0);
+    loop {
+        let front = reader.bytes_at(offset, BLOCK_HEADER_BYTES).await.map_err(io("read"))?;
+        let databases = loading.databases;
+        let damaged = |fault| LoadError::Damaged { offset, fault, databases };
+        let block_bytes = claimed_block_bytes(front).map_err(damaged)?;
+        let block = reader.bytes_at(offset, block_bytes).await.map_err(io("read"))?;
+        let block = block.get(..block_bytes).ok_or_else(|| damaged(CheckpointFault::Truncated))?;
+        let (block_header, checksum) =
+            open_block(block, (chain, index), number, log.seed).map_err(damaged)?;
+        let payload = BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + block_header.payload_bytes;
+        let payload = block.get(payload).unwrap_or_default();
+        let taken = loading.take_block(&block_header, payload, apply);
+        offset += block_bytes as u64;
+        if taken.map_err(|fault| LoadError::Damaged { offset, fault, databases: loading.databases })? {
+            break;
+        }
+        (chain, index) = (checksum, index + 1);
+    }
+    let window = loading.window;
+    let report = ImageReport {
+        path,
+        number,
+        bytes: offset,
+        records: loading.records,
+        unix_ms: header.unix_ms,
+        from: window.from(),
+        to: window.to(),
+    };
+    Ok(Image { window, report })
+}
+
+impl Loading<'_> {
+    /// Takes a block; true if it is the last.
+    fn take_block(
+        &mut self,
+        header: &BlockHeader,
+        payload: &[u8],
+        apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    ) -> Result<bool, CheckpointFault> {
+        if header.flags & FLAG_LAST != 0 {
+            let expected = payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+            let expected = expected.ok_or(CheckpointFault::Shape)?;
+            return match self.until == Place::END && self.payload.is_empty() {
+                true if expected == self.records => Ok(true),
+                true => Err(CheckpointFault::Records { expected, found: self.records }),
+                false => Err(CheckpointFault::Shape),
+            };
+        }
+        self.payload.extend_from_slice(payload);
+        if header.flags & FLAG_SLICE_END == 0 {
+            return Ok(false);
+        }
+        if header.until < self.until || header.as_of < self.window.to() {
+            return Err(CheckpointFault::Shape);
+        }
+        let payload = std::mem::take(&mut self.payload);
+        let found = self.take_slice(&payload, header.as_of, apply)?;
+        if found != header.records {
+            return Err(CheckpointFault::Records { expected: header.records.into(), found: found.into() });
+        }
+        self.records += u64::from(found);
+        self.until = header.until;
+        self.window.push_slice(header.until, header.as_of);
+        self.payload = payload;
+        self.payload.clear();
+        Ok(false)
+    }
+
+    fn take_slice(
+        &mut self,
+        mut payload: &[u8],
+        as_of: Lsn,
+        apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    ) -> Result<u32, CheckpointFault> {
+        let mut records = 0;
+        while let Some(record) = take_record(&mut payload).map_err(|_| CheckpointFault::Record)? {
+            let Record::Whole { body, .. } = record else { return Err(CheckpointFault::Record) };
+            let effect = decode_body(body).map_err(|_| CheckpointFault::Record)?;
+            records += 1;
+            match effect {
+                Effect::Set { database, slot, .. } | Effect::SetRange { database, slot, .. } => {
+                    if !self.logging.contains(&(slot >> 6)) {
+                        return Err(CheckpointFault::Record);
+                    }
+                    if self.wanted.contains(&(slot >> 6)) {
+                        self.databases = self.databases.max(database.0.saturating_add(1));
+                        apply(&effect, self.wanted);
+                    }
+                }
+                Effect::FlushDatabase { database } => {
+                    self.window.push_flush(database.0, as_of);
+                    apply(&effect, self.wanted);
+                }
+                _ => return Err(CheckpointFault::Record),
+            }
+        }
+        Ok(records)
+    }
+}
