@@ -345,6 +345,7 @@ fn start(segments: &[PreparedSegment<Rc<OwnedFd>>]) -> LogStart<Rc<OwnedFd>> {
     LogStart {
         directory: PathBuf::new(),
         position,
+        live: Vec::new(),
         current: None,
         prepared: segments.to_vec(),
         abandoned: Vec::new(),

@@ -65,6 +65,7 @@ fn append(per_frame: u64) -> (Duration, u64) {
     let start = LogStart {
         directory: PathBuf::new(),
         position,
+        live: Vec::new(),
         current: None,
         prepared: vec![endless],
         abandoned: Vec::new(),

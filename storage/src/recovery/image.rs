@@ -153,7 +153,7 @@ async fn replace<D: Disk>(
 ) -> Result<Image, LoadError> {
     load(disk, log, number, wanted, &mut |_, _| {}).await.map_err(|error| match error {
         LoadError::Damaged { offset, fault, .. } => LoadError::Damaged { offset, fault, databases: 0 },
-        refused => refused,
+        refused @ LoadError::Refused(_) => refused,
     })?;
     empty(databases, wanted, apply);
     load(disk, log, number, wanted, apply).await
