@@ -27,6 +27,7 @@ mod table;
 mod taint;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use buffer::AlignedBuffer;
 pub use deferred::DeferredGroup;

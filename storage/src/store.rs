@@ -24,6 +24,7 @@ use crate::entry::{OwnedEntry, clock};
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
+use crate::watch::Watches;
 use crate::{Access, DatabaseId, Effect, EffectSink, Entry, Lsn};
 
 /// Slot groups, as a range of their numbers, `0..256`.
@@ -112,6 +113,7 @@ pub struct Store<S> {
     /// The running command leaves the access clocks alone.
     forbears_touching: bool,
     stats: StoreStats,
+    watches: Watches,
     /// As configured; recovery may have made more to keep what a former configuration had.
     databases_configured: u16,
     /// The walk of a checkpoint under way.
@@ -145,6 +147,7 @@ impl<S: EffectSink> Store<S> {
             wrote: false,
             forbears_touching: false,
             stats: StoreStats::default(),
+            watches: Watches::default(),
             databases_configured: options.databases,
             image: None,
         }
@@ -171,6 +174,7 @@ impl<S: EffectSink> Store<S> {
             wrote: false,
             forbears_touching: false,
             stats: self.stats,
+            watches: self.watches,
             databases_configured: self.databases_configured,
             image: None,
         }
@@ -344,12 +348,14 @@ impl<S: EffectSink> Store<S> {
         table.remove(&self.hasher, at);
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
+        self.watches.on_change(database, hash);
     }
 
     fn log_key(&mut self, database: DatabaseId, hash: u64, effect: Effect<'_>) {
         let lsn = self.sink.append(effect);
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
+        self.watches.on_change(database, hash);
     }
 
     // Changes.
@@ -473,6 +479,7 @@ impl<S: EffectSink> Store<S> {
         if self.len(database) == 0 {
             return;
         }
+        self.touch_watched(&[database]);
         let lsn = self.sink.append(Effect::FlushDatabase { database });
         self.wrote = true;
         self.gates.note_database(database, lsn);
@@ -492,12 +499,47 @@ impl<S: EffectSink> Store<S> {
         if a == b || self.len(a) == 0 && self.len(b) == 0 {
             return;
         }
+        self.touch_watched(&[a, b]);
         let lsn = self.sink.append(Effect::SwapDatabases { a, b });
         self.wrote = true;
         self.gates.note_database(a, lsn);
         self.gates.note_database(b, lsn);
         self.note_swap(a, b, lsn);
         self.databases.swap(a.index(), b.index());
+    }
+
+    // Watching.
+
+    /// Watches a key until [`Store::unwatch`]. Returns its version, which every change of it changes. One that has expired is
+    /// removed first: that is no change to come.
+    pub fn watch(&mut self, database: DatabaseId, key: Key<'_>) -> u64 {
+        let hash = self.find(database, key).hash;
+        self.watches.watch(database, hash, key)
+    }
+
+    /// One of those who watch a key does so no more.
+    pub fn unwatch(&mut self, database: DatabaseId, key: Key<'_>) {
+        self.watches.unwatch(database, self.hasher.hash(key.bytes));
+    }
+
+    /// The version of a watched key. One that has expired is removed, which changes it.
+    pub fn watched_version(&mut self, database: DatabaseId, key: Key<'_>) -> u64 {
+        let hash = self.find(database, key).hash;
+        self.watches.version(database, hash)
+    }
+
+    /// All keys of these databases are about to change, if they exist in any of them.
+    fn touch_watched(&mut self, databases: &[DatabaseId]) {
+        if self.watches.is_empty() {
+            return;
+        }
+        let exists = |hash: u64, key: Key<'_>| {
+            databases.iter().any(|database| {
+                let table = self.databases[database.index()].table(group_of(key.slot));
+                table.is_some_and(|table| table.find(hash, key.slot, key.bytes).is_some())
+            })
+        };
+        self.watches.on_change_of_all(databases, exists);
     }
 
     // Looking around.

@@ -71,6 +71,8 @@ named_bits! {
         STALE = 9 "stale",
         /// Short and of constant or logarithmic cost.
         FAST = 13 "fast",
+        /// Not in the slow log: what it runs is.
+        SKIP_SLOWLOG = 12 "skip_slowlog",
         /// Allowed before authentication.
         NO_AUTH = 14 "no_auth",
         /// Refused while data is being loaded in the background.
@@ -111,6 +113,8 @@ named_bits! {
         DANGEROUS = 17 "dangerous",
         /// Concerns the connection or other connections.
         CONNECTION = 18 "connection",
+        /// MULTI and its kin.
+        TRANSACTION = 19 "transaction",
     }
 }
 
@@ -231,6 +235,8 @@ pub enum Group {
     String,
     /// The connection itself.
     Connection,
+    /// MULTI and its kin.
+    Transactions,
     /// The server.
     Server,
     /// Slots, shards and nodes.
@@ -246,6 +252,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Connection => "connection",
+            Self::Transactions => "transactions",
             Self::Server => "server",
             Self::Cluster => "cluster",
             Self::PubSub => "pubsub",
@@ -352,6 +359,12 @@ impl Command {
 
     pub(super) const fn placed(self, id: u16, subcommands_start: u16, subcommands_count: u16) -> Self {
         Self { id, subcommands_start, subcommands_count, ..self }
+    }
+
+    /// Where the keys are among these arguments, and what is done with each.
+    pub fn key_positions(&self, args: &[&[u8]]) -> impl Iterator<Item = (usize, KeyFlags)> {
+        let count = args.len();
+        self.key_uses.iter().flat_map(move |uses| uses.spec().positions(count).map(|at| (at, uses.flags)))
     }
 
     /// Its place in the table, `0..COUNT`: the index into per-command statistics.

@@ -20,6 +20,16 @@ pub(super) fn fetch(context: &mut Context<'_>, args: &[&[u8]]) {
     }
 }
 
+/// `annulus.watch key [key …]`: the version of each key, which changes with the key from now on
+pub(super) fn watch(context: &mut Context<'_>, args: &[&[u8]]) {
+    let keys = args.get(1..).unwrap_or_default();
+    context.out.array_header(keys.len());
+    for bytes in keys {
+        let version = context.store.watch(context.database, super::key(bytes));
+        context.out.integer(version as i64);
+    }
+}
+
 /// `annulus.put key database expiry value REPLACE|KEEP`: 1 if the value is stored, 0 if there was one to keep
 pub(super) fn put(context: &mut Context<'_>, args: &[&[u8]]) {
     let outcome = put_value(context, args);

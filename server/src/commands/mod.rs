@@ -121,6 +121,13 @@ pub enum Merge {
     Custom(MergeFn),
 }
 
+impl Merge {
+    /// Whether the merged reply of one shard alone is that shard's reply.
+    pub const fn is_plain(self) -> bool {
+        matches!(self, Self::Sum | Self::Ok | Self::Concat | Self::First)
+    }
+}
+
 /// See [`Merge::Custom`].
 pub type MergeFn = fn(&[Vec<u8>], &mut Encoder<'_>, &mut Rng);
 
@@ -190,6 +197,16 @@ pub enum ConnectionCommand {
     Readonly,
     /// `READWRITE`
     Readwrite,
+    /// `MULTI`
+    Multi,
+    /// `EXEC`
+    Exec,
+    /// `DISCARD`
+    Discard,
+    /// `WATCH key [key …]`
+    Watch,
+    /// `UNWATCH`
+    Unwatch,
     /// `TIME`
     Time,
     /// `DEBUG subcommand …`

@@ -2,11 +2,12 @@
 //! connections that have any.
 
 use annulus_protocol::Version;
-use annulus_storage::DatabaseId;
+use annulus_storage::{DatabaseId, TransactionId};
 use smallvec::SmallVec;
 
 use super::Core;
 use super::pubsub::notices::NoticeBatch;
+use super::transactions::{Part, Signal};
 use crate::admin::info::ShardCounters;
 use crate::commands::{Command, Keyed};
 use crate::runtime::{NewSocket, SocketId};
@@ -23,6 +24,8 @@ pub enum Target {
         /// The place.
         place: u32,
     },
+    /// To nobody.
+    Nobody,
     /// To a part of an operation over several shards.
     Operation {
         /// The operation.
@@ -39,13 +42,20 @@ pub enum Work {
     Keyed(&'static Command, Keyed),
     /// Something that concerns the shard itself (CLIENT LIST and the like).
     Core(fn(&mut Core, &[&[u8]], &mut Vec<u8>)),
+    /// The batch's next part of a transaction.
+    Part,
+    /// A command of a transaction that goes in rounds.
+    Round(TransactionId, &'static Command, Keyed),
 }
 
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Work::Keyed(command, _) => f.debug_tuple("Keyed").field(&command.name).finish(),
+            Work::Keyed(command, _) | Work::Round(_, command, _) => {
+                f.debug_tuple("Keyed").field(&command.name).finish()
+            }
             Work::Core(_) => f.write_str("Core"),
+            Work::Part => f.write_str("Part"),
         }
     }
 }
@@ -83,6 +93,9 @@ pub struct RequestBatch {
     /// Where each argument ends in `data`.
     ends: Vec<usize>,
     data: Vec<u8>,
+    /// Parts of transactions, in the order of the requests that stand for them.
+    #[expect(clippy::vec_box, reason = "a part goes from the batch to the lock table as it is")]
+    parts: Vec<Box<Part>>,
 }
 
 impl RequestBatch {
@@ -95,6 +108,18 @@ impl RequestBatch {
         }
         request.arguments = (self.ends.len() - before) as u32;
         self.requests.push(request);
+    }
+
+    /// Adds a part of a transaction.
+    pub fn push_part(&mut self, part: Box<Part>) {
+        let call = Call { database: DatabaseId(0), version: Version::Resp2, slot: 0, touches: false };
+        self.requests.push(Request { target: Target::Nobody, work: Work::Part, call, arguments: 0 });
+        self.parts.push(part);
+    }
+
+    /// Takes the parts of transactions out, in order.
+    pub fn take_parts(&mut self) -> Vec<Box<Part>> {
+        std::mem::take(&mut self.parts)
     }
 
     /// Whether there is nothing in it.
@@ -173,6 +198,8 @@ impl ReplyBatch {
 pub enum Message {
     /// Commands to run.
     Requests(Box<RequestBatch>),
+    /// How transactions of which both have a part go on.
+    Signals(Vec<Signal>),
     /// Replies to commands that the receiver had sent.
     Replies(Box<ReplyBatch>),
     /// Commands that the receiver had sent and whose outcome will never be known: the sender's log has failed. What

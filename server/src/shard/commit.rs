@@ -97,12 +97,13 @@ impl Core {
     }
 
     /// What may have become durable or decided, or never will be.
-    fn after_log_advanced(&mut self) {
+    pub(super) fn after_log_advanced(&mut self) {
         if !self.log_failed
             && let LogState::Failed { reason } = self.store.sink().state()
         {
             self.on_log_failed(&reason);
         }
+        self.tell_written();
         self.settle();
         self.release_gated();
         self.pass_barriers();
@@ -119,6 +120,7 @@ impl Core {
     fn on_log_failed(&mut self, reason: &str) {
         tracing::error!(shard = self.id.0, reason, "the log has failed: writes are refused until a restart");
         self.log_failed = true;
+        self.tell_log_failed();
         let durable = self.durable();
         let gated: Vec<_> = self
             .connections

@@ -3,9 +3,10 @@
 use annulus_protocol::{CommandParser, Version};
 use annulus_storage::{DatabaseId, Lsn};
 
-use super::batch::Call;
+use super::batch::{Call, Target};
 use super::pubsub::Listening;
 use super::replies::Replies;
+use super::transactions::multi::{Multi, Watched};
 use crate::runtime::{Peer, SocketId};
 
 /// What CLIENT REPLY has set.
@@ -112,6 +113,10 @@ pub struct Session {
     pub modes: Modes,
     /// What it listens to.
     pub listening: Option<Box<Listening>>,
+    /// MULTI: the commands since then.
+    pub(super) multi: Option<Box<Multi>>,
+    /// WATCH.
+    pub(super) watched: Vec<Watched>,
     /// Id of the last command, in the command table.
     pub last_command: Option<&'static crate::commands::Command>,
 }
@@ -137,6 +142,8 @@ pub struct Connection {
     pub sending_bytes: usize,
     /// In the list of connections with something to send.
     pub dirty: bool,
+    /// Where the reply of the running command goes, if it stands within a transaction.
+    pub capture: Option<Target>,
     /// Why nothing is parsed.
     pub hold: Option<Hold>,
     /// The driver has been told to stop receiving.
@@ -174,6 +181,7 @@ impl Connection {
             sending: false,
             sending_bytes: 0,
             dirty: false,
+            capture: None,
             hold: None,
             receive_paused: false,
             input_ended: false,

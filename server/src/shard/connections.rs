@@ -105,6 +105,7 @@ impl Core {
             if connection.hold == Some(Hold::Wait) {
                 self.forget_wait(connection.client);
             }
+            self.forget_watched(&connection.session.watched);
             self.shared.uncount_connection(self.id);
             self.intents.close.push(socket);
         }

@@ -276,6 +276,12 @@ impl Core {
     /// Writes a reply that depends on no data.
     pub fn reply_with(&mut self, socket: SocketId, write: impl FnOnce(&mut Vec<u8>)) {
         let durable = self.durable();
+        if let Some(target) = self.connections.get_mut(socket).and_then(|connection| connection.capture) {
+            let mut reply = Vec::new();
+            write(&mut reply);
+            self.deliver(target, &reply, Lsn::ZERO);
+            return;
+        }
         self.intents.mark_dirty(&mut self.connections, socket);
         if let Some(connection) = self.connections.get_mut(socket) {
             let suppressed = connection.suppresses_reply();
@@ -286,7 +292,7 @@ impl Core {
         }
     }
 
-    fn error(&mut self, socket: SocketId, text: &str) {
+    pub(super) fn error(&mut self, socket: SocketId, text: &str) {
         self.count_error(text.as_bytes());
         self.reply_with(socket, |out| {
             Encoder::new(out, annulus_protocol::Version::Resp2).error(text);
@@ -351,9 +357,11 @@ impl Core {
         connection.session.last_command = Some(command);
         if !connection.session.authenticated && !command.flags.contains(Flags::NO_AUTH) {
             self.commands[command.id()].rejected += 1;
+            self.refuse_multi(socket);
             self.error(socket, "NOAUTH Authentication required.");
             return Flow::Continue;
         }
+        let in_multi = connection.session.multi.is_some();
         if self.pause.is_active() && self.pause.holds(command) {
             connection.hold = Some(Hold::Paused);
             self.held.push(socket);
@@ -365,6 +373,9 @@ impl Core {
             self.commands[command.id()].rejected += 1;
             self.error(socket, &text);
             return Flow::Continue;
+        }
+        if in_multi && let Some(flow) = self.queue(socket, command, args) {
+            return flow;
         }
         let flow = self.run_routed(socket, command, args, known_slot);
         if self.monitors.any && flow != Flow::Again {
@@ -393,6 +404,12 @@ impl Core {
                 Some(slot) => self.run_keyed(socket, command, keyed, args, slot),
                 None => self.start_operation(socket, command, args),
             },
+            Run::Broadcast(keyed, _)
+                if self.shards == 1
+                    && matches!(command.run, Run::Broadcast(_, merge) if merge.is_plain()) =>
+            {
+                self.run_keyed(socket, command, keyed, args, 0)
+            }
             Run::Broadcast(..) => self.start_operation(socket, command, args),
             Run::Cursor(keyed) => self.run_cursor(socket, command, keyed, args),
             Run::Connection(which) => self.serve(socket, command, which, args),
@@ -414,13 +431,14 @@ impl Core {
             return;
         }
         self.count_error(b"ERR");
+        self.refuse_multi(socket);
         self.reply_with(socket, |out| {
             refusal.write(args, &mut Encoder::new(out, annulus_protocol::Version::Resp2));
         });
     }
 
     /// The first key's slot if one shard owns all keys.
-    fn common_owner(&self, command: &Command, args: &[&[u8]]) -> Option<u16> {
+    pub(super) fn common_owner(&self, command: &Command, args: &[&[u8]]) -> Option<u16> {
         let mut slots = command.keys.positions(args.len()).map(|index| slot(args[index]));
         let first = slots.next()?;
         if self.shards == 1 {
@@ -466,6 +484,18 @@ impl Core {
             self.links.request(owner, request, args.iter().copied());
             return Flow::Continue;
         }
+        if self.must_wait(command, args) {
+            let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+            let place = connection.replies.reserve(connection.suppresses_reply());
+            let request = batch::Request {
+                target: batch::Target::Connection { socket, client: connection.client, place },
+                work: batch::Work::Keyed(command, keyed),
+                call: connection.call(slot),
+                arguments: 0,
+            };
+            self.defer(owner, &request, command, args);
+            return Flow::Continue;
+        }
         self.intents.mark_dirty(&mut self.connections, socket);
         let Some(mut connection) = self.connections.take(socket) else { return Flow::Stop };
         let suppressed = connection.suppresses_reply();
@@ -498,16 +528,38 @@ impl Core {
             Encoder::new(out, version).error(refusal);
             return Lsn::ZERO;
         }
-        let timer = self.start_timer();
         let start = out.len();
         self.store.begin_command();
+        self.run_handler(command, keyed, args, call, out);
+        let gate = self.store.end_command();
+        if gate > self.durable() && self.log_failed {
+            // What this reply shows will never be durable: say so instead.
+            out.truncate(start);
+            Encoder::new(out, version).error(super::commit::FAILED_READ);
+            return Lsn::ZERO;
+        }
+        gate
+    }
+
+    /// Runs a handler within a group of effects, and counts it.
+    #[inline]
+    pub(super) fn run_handler(
+        &mut self,
+        command: &'static Command,
+        keyed: Keyed,
+        args: &[&[u8]],
+        call: batch::Call,
+        out: &mut Vec<u8>,
+    ) {
+        let timer = self.start_timer();
+        let start = out.len();
         if !call.touches && command.name != "touch" {
             self.store.forbear_touching();
         }
         let mut context = Context {
             store: &mut self.store,
             database: call.database,
-            out: Encoder::new(out, version),
+            out: Encoder::new(out, call.version),
             random: &mut self.random,
             shard: self.id,
             groups: self.groups.clone(),
@@ -515,7 +567,6 @@ impl Core {
             bulk_bytes_max: self.settings.proto_max_bulk_len,
         };
         keyed(&mut context, args);
-        let gate = self.store.end_command();
         let counters = &mut self.commands[command.id()];
         counters.calls += 1;
         if let Some(timer) = timer {
@@ -526,12 +577,5 @@ impl Core {
             let text = out[start + 1..].to_vec();
             self.count_error(&text);
         }
-        if gate > self.durable() && self.log_failed {
-            // What this reply shows will never be durable: say so instead.
-            out.truncate(start);
-            Encoder::new(out, version).error(super::commit::FAILED_READ);
-            return Lsn::ZERO;
-        }
-        gate
     }
 }

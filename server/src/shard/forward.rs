@@ -13,6 +13,7 @@ use super::Core;
 use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
 use super::limits::{BATCH_BYTES, NOTICES_WAITING_BYTES_MAX, OUTBOX_MESSAGES_MAX};
 use super::pubsub::notices::{Notice, NoticeBatch};
+use super::transactions::{Part, Signal};
 use crate::admin::info::MeshCounters;
 use crate::runtime::mesh::{MeshEnds, Receiver, Sender};
 use crate::runtime::peers::Peers;
@@ -22,6 +23,8 @@ use crate::runtime::peers::Peers;
 struct Link {
     sender: Option<Sender<Message>>,
     requests: Option<Box<RequestBatch>>,
+    /// For the transactions that both have a part in; they leave behind the requests.
+    signals: Vec<Signal>,
     /// Replies that depend on nothing that is not durable.
     replies: Option<Box<ReplyBatch>>,
     /// Replies of this turn that do, and the highest of their gates.
@@ -105,6 +108,18 @@ impl Links {
         self.send(shard, Message::Notices(batch));
     }
 
+    /// Adds a part of a transaction to the batch for a shard.
+    pub(super) fn part(&mut self, shard: ShardId, part: Box<Part>) {
+        let link = &mut self.peers[shard.index()];
+        link.requests.get_or_insert_default().push_part(part);
+        self.counters.commands += 1;
+    }
+
+    /// Adds a signal for a shard.
+    pub(super) fn signal(&mut self, shard: ShardId, signal: Signal) {
+        self.peers[shard.index()].signals.push(signal);
+    }
+
     /// Queues a message, in order behind those that wait already.
     pub fn send(&mut self, shard: ShardId, message: Message) {
         let link = &mut self.peers[shard.index()];
@@ -154,6 +169,10 @@ impl Links {
                 self.send(shard, Message::Requests(batch));
             }
             self.publish_notices(shard);
+            let signals = std::mem::take(&mut self.peers[index].signals);
+            if !signals.is_empty() {
+                self.send(shard, Message::Signals(signals));
+            }
             if had_outbox {
                 self.push_out(shard);
             }
@@ -205,7 +224,12 @@ impl Core {
 
     fn on_message(&mut self, from: ShardId, message: Message) {
         match message {
-            Message::Requests(batch) => self.run_batch(from, &batch),
+            Message::Requests(batch) => self.run_batch(from, batch),
+            Message::Signals(signals) => {
+                for signal in signals {
+                    self.on_signal(from, signal);
+                }
+            }
             Message::Replies(batch) => {
                 for (target, reply) in batch.iter() {
                     self.deliver(target, reply, Lsn::ZERO);
@@ -226,12 +250,19 @@ impl Core {
         }
     }
 
-    fn run_batch(&mut self, from: ShardId, batch: &RequestBatch) {
+    fn run_batch(&mut self, from: ShardId, mut batch: Box<RequestBatch>) {
+        let mut parts = batch.take_parts().into_iter();
         if batch.len() > 1 {
-            self.prefetch_batch(batch);
+            self.prefetch_batch(&batch);
         }
         for (request, args) in batch.iter() {
-            self.run_request(from, request, &args);
+            match request.work {
+                Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
+                Work::Keyed(command, _) if self.must_wait(command, &args) => {
+                    self.defer(from, request, command, &args);
+                }
+                _ => self.run_request(from, request, &args),
+            }
         }
     }
 
@@ -240,7 +271,7 @@ impl Core {
             Work::Keyed(command, _) => args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
                 (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
             }),
-            Work::Core(_) => None,
+            Work::Core(_) | Work::Part | Work::Round(..) => None,
         });
         let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
         for (database, key) in &keys {
@@ -251,25 +282,47 @@ impl Core {
         }
     }
 
-    fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
-        let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();
-        let start = replies.data().len();
-        let gate = match request.work {
-            Work::Keyed(command, keyed) => self.execute(command, keyed, args, request.call, replies.data()),
+    /// Runs a request of another shard, or of this one.
+    pub(super) fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
+        self.reply_to(from, request.target, |core, out| match request.work {
+            Work::Keyed(command, keyed) => core.execute(command, keyed, args, request.call, out),
             Work::Core(work) => {
-                work(self, args, replies.data());
+                work(core, args, out);
                 Lsn::ZERO
             }
-        };
+            Work::Round(id, command, keyed) => {
+                core.run_round(id, (command, keyed), args, request.call, out);
+                Lsn::ZERO
+            }
+            Work::Part => unreachable!("a part is no request by itself"),
+        });
+    }
+
+    /// Sends what `write` writes to where it is wanted, when the gate that it returns is durable.
+    pub(super) fn reply_to(
+        &mut self,
+        from: ShardId,
+        target: Target,
+        write: impl FnOnce(&mut Core, &mut Vec<u8>) -> Lsn,
+    ) {
+        if from == self.id {
+            let mut reply = Vec::new();
+            let gate = write(self, &mut reply);
+            self.deliver(target, &reply, gate);
+            return;
+        }
+        let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();
+        let start = replies.data().len();
+        let gate = write(self, replies.data());
         let durable = self.durable();
         let link = &mut self.links.peers[from.index()];
         if gate > durable {
             let (highest, gated) = link.gated.get_or_insert_default();
             replies.move_unended(start, gated);
-            gated.end(request.target);
+            gated.end(target);
             *highest = gate.max(*highest);
         } else {
-            replies.end(request.target);
+            replies.end(target);
         }
         if !replies.is_empty() {
             link.replies = Some(replies);
@@ -293,6 +346,7 @@ impl Core {
                 self.intents.mark_dirty(&mut self.connections, socket);
             }
             Target::Operation { index, part } => self.on_part(index, part, reply, gate),
+            Target::Nobody => {}
         }
     }
 
@@ -304,6 +358,7 @@ impl Core {
                     self.close(socket);
                 }
             }
+            Target::Nobody => {}
             Target::Operation { index, .. } => {
                 if let Some(target) = self.lose_part(index) {
                     self.lose(target);

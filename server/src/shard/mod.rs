@@ -30,6 +30,7 @@ mod serve;
 pub mod shared;
 mod stats;
 mod stop;
+pub mod transactions;
 mod turn;
 mod wait;
 
@@ -55,6 +56,7 @@ use self::pause::Pause;
 use self::pubsub::Listeners;
 use self::shared::Shared;
 use self::stop::Stopping;
+use self::transactions::participant::ShardLocks;
 use self::wait::Waits;
 use crate::admin::Settings;
 use crate::admin::info::{CommandCounters, ShardCounters};
@@ -95,6 +97,17 @@ pub struct Core {
     listeners: Listeners,
     monitors: Monitors,
     waits: Waits,
+    locks: ShardLocks,
+    /// Locks are being dealt out.
+    settling_locks: bool,
+    /// The highest count in a transaction's id that this shard has seen.
+    transaction_count: u64,
+    /// The last that each shard has told of.
+    transactions_seen: Box<[u64]>,
+    /// Commands that had to wait for a transaction.
+    commands_deferred: u64,
+    /// For the replies of a part of a transaction.
+    scratch: Vec<u8>,
     /// Connections that are held, to be looked at again.
     held: Vec<SocketId>,
     pause: Pause,
@@ -158,6 +171,12 @@ impl Core {
             listeners: Listeners::new(name_seed),
             monitors: Monitors::default(),
             waits: Waits::default(),
+            locks: ShardLocks::default(),
+            settling_locks: false,
+            transaction_count: 0,
+            transactions_seen: vec![0; usize::from(shards)].into(),
+            commands_deferred: 0,
+            scratch: Vec::new(),
             held: Vec::new(),
             pause: Pause::default(),
             intents: Intents::default(),

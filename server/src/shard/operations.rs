@@ -1,9 +1,8 @@
 //! Commands that several shards work on: split by key and merged, run everywhere and merged, or run in rounds.
 //!
-//! An operation belongs to the shard of the connection that sent the command. It sends its parts in the same batches as
-//! all other commands, runs its own part on the spot, and when the last reply is in, puts the merged one into the
-//! place that the connection has reserved. Parts of one operation are atomic each, not together; here is where ordering
-//! across shards will be decided.
+//! An operation belongs to the shard of the connection that sent the command. What concerns keys runs as a transaction
+//! ([`transactions`](super::transactions)); when the last reply is in, the merged one goes to the place that the connection
+//! has reserved.
 
 use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_integer_reply, slot};
 use annulus_storage::{DatabaseId, Lsn, ShardId};
@@ -12,18 +11,23 @@ use super::Core;
 use super::batch::{Call, Message, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
+use super::transactions::Refusal;
+use super::transactions::coordinator::{Draft, Locking};
+use super::transactions::program::{Program, RoundRequest, Step, Terms};
 use crate::admin::info::ShardCounters;
-use crate::commands::{Command, Hop, HopPlan, HopStep, Keyed, Merge, Run, lookup};
+use crate::commands::{Command, Keyed, Merge, Run};
 use crate::runtime::SocketId;
 
 /// How the parts become one reply.
 enum Plan {
-    /// Merge them; for `Merge::Array`, the shard of each key in order.
+    /// Merge them; for `Merge::Array`, the part of each key in order.
     Merge { merge: Merge, owners: Vec<ShardId> },
-    /// Rounds.
-    Hops { plan: HopPlan, args: Vec<Vec<u8>>, round: u32 },
+    /// Commands one after the other.
+    Program(Box<Program>),
     /// Counters of all shards, for INFO about the sections in `args`.
     Counters { args: Vec<Vec<u8>>, counters: Vec<ShardCounters> },
+    /// Versions of watched keys, for the connection to remember.
+    Watch { keys: Vec<Vec<u8>>, owners: Vec<ShardId> },
 }
 
 /// An operation under way.
@@ -33,8 +37,10 @@ pub(super) struct Operation {
     database: DatabaseId,
     touches: bool,
     plan: Plan,
-    parts: Vec<Vec<u8>>,
-    missing: usize,
+    pub(super) parts: Vec<Vec<u8>>,
+    pub(super) missing: usize,
+    /// The locks that it takes, if it is a transaction.
+    pub(super) locking: Option<Box<Locking>>,
     /// The highest gate among the parts that ran here. Parts from elsewhere come when their gates are durable there.
     gate: Lsn,
     /// The connection is held until this ends.
@@ -62,30 +68,32 @@ impl Core {
     ) -> Flow {
         match command.run {
             Run::Split(keyed, merge) => self.start_split(socket, command, keyed, merge, args),
-            Run::Broadcast(keyed, merge) => {
-                self.start_broadcast(socket, Work::Keyed(command, keyed), merge, args);
-                Flow::Continue
-            }
-            Run::Hops(plan, _) => self.start_hops(socket, plan, args),
+            Run::Broadcast(keyed, merge) => self.start_whole(socket, command, keyed, merge, args),
+            Run::Hops(..) => self.start_program(socket, Program::single(command, args)),
             _ => unreachable!("{} does not run on several shards", command.name),
         }
+        Flow::Continue
     }
 
     /// Reserves the reply's place and registers the operation.
     fn open_operation(&mut self, socket: SocketId, plan: Plan, parts: usize, holds: bool) -> Option<u32> {
         let connection = self.connections.get_mut(socket)?;
-        let place = connection.replies.reserve(connection.suppresses_reply());
+        let target = connection.capture.unwrap_or_else(|| {
+            let place = connection.replies.reserve(connection.suppresses_reply());
+            Target::Connection { socket, client: connection.client, place }
+        });
         if holds {
             connection.hold = Some(Hold::Operation);
         }
         let operation = Operation {
-            target: Target::Connection { socket, client: connection.client, place },
+            target,
             version: connection.session.version,
             database: connection.session.database,
             touches: !connection.session.no_touch,
             plan,
             parts: vec![Vec::new(); parts],
             missing: parts,
+            locking: None,
             gate: Lsn::ZERO,
             holds,
             lost: false,
@@ -100,45 +108,84 @@ impl Core {
         keyed: Keyed,
         merge: Merge,
         args: &[&[u8]],
-    ) -> Flow {
+    ) {
+        let split = self.split(command, args);
+        let plan = Plan::Merge { merge, owners: split.owners };
+        let Some(index) = self.open_operation(socket, plan, split.parts.len(), false) else { return };
+        let mut draft = Draft::default();
+        for (part, (shard, slot, args)) in split.parts.iter().enumerate() {
+            let request = self.part_request(index, part as u32, command, keyed, *slot, merge_version(merge));
+            draft.add(*shard, request, args);
+        }
+        self.start_transaction(index, draft);
+    }
+
+    /// Deals the keys of a command, and what belongs to each, to the shards that own them.
+    pub(super) fn split<'a>(&self, command: &Command, args: &[&'a [u8]]) -> Split<'a> {
         let step = usize::from(command.keys.step.max(1));
-        let mut by_shard: Vec<(ShardId, u16, Vec<&[u8]>)> = Vec::new();
-        let mut owners = Vec::new();
+        let mut split = Split::default();
         for position in command.keys.positions(args.len()) {
             let slot = slot(args[position]);
             let owner = self.owner(slot);
-            owners.push(owner);
-            let index = by_shard.iter().position(|(shard, ..)| *shard == owner).unwrap_or_else(|| {
-                by_shard.push((owner, slot, vec![args[0]]));
-                by_shard.len() - 1
+            let parts = &mut split.parts;
+            let index = parts.iter().position(|(shard, ..)| *shard == owner).unwrap_or_else(|| {
+                parts.push((owner, slot, vec![args[0]]));
+                parts.len() - 1
             });
             // A key and what belongs to it: the value of MSET, say.
-            by_shard[index].2.extend_from_slice(&args[position..(position + step).min(args.len())]);
+            parts[index].2.extend_from_slice(&args[position..(position + step).min(args.len())]);
+            split.owners.push(ShardId(index as u16));
         }
-        // The parts are numbered in the order of `by_shard`; merging by key needs each key's part.
-        let owners = owners
-            .iter()
-            .map(|owner| ShardId(by_shard.iter().position(|(shard, ..)| shard == owner).unwrap_or(0) as u16))
-            .collect();
-        let plan = Plan::Merge { merge, owners };
-        let Some(index) = self.open_operation(socket, plan, by_shard.len(), false) else { return Flow::Stop };
-        for (part, (shard, slot, part_args)) in by_shard.iter().enumerate() {
-            self.run_part(index, part as u32, *shard, *slot, Work::Keyed(command, keyed), part_args);
-        }
-        Flow::Continue
+        split
     }
 
-    /// Runs the same on every shard and merges.
-    pub(super) fn start_broadcast(&mut self, socket: SocketId, work: Work, merge: Merge, args: &[&[u8]]) {
+    /// The terms on which a part of an operation runs. `version`: of its reply, if not the connection's.
+    fn part_request(
+        &self,
+        index: u32,
+        part: u32,
+        command: &'static Command,
+        keyed: Keyed,
+        slot: u16,
+        version: Option<Version>,
+    ) -> Request {
+        let operation = &self.operations[index as usize];
+        let version = version.unwrap_or(operation.version);
+        Request {
+            target: Target::Operation { index, part },
+            work: Work::Keyed(command, keyed),
+            call: Call { database: operation.database, version, slot, touches: operation.touches },
+            arguments: 0,
+        }
+    }
+
+    /// Runs a command about all keys on every shard, at one moment, and merges.
+    fn start_whole(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        keyed: Keyed,
+        merge: Merge,
+        args: &[&[u8]],
+    ) {
         let plan = Plan::Merge { merge, owners: Vec::new() };
         let shards = self.shards;
         let Some(index) = self.open_operation(socket, plan, usize::from(shards), false) else { return };
+        let mut draft = Draft::default();
         for shard in 0..shards {
-            self.run_part(index, u32::from(shard), ShardId(shard), 0, work, args);
+            let request = self.part_request(index, u32::from(shard), command, keyed, 0, merge_version(merge));
+            draft.add(ShardId(shard), request, args);
         }
+        self.start_transaction(index, draft);
     }
 
-    /// Runs the same on some shards and merges.
+    /// Has every shard tell something about itself, each at its own time, and merges.
+    pub(super) fn start_broadcast(&mut self, socket: SocketId, work: Work, merge: Merge, args: &[&[u8]]) {
+        let shards: Vec<_> = (0..self.shards).map(ShardId).collect();
+        self.start_on(socket, work, merge, args, &shards);
+    }
+
+    /// Has some shards tell something about themselves, each at its own time, and merges.
     pub(super) fn start_on(
         &mut self,
         socket: SocketId,
@@ -149,17 +196,48 @@ impl Core {
     ) {
         let plan = Plan::Merge { merge, owners: Vec::new() };
         let Some(index) = self.open_operation(socket, plan, shards.len(), false) else { return };
+        let operation = &self.operations[index as usize];
+        let version = merge_version(merge).unwrap_or(operation.version);
+        let call = Call { database: operation.database, version, slot: 0, touches: operation.touches };
         for (part, shard) in shards.iter().enumerate() {
-            self.run_part(index, part as u32, *shard, 0, work, args);
+            let target = Target::Operation { index, part: part as u32 };
+            let request = Request { target, work, call, arguments: 0 };
+            if *shard == self.id {
+                self.run_request(*shard, &request, args);
+            } else {
+                self.links.request(*shard, request, args.iter().copied());
+            }
         }
     }
 
-    fn start_hops(&mut self, socket: SocketId, plan: HopPlan, args: &[&[u8]]) -> Flow {
-        let args = args.iter().map(|arg| arg.to_vec()).collect();
-        let plan = Plan::Hops { plan, args, round: 0 };
-        if let Some(index) = self.open_operation(socket, plan, 0, true) {
-            self.advance(index);
+    /// Starts commands that are one transaction.
+    pub(super) fn start_program(&mut self, socket: SocketId, program: Program) {
+        let plan = Plan::Program(Box::new(program));
+        if let Some(index) = self.open_operation(socket, plan, 0, false) {
+            self.prepare_program(index);
         }
+    }
+
+    /// Reads the versions of keys that a connection is to watch. It is held until it has them.
+    pub(super) fn start_watch(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Flow {
+        let Run::Split(keyed, _) = command.run else { unreachable!("{} is split", command.name) };
+        let split = self.split(command, args);
+        let keys = args[1..].iter().map(|key| key.to_vec()).collect();
+        let plan = Plan::Watch { keys, owners: split.owners };
+        let Some(index) = self.open_operation(socket, plan, split.parts.len(), true) else {
+            return Flow::Stop;
+        };
+        let mut draft = Draft::default();
+        for (part, (shard, slot, args)) in split.parts.iter().enumerate() {
+            let request = self.part_request(index, part as u32, command, keyed, *slot, Some(Version::Resp2));
+            draft.add(*shard, request, args);
+        }
+        self.start_transaction(index, draft);
         let held = self.connections.get_mut(socket).is_some_and(|connection| connection.hold.is_some());
         if held { Flow::Stop } else { Flow::Continue }
     }
@@ -190,31 +268,6 @@ impl Core {
         }
     }
 
-    fn run_part(&mut self, index: u32, part: u32, shard: ShardId, slot: u16, work: Work, args: &[&[u8]]) {
-        let Some(operation) = self.operations.get(index as usize) else { return };
-        let target = Target::Operation { index, part };
-        // Merging reads the parts as RESP2, unless they are only passed on.
-        let version = match &operation.plan {
-            Plan::Merge { merge: Merge::Array | Merge::Concat | Merge::First, .. } => operation.version,
-            _ => Version::Resp2,
-        };
-        let call = Call { database: operation.database, version, slot, touches: operation.touches };
-        if shard != self.id {
-            let request = Request { target, work, call, arguments: 0 };
-            self.links.request(shard, request, args.iter().copied());
-            return;
-        }
-        let mut reply = Vec::new();
-        let gate = match work {
-            Work::Keyed(command, keyed) => self.execute(command, keyed, args, call, &mut reply),
-            Work::Core(work) => {
-                work(self, args, &mut reply);
-                Lsn::ZERO
-            }
-        };
-        self.on_part(index, part, &reply, gate);
-    }
-
     /// A part's reply is there.
     pub(super) fn on_part(&mut self, index: u32, part: u32, reply: &[u8], gate: Lsn) {
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
@@ -239,8 +292,8 @@ impl Core {
         Some(target)
     }
 
-    /// All parts of a round are there.
-    fn advance(&mut self, index: u32) {
+    /// All that was asked for is there.
+    pub(super) fn advance(&mut self, index: u32) {
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
         if operation.lost {
             self.operations.remove(index as usize);
@@ -252,54 +305,147 @@ impl Core {
                 let mut out = Encoder::new(&mut reply, operation.version);
                 merge_parts(*merge, owners, &operation.parts, &mut out, &mut self.random);
             }
-            Plan::Hops { plan, args, round } => {
-                let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let hop = Hop {
-                    round: *round,
-                    args: &slices,
-                    replies: &operation.parts,
-                    version: operation.version,
-                    database: operation.database,
-                    databases: self.store.databases(),
-                    bulk_bytes_max: self.settings.proto_max_bulk_len,
-                };
-                let step = plan(&hop);
-                *round += 1;
-                match step {
-                    HopStep::Reply(bytes) => reply = bytes,
-                    HopStep::Send(requests) => {
-                        operation.missing = requests.len();
-                        operation.parts = vec![Vec::new(); requests.len()];
-                        let requests: Vec<Vec<Vec<u8>>> = requests.into_iter().map(|it| it.args).collect();
-                        self.send_round(index, &requests);
-                        return;
-                    }
-                }
+            Plan::Program(_) => {
+                self.advance_program(index);
+                return;
             }
             Plan::Counters { args, counters } => {
                 let (args, counters) = (std::mem::take(args), std::mem::take(counters));
                 let version = operation.version;
                 self.render_info(&args, &counters, &mut Encoder::new(&mut reply, version));
             }
+            Plan::Watch { keys, owners } => {
+                let versions = in_key_order(owners, &operation.parts);
+                let versions = versions.map(|it| parse_integer_reply(it).unwrap_or(0) as u64);
+                let watched: Vec<_> = std::mem::take(keys).into_iter().zip(versions).collect();
+                let (target, database) = (operation.target, operation.database);
+                self.note_watched(target, database, watched);
+                Encoder::new(&mut reply, Version::Resp2).ok();
+            }
         }
         self.finish(index, &reply);
     }
 
-    fn send_round(&mut self, index: u32, requests: &[Vec<Vec<u8>>]) {
-        for (part, request) in requests.iter().enumerate() {
-            let args: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-            let command = args.first().and_then(|name| lookup(name));
-            let command = command.expect("a plan requests commands of the table");
-            let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed)) = command.run else {
-                unreachable!("a plan requests commands with keys, not {}", command.name)
-            };
-            let slot = args.get(usize::from(command.keys.first)).map_or(0, |key| slot(key));
-            self.run_part(index, part as u32, self.owner(slot), slot, Work::Keyed(command, keyed), &args);
+    /// The program of an operation, taken out so that the shard can be used beside it.
+    fn take_program(&mut self, index: u32) -> Option<Box<Program>> {
+        match &mut self.operations.get_mut(index as usize)?.plan {
+            Plan::Program(program) => Some(std::mem::take(program)),
+            _ => None,
         }
     }
 
+    fn put_program(&mut self, index: u32, program: Box<Program>) {
+        if let Some(operation) = self.operations.get_mut(index as usize) {
+            operation.plan = Plan::Program(program);
+        }
+    }
+
+    /// Decides how a program runs (in one go or in rounds), and asks for its locks.
+    fn prepare_program(&mut self, index: u32) {
+        let Some(mut program) = self.take_program(index) else { return };
+        let operation = &self.operations[index as usize];
+        let terms = Terms {
+            operation: index,
+            version: operation.version,
+            database: operation.database,
+            touches: operation.touches,
+            bulk_bytes_max: self.settings.proto_max_bulk_len,
+            databases: self.store.databases(),
+        };
+        program.set_terms(terms);
+        let draft = self.draft(&mut program);
+        let parts = program.parts();
+        let empty = draft.is_empty();
+        let operation = &mut self.operations[index as usize];
+        operation.parts = vec![Vec::new(); parts];
+        operation.missing = parts;
+        self.put_program(index, program);
+        if !empty {
+            self.start_transaction(index, draft);
+            return;
+        }
+        // Nothing about keys: nothing to wait for.
+        self.before_run(index);
+        if self.operations.get(index as usize).is_some_and(|operation| operation.missing == 0) && parts == 0 {
+            self.advance(index);
+        }
+    }
+
+    /// Runs what a program has for the connection itself, at the moment at which the rest runs elsewhere.
+    pub(super) fn before_run(&mut self, index: u32) {
+        let Some(operation) = self.operations.get(index as usize) else { return };
+        let target = operation.target;
+        let Some(mut program) = self.take_program(index) else { return };
+        let served = program.take_served();
+        self.put_program(index, program);
+        for (part, args) in served {
+            self.serve_for(target, Target::Operation { index, part }, &args);
+        }
+    }
+
+    /// The next step of a program.
+    fn advance_program(&mut self, index: u32) {
+        let Some(mut program) = self.take_program(index) else { return };
+        let Some(operation) = self.operations.get_mut(index as usize) else { return };
+        let parts = std::mem::take(&mut operation.parts);
+        let target = operation.target;
+        let locking = operation.locking.as_deref().filter(|locking| locking.rounds());
+        let rounds = locking.map(Locking::id);
+        let step = program.advance(&parts, &mut self.random);
+        match step {
+            Step::Reply(reply) => {
+                self.put_program(index, program);
+                self.finish(index, &reply);
+            }
+            Step::Conclude => {
+                self.put_program(index, program);
+                self.conclude(index);
+            }
+            Step::Round(requests) => {
+                self.put_program(index, program);
+                let Some(id) = rounds else { unreachable!("only a transaction in rounds has a next one") };
+                operation_round(&mut self.operations[index as usize], requests.len());
+                for (part, request) in requests.into_iter().enumerate() {
+                    let place = Target::Operation { index, part: part as u32 };
+                    match request {
+                        RoundRequest::Keyed(request, args) => {
+                            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                            let shard = self.owner(request.call.slot);
+                            self.send_round_part(id, shard, Request { target: place, ..request }, &args);
+                        }
+                        RoundRequest::On(shard, request, args) => {
+                            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                            self.send_round_part(id, shard, Request { target: place, ..request }, &args);
+                        }
+                        RoundRequest::Serve(args) => self.serve_for(target, place, &args),
+                    }
+                }
+            }
+        }
+    }
+
+    /// An operation ends before anything has happened.
+    pub(super) fn fail_operation(&mut self, index: u32, why: Refusal) {
+        let Some(operation) = self.operations.get(index as usize) else { return };
+        let exec = matches!(&operation.plan, Plan::Program(program) if program.is_exec());
+        let mut reply = Vec::new();
+        let mut out = Encoder::new(&mut reply, operation.version);
+        match why {
+            Refusal::Watched => out.null_array(),
+            Refusal::Write(text) if exec => {
+                out.error(format!("EXECABORT Transaction discarded because of: {text}"));
+            }
+            Refusal::Write(text) => out.error(text),
+        }
+        self.finish(index, &reply);
+    }
+
     fn finish(&mut self, index: u32, reply: &[u8]) {
-        let operation = self.operations.remove(index as usize);
+        let mut operation = self.operations.remove(index as usize);
+        if let Plan::Program(program) = &mut operation.plan {
+            let watched = program.take_watched();
+            self.forget_watched(&watched);
+        }
         if let Target::Connection { socket, client, .. } = operation.target
             && operation.holds
         {
@@ -309,12 +455,40 @@ impl Core {
     }
 }
 
+fn operation_round(operation: &mut Operation, parts: usize) {
+    operation.parts = vec![Vec::new(); parts];
+    operation.missing = parts;
+}
+
+/// Keys and what belongs to them, by shard.
+#[derive(Default)]
+pub(super) struct Split<'a> {
+    /// The shard, the slot of its first key, and the arguments of its part.
+    pub(super) parts: Vec<(ShardId, u16, Vec<&'a [u8]>)>,
+    /// The part of each key, in the order of the keys.
+    pub(super) owners: Vec<ShardId>,
+}
+
+/// The version that parts are written in when merging reads them; `None`: as the connection has it, for they are passed on.
+pub(super) fn merge_version(merge: Merge) -> Option<Version> {
+    match merge {
+        Merge::Array | Merge::Concat | Merge::First => None,
+        _ => Some(Version::Resp2),
+    }
+}
+
 /// The elements of an array reply, which one of our own shards has written.
 fn array_elements(part: &[u8]) -> impl Iterator<Item = &[u8]> {
     elements(part).into_iter().flatten().filter_map(Result::ok)
 }
 
-fn merge_parts(
+/// The elements of array replies, one for each key, in the order of the keys.
+fn in_key_order<'a>(owners: &'a [ShardId], parts: &'a [Vec<u8>]) -> impl Iterator<Item = &'a [u8]> {
+    let mut elements: Vec<_> = parts.iter().map(|part| array_elements(part)).collect();
+    owners.iter().map(move |owner| elements[owner.index()].next().unwrap_or(b"$-1\r\n"))
+}
+
+pub(super) fn merge_parts(
     merge: Merge,
     owners: &[ShardId],
     parts: &[Vec<u8>],
@@ -331,10 +505,7 @@ fn merge_parts(
         Merge::First => out.raw(parts.first().map_or(b"".as_slice(), Vec::as_slice)),
         Merge::Array => {
             out.array_header(owners.len());
-            let mut elements: Vec<_> = parts.iter().map(|part| array_elements(part)).collect();
-            for owner in owners {
-                out.raw(elements[owner.index()].next().unwrap_or(b"$-1\r\n"));
-            }
+            in_key_order(owners, parts).for_each(|element| out.raw(element));
         }
         Merge::Concat => {
             out.array_header(parts.iter().map(|part| array_elements(part).count()).sum());

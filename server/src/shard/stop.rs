@@ -83,6 +83,7 @@ impl Core {
     /// Nothing of any command is under way here.
     fn is_quiet(&self) -> bool {
         self.operations.is_empty()
+            && self.locks.is_empty()
             && self.gates.is_empty()
             && !self.links.has_outbox()
             && self.connections.iter().all(|connection| connection.replies.waiting() == 0)

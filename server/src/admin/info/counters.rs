@@ -208,6 +208,18 @@ impl DatabaseCounters {
     }
 }
 
+counters! {
+    /// Transactions over several shards.
+    TransactionCounters {
+        /// Begun, counted by their coordinators.
+        sum started: u64,
+        /// Grants of locks that an older transaction asked back.
+        sum wounded: u64,
+        /// Commands on one shard that had to wait for a transaction.
+        sum commands_waited: u64,
+    }
+}
+
 /// Everything that one shard counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounters {
@@ -221,6 +233,8 @@ pub struct ShardCounters {
     pub memory: MemoryCounters,
     /// The log.
     pub log: LogCounters,
+    /// Transactions.
+    pub transactions: TransactionCounters,
     /// Traffic between shards.
     pub mesh: MeshCounters,
     /// The loop.
@@ -241,6 +255,7 @@ impl ShardCounters {
         self.keyspace.merge(&other.keyspace);
         self.memory.merge(&other.memory);
         self.log.merge(&other.log);
+        self.transactions.merge(&other.transactions);
         self.mesh.merge(&other.mesh);
         self.turns.merge(&other.turns);
         for (name, counters) in &other.commands {

@@ -1,16 +1,20 @@
 //! What shards ask of each other. Clients cannot send these.
 
-use super::super::Run;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
 use super::super::internal;
+use super::super::{Merge, Run};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
     Command::new("annulus.fetch", 2, Group::Generic, Run::Keyed(internal::fetch))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // Versions of keys that a connection watches from now on.
+    Command::new("annulus.watch", -2, Group::Generic, Run::Split(internal::watch, Merge::Array))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::every(1, 1, &[K::RO])]),
     // key database expiry value REPLACE|KEEP: 1 if stored, 0 if the key exists and is kept.
     Command::new("annulus.put", 6, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])

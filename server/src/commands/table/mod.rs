@@ -7,14 +7,16 @@ mod internal;
 mod pubsub;
 mod server;
 mod string;
+mod transactions;
 
 use super::command::Command;
 
 /// Chapters in the order of their ids. A container stands right before its subcommands.
-const CHAPTERS: [&[Command]; 7] = [
+const CHAPTERS: [&[Command]; 8] = [
     string::ROWS,
     generic::ROWS,
     connection::ROWS,
+    transactions::ROWS,
     server::ROWS,
     cluster::ROWS,
     pubsub::ROWS,
@@ -142,6 +144,8 @@ mod tests {
                 Run::Connection(ConnectionCommand::PubSub(_)) => {
                     assert!(command.key_uses.iter().all(|each| each.flags == KeyFlags::NOT_KEY), "{name}");
                 }
+                // WATCH names keys, and what it does concerns the connection.
+                Run::Connection(ConnectionCommand::Watch) => assert!(keyed),
                 Run::Connection(_) | Run::Container => assert!(!keyed, "{name}"),
             }
         }

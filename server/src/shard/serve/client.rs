@@ -325,6 +325,9 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     if connection.closing {
         flags.push('c');
     }
+    if session.multi.is_some() {
+        flags.push('x');
+    }
     if session.no_evict {
         flags.push('e');
     }
@@ -339,7 +342,7 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     let mut line = String::with_capacity(400);
     let _ = write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} \
          qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
          resp={} lib-name={} lib-ver={}",
         connection.client,
@@ -354,6 +357,7 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
         listens(Kind::Channel),
         listens(Kind::Pattern),
         listens(Kind::ShardChannel),
+        session.multi.as_ref().map_or(-1, |multi| multi.len() as i64),
         connection.input.len(),
         connection.input.capacity() - connection.input.len(),
         connection.output_bytes(),

@@ -48,6 +48,14 @@ impl Core {
                     out.error("ERR This instance has cluster support disabled");
                 });
             }
+            ConnectionCommand::Multi => self.multi(socket),
+            ConnectionCommand::Exec => self.exec(socket),
+            ConnectionCommand::Discard => self.discard(socket),
+            ConnectionCommand::Watch => return self.watch(socket, args),
+            ConnectionCommand::Unwatch => {
+                self.unwatch(socket);
+                self.answer_ok(socket);
+            }
             ConnectionCommand::Time => self.time(socket),
             ConnectionCommand::Debug => self.debug(socket, args),
             ConnectionCommand::Save

@@ -1,0 +1,236 @@
+//! The coordinator's side: gathers the grants, and has the transaction run when it has them all.
+
+use annulus_storage::{ShardId, TransactionId};
+use smallvec::SmallVec;
+
+use super::part::{Part, Refusal, Shards, Signal, When};
+use super::{LockRequest, add_locks};
+use crate::commands::{Command, Flags};
+use crate::shard::Core;
+use crate::shard::batch::{Request, Target, Work};
+
+/// How far an operation has come with its locks.
+#[derive(Debug)]
+pub(in super::super) struct Locking {
+    id: TransactionId,
+    /// Where the parts are, and whether they have their locks.
+    parts: SmallVec<[(ShardId, bool); 4]>,
+    missing: usize,
+    /// All locks are there: nothing is given back any more.
+    decided: bool,
+    /// The commands come in rounds, after the locks.
+    rounds: bool,
+    writes: bool,
+}
+
+impl Locking {
+    /// The transaction.
+    pub(in super::super) fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// Whether its commands come in rounds.
+    pub(in super::super) fn rounds(&self) -> bool {
+        self.rounds
+    }
+
+    /// The shards with a part, in the order of the parts.
+    pub(in super::super) fn shards(&self) -> Shards {
+        self.parts.iter().map(|(shard, _)| *shard).collect()
+    }
+
+    /// The shards that log a part: with rounds, what one says decides what another does, so all or none.
+    fn participants(&self) -> Shards {
+        let mut participants = if self.writes { self.shards() } else { Shards::new() };
+        participants.sort_unstable();
+        participants
+    }
+}
+
+/// The parts of a transaction being put together, by shard.
+#[derive(Debug, Default)]
+pub(in super::super) struct Draft {
+    parts: SmallVec<[(ShardId, Box<Part>); 2]>,
+    rounds: bool,
+}
+
+impl Draft {
+    /// A draft of a transaction whose commands come in rounds.
+    pub(in super::super) fn in_rounds() -> Draft {
+        Draft { parts: SmallVec::new(), rounds: true }
+    }
+
+    fn part(&mut self, shard: ShardId) -> &mut Part {
+        let index = self.parts.iter().position(|(it, _)| *it == shard).unwrap_or_else(|| {
+            self.parts.push((shard, Box::default()));
+            self.parts.len() - 1
+        });
+        &mut self.parts[index].1
+    }
+
+    /// Adds a command to a shard's part, or with rounds only its locks.
+    pub(in super::super) fn add(&mut self, shard: ShardId, request: Request, args: &[&[u8]]) {
+        let Work::Keyed(command, _) = request.work else {
+            unreachable!("a transaction has commands of the table only")
+        };
+        let rounds = self.rounds;
+        let part = self.part(shard);
+        add_locks(&mut part.locks, command, args);
+        part.writes |= command.flags.contains(Flags::WRITE);
+        if !rounds {
+            part.commands.push(request, args.iter().copied());
+        }
+    }
+
+    /// Adds the lock of one key of a command, and no command.
+    pub(in super::super) fn add_key(
+        &mut self,
+        shard: ShardId,
+        command: &Command,
+        locks: impl FnOnce(&mut LockRequest),
+    ) {
+        let part = self.part(shard);
+        part.writes |= command.flags.contains(Flags::WRITE);
+        locks(&mut part.locks);
+    }
+
+    /// Adds a key that must not have changed since it was watched.
+    pub(in super::super) fn add_watched(
+        &mut self,
+        shard: ShardId,
+        key: &[u8],
+        database: annulus_storage::DatabaseId,
+        version: u64,
+    ) {
+        let part = self.part(shard);
+        part.locks.add(super::LockKey::new(key), super::Mode::Shared);
+        part.watched.push((key.into(), database, version));
+    }
+
+    /// Whether there is nothing to do anywhere.
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
+impl Core {
+    /// Sends the parts of a transaction to their shards.
+    pub(in super::super) fn start_transaction(&mut self, operation: u32, draft: Draft) {
+        let id = self.next_transaction();
+        let alone = draft.parts.len() == 1 && !draft.rounds;
+        let mut participants: Shards =
+            draft.parts.iter().filter(|(_, part)| part.writes).map(|(shard, _)| *shard).collect();
+        participants.sort_unstable();
+        let locking = Locking {
+            id,
+            parts: draft.parts.iter().map(|(shard, _)| (*shard, false)).collect(),
+            missing: draft.parts.len(),
+            decided: alone,
+            rounds: draft.rounds,
+            writes: !participants.is_empty(),
+        };
+        self.counters.transactions.started += 1;
+        let Some(it) = self.operations.get_mut(operation as usize) else { return };
+        it.locking = Some(Box::new(locking));
+        for (index, (shard, mut part)) in draft.parts.into_iter().enumerate() {
+            part.id = id;
+            part.operation = operation;
+            part.index = index as u32;
+            part.when = if alone { When::Granted } else { When::Told };
+            part.participants.clone_from(&participants);
+            if shard == self.id {
+                self.take_part(part);
+            } else {
+                self.links.part(shard, part);
+            }
+        }
+    }
+
+    fn locking(&mut self, operation: u32, id: TransactionId) -> Option<&mut Locking> {
+        let operation = self.operations.get_mut(operation as usize)?;
+        operation.locking.as_deref_mut().filter(|locking| locking.id == id)
+    }
+
+    /// A part has its locks.
+    pub(super) fn on_granted(&mut self, id: TransactionId, operation: u32, part: u32) {
+        let Some(locking) = self.locking(operation, id) else { return };
+        let (_, granted) = &mut locking.parts[part as usize];
+        assert!(!std::mem::replace(granted, true), "part {part} of transaction {id:?} is granted twice");
+        locking.missing -= 1;
+        if locking.missing > 0 {
+            return;
+        }
+        locking.decided = true;
+        if locking.rounds {
+            self.advance(operation);
+            return;
+        }
+        let shards = locking.shards();
+        self.before_run(operation);
+        for shard in shards {
+            self.signal(shard, Signal::Run(id));
+        }
+    }
+
+    /// An older transaction wants what a part has. It gets it, unless this one has everything and will soon be done.
+    pub(super) fn on_wounded(&mut self, id: TransactionId, operation: u32, part: u32) {
+        let Some(locking) = self.locking(operation, id) else { return };
+        let (shard, granted) = &mut locking.parts[part as usize];
+        if locking.decided || !*granted {
+            return;
+        }
+        *granted = false;
+        locking.missing += 1;
+        let shard = *shard;
+        self.signal(shard, Signal::GiveBack(id));
+    }
+
+    /// A shard takes no part: nobody does.
+    pub(super) fn on_refused(&mut self, id: TransactionId, operation: u32, part: u32, why: Refusal) {
+        let Some(locking) = self.locking(operation, id) else { return };
+        let others = locking.parts.iter().enumerate().filter(|(index, _)| *index != part as usize);
+        let others: Shards = others.map(|(_, (shard, _))| *shard).collect();
+        for shard in others {
+            self.signal(shard, Signal::Cancel(id));
+        }
+        self.fail_operation(operation, why);
+    }
+
+    /// All rounds are done: every part is logged, as a whole over all shards, and its locks go. The answers say when what
+    /// was read and written is durable.
+    pub(in super::super) fn conclude(&mut self, operation: u32) {
+        let Some(it) = self.operations.get_mut(operation as usize) else { return };
+        let Some(locking) = it.locking.as_deref() else { return };
+        let (id, shards, participants) = (locking.id, locking.shards(), locking.participants());
+        it.missing = shards.len();
+        it.parts = vec![Vec::new(); shards.len()];
+        for (part, shard) in shards.into_iter().enumerate() {
+            let participants = participants.clone();
+            self.signal(shard, Signal::Conclude { id, participants, operation, part: part as u32 });
+        }
+    }
+
+    /// Has a command of a transaction in rounds run on a shard.
+    pub(in super::super) fn send_round_part(
+        &mut self,
+        id: TransactionId,
+        shard: ShardId,
+        request: Request,
+        args: &[&[u8]],
+    ) {
+        let Work::Keyed(command, keyed) = request.work else {
+            unreachable!("a transaction has commands of the table only")
+        };
+        let request = Request { work: Work::Round(id, command, keyed), ..request };
+        if shard == self.id {
+            self.run_request(shard, &request, args);
+        } else {
+            self.links.request(shard, request, args.iter().copied());
+        }
+    }
+
+    /// Where the reply of a part goes.
+    pub(in super::super) fn part_target(operation: u32, part: u32) -> Target {
+        Target::Operation { index: operation, part }
+    }
+}

@@ -1,0 +1,335 @@
+//! The locks of one shard: which transactions hold or want which of its keys, in one order of age.
+//!
+//! A request names all keys that a transaction has on this shard, and is granted as a whole. It waits for every conflicting
+//! request that is older (granted or not: nobody overtakes), and for younger ones that were granted before it came. A younger one
+//! that may still be taken back is *wounded*: its coordinator is asked to give the grant back, and gets it again
+//! later. Once a transaction has all its grants it is *fixed*, waits for nothing more, and ends by itself.
+//!
+//! - So waiting points to older requests, or to such as end without waiting: there is no circle, and the oldest transaction
+//!   of all always gets on.
+//! - A key is known by a fingerprint; two keys with the same one wait for each other without need, nothing worse.
+//! - Commands on one shard take no lock: they run when nothing conflicts, and else wait here like the others.
+//! - Nothing of this outlives the process: what a crash leaves is decided by the logs.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use annulus_storage::TransactionId;
+use smallvec::SmallVec;
+
+/// How a key is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Mode {
+    /// To be read: with other readers.
+    Shared,
+    /// To be changed: alone.
+    Exclusive,
+}
+
+impl Mode {
+    fn conflicts(self, other: Mode) -> bool {
+        self == Mode::Exclusive || other == Mode::Exclusive
+    }
+}
+
+/// Fingerprint of a key. Databases are not told apart: COPY and MOVE go between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in super::super) struct LockKey(u64);
+
+impl LockKey {
+    pub(in super::super) fn new(key: &[u8]) -> LockKey {
+        LockKey(rapidhash::v3::rapidhash_v3(key))
+    }
+}
+
+/// What a transaction wants of one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct LockRequest {
+    keys: SmallVec<[(LockKey, Mode); 2]>,
+    /// All keys of the shard.
+    whole: Option<Mode>,
+}
+
+impl LockRequest {
+    /// Adds a key. One named twice is wanted in the stronger mode.
+    pub(in super::super) fn add(&mut self, key: LockKey, mode: Mode) {
+        match self.keys.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = mode.max(*known),
+            None => self.keys.push((key, mode)),
+        }
+    }
+
+    /// Adds all keys of the shard.
+    pub(in super::super) fn add_whole(&mut self, mode: Mode) {
+        self.whole = self.whole.max(Some(mode));
+    }
+
+    fn conflicts(&self, other: &LockRequest) -> bool {
+        let against_whole = |whole: Option<Mode>, other: &LockRequest| {
+            whole.is_some_and(|mode| {
+                other.whole.is_some_and(|it| it.conflicts(mode))
+                    || other.keys.iter().any(|(_, it)| it.conflicts(mode))
+            })
+        };
+        against_whole(self.whole, other)
+            || against_whole(other.whole, self)
+            || self
+                .keys
+                .iter()
+                .any(|(key, mode)| other.keys.iter().any(|(known, it)| known == key && it.conflicts(*mode)))
+    }
+}
+
+/// The age of a request. A command on one shard is as old as the last transaction that its sender had told this shard of, and
+/// comes right behind it: so the commands of a connection keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Age {
+    id: TransactionId,
+    /// 0 for the transaction itself; commands behind it are counted.
+    behind: u64,
+}
+
+impl Age {
+    /// Of a command that is the `behind`th to wait on this shard, from 1.
+    pub(in super::super) fn command(id: TransactionId, behind: u64) -> Age {
+        Age { id, behind }
+    }
+
+    /// The transaction, or the one that a command came behind.
+    pub(in super::super) fn id(self) -> TransactionId {
+        self.id
+    }
+
+    fn is_transaction(self) -> bool {
+        self.behind == 0
+    }
+}
+
+impl From<TransactionId> for Age {
+    fn from(id: TransactionId) -> Age {
+        Age { id, behind: 0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// It has all its locks here, and may be asked to give them back.
+    Granted,
+    /// It has been asked to.
+    Wounded,
+    /// It has all its locks everywhere.
+    Fixed,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    request: LockRequest,
+    state: State,
+    work: W,
+}
+
+/// Fingerprints are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only fingerprints are hashed");
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+}
+
+/// Who wants a key, oldest first, and how.
+type Queue = SmallVec<[(Age, Mode); 3]>;
+
+/// See the module's documentation. `W` is what waits with a request.
+#[derive(Debug)]
+pub(in super::super) struct Locks<W> {
+    entries: BTreeMap<Age, Entry<W>>,
+    queues: HashMap<LockKey, Queue, BuildHasherDefault<Identity>>,
+    /// Requests for all keys, oldest first.
+    whole: Queue,
+    /// Requests that were granted and nobody has been told of.
+    granted: VecDeque<Age>,
+    /// Grants that their transactions should give back, and nobody has been told of.
+    wounded: Vec<Age>,
+}
+
+impl<W> Default for Locks<W> {
+    fn default() -> Self {
+        Locks {
+            entries: BTreeMap::new(),
+            queues: HashMap::default(),
+            whole: Queue::new(),
+            granted: VecDeque::new(),
+            wounded: Vec::new(),
+        }
+    }
+}
+
+impl<W> Locks<W> {
+    /// Whether nobody holds or wants anything: then every command may run.
+    #[inline]
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a command that comes now must wait.
+    pub(in super::super) fn blocks(&self, request: &LockRequest) -> bool {
+        if request.whole.is_some() || !self.whole.is_empty() {
+            return self.entries.values().any(|entry| entry.request.conflicts(request));
+        }
+        request.keys.iter().any(|(key, mode)| {
+            self.queues.get(key).is_some_and(|queue| queue.iter().any(|(_, it)| it.conflicts(*mode)))
+        })
+    }
+
+    /// Adds a request. Who can be granted shows in [`Locks::take_granted`], who has to give back in [`Locks::take_wounded`].
+    pub(in super::super) fn insert(&mut self, id: Age, request: LockRequest, work: W) {
+        for (key, mode) in &request.keys {
+            place(self.queues.entry(*key).or_default(), id, *mode);
+        }
+        if let Some(mode) = request.whole {
+            place(&mut self.whole, id, mode);
+        }
+        let before = self.entries.insert(id, Entry { request, state: State::Waiting, work });
+        assert!(before.is_none(), "transaction {id:?} asks twice");
+        self.try_grant(id, true);
+    }
+
+    /// The next request that has been granted.
+    pub(in super::super) fn take_granted(&mut self) -> Option<Age> {
+        self.granted.pop_front()
+    }
+
+    /// The next transaction that is asked to give its grant back.
+    pub(in super::super) fn take_wounded(&mut self) -> Option<Age> {
+        self.wounded.pop()
+    }
+
+    /// What waits with a request.
+    pub(in super::super) fn work_mut(&mut self, id: Age) -> Option<&mut W> {
+        self.entries.get_mut(&id).map(|entry| &mut entry.work)
+    }
+
+    /// The transaction has all its locks, here and elsewhere.
+    pub(in super::super) fn fix(&mut self, id: Age) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            assert!(entry.state != State::Waiting, "transaction {id:?} is fixed without a grant");
+            entry.state = State::Fixed;
+        }
+    }
+
+    /// A wounded transaction gives its grant back, and waits again.
+    pub(in super::super) fn give_back(&mut self, id: Age) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        assert!(entry.state == State::Wounded, "transaction {id:?} gives back what nobody asked for");
+        entry.state = State::Waiting;
+        let request = entry.request.clone();
+        self.grant_next(&request);
+    }
+
+    /// The transaction is done here: its locks go to those that wait.
+    pub(in super::super) fn release(&mut self, id: Age) -> Option<W> {
+        let entry = self.entries.remove(&id)?;
+        self.granted.retain(|it| *it != id);
+        self.wounded.retain(|it| *it != id);
+        for (key, _) in &entry.request.keys {
+            if let Some(queue) = self.queues.get_mut(key) {
+                queue.retain(|(it, _)| *it != id);
+                if queue.is_empty() {
+                    self.queues.remove(key);
+                }
+            }
+        }
+        self.whole.retain(|(it, _)| *it != id);
+        if !self.entries.is_empty() {
+            self.grant_next(&entry.request);
+        }
+        Some(entry.work)
+    }
+
+    /// Looks whether any that waits for what `freed` names can have it.
+    fn grant_next(&mut self, freed: &LockRequest) {
+        let mut waiting: Vec<Age> = Vec::new();
+        if freed.whole.is_some() {
+            waiting.extend(self.entries.keys());
+        } else {
+            for (key, _) in &freed.keys {
+                waiting.extend(self.queues.get(key).into_iter().flatten().map(|(id, _)| *id));
+            }
+            waiting.extend(self.whole.iter().map(|(id, _)| *id));
+            waiting.sort_unstable();
+            waiting.dedup();
+        }
+        for id in waiting {
+            self.try_grant(id, false);
+        }
+    }
+
+    /// Grants a waiting request if nothing is in its way. A new one wounds the younger that are.
+    fn try_grant(&mut self, id: Age, is_new: bool) {
+        let Some(entry) = self.entries.get(&id).filter(|entry| entry.state == State::Waiting) else { return };
+        let mut free = true;
+        let mut wounds: SmallVec<[Age; 4]> = SmallVec::new();
+        let mut meet = |other: Age| {
+            if other < id {
+                free = false;
+            } else if other > id {
+                let state = self.entries[&other].state;
+                free &= state == State::Waiting;
+                if state == State::Granted {
+                    wounds.push(other);
+                }
+            }
+        };
+        let request = &entry.request;
+        if request.whole.is_some() {
+            self.entries.iter().filter(|(_, it)| it.request.conflicts(request)).for_each(|(it, _)| meet(*it));
+        } else {
+            for (key, mode) in &request.keys {
+                let queue = &self.queues[key];
+                queue.iter().filter(|(_, it)| it.conflicts(*mode)).for_each(|(it, _)| meet(*it));
+            }
+            for (other, _) in &self.whole {
+                if self.entries[other].request.conflicts(request) {
+                    meet(*other);
+                }
+            }
+        }
+        if free {
+            self.set_state(id, State::Granted);
+            self.granted.push_back(id);
+        } else if is_new && id.is_transaction() {
+            // A command holds nothing while it waits, and need not hurry anybody.
+            for other in wounds {
+                if self.entries[&other].state == State::Granted {
+                    self.set_state(other, State::Wounded);
+                    self.wounded.push(other);
+                }
+            }
+        }
+    }
+
+    fn set_state(&mut self, id: Age, state: State) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = state;
+        }
+    }
+}
+
+fn place(queue: &mut Queue, id: Age, mode: Mode) {
+    let at = queue.iter().rposition(|(it, _)| *it < id).map_or(0, |before| before + 1);
+    queue.insert(at, (id, mode));
+}
+
+#[cfg(test)]
+mod tests;

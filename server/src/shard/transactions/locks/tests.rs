@@ -1,0 +1,221 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(keys: &[(u64, Mode)], whole: Option<Mode>) -> LockRequest {
+    let mut request = LockRequest::default();
+    for (key, mode) in keys {
+        request.add(LockKey(*key), *mode);
+    }
+    if let Some(mode) = whole {
+        request.add_whole(mode);
+    }
+    request
+}
+
+fn age(id: u64) -> Age {
+    TransactionId(id).into()
+}
+
+fn exclusive(key: u64) -> LockRequest {
+    request(&[(key, Mode::Exclusive)], None)
+}
+
+fn granted(locks: &mut Locks<()>) -> Vec<u64> {
+    std::iter::from_fn(|| locks.take_granted()).map(|age| age.id().0).collect()
+}
+
+#[test]
+fn the_younger_waits_and_gets_its_turn() {
+    let mut locks = Locks::default();
+    locks.insert(age(1), exclusive(7), ());
+    locks.insert(age(2), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [1]);
+    locks.release(age(1));
+    assert_eq!(granted(&mut locks), [2]);
+}
+
+#[test]
+fn an_older_one_wounds_a_granted_younger_one_and_goes_first() {
+    let mut locks = Locks::default();
+    locks.insert(age(5), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [5]);
+    locks.insert(age(3), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [0; 0]);
+    assert_eq!(locks.take_wounded(), Some(age(5)));
+    locks.give_back(age(5));
+    assert_eq!(granted(&mut locks), [3]);
+    locks.release(age(3));
+    assert_eq!(granted(&mut locks), [5]);
+}
+
+#[test]
+fn a_fixed_one_is_waited_for() {
+    let mut locks = Locks::default();
+    locks.insert(age(5), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [5]);
+    locks.fix(age(5));
+    locks.insert(age(3), exclusive(7), ());
+    assert_eq!(locks.take_wounded(), None);
+    locks.release(age(5));
+    assert_eq!(granted(&mut locks), [3]);
+}
+
+#[test]
+fn readers_share_and_a_writer_between_them_keeps_its_place() {
+    let read = || request(&[(7, Mode::Shared)], None);
+    let mut locks = Locks::default();
+    locks.insert(age(1), read(), ());
+    locks.insert(age(2), read(), ());
+    locks.insert(age(3), exclusive(7), ());
+    locks.insert(age(4), read(), ());
+    assert_eq!(granted(&mut locks), [1, 2]);
+    locks.release(age(1));
+    assert_eq!(granted(&mut locks), [0; 0]);
+    locks.release(age(2));
+    assert_eq!(granted(&mut locks), [3]);
+    locks.release(age(3));
+    assert_eq!(granted(&mut locks), [4]);
+    assert!(locks.blocks(&exclusive(7)) && !locks.blocks(&read()));
+}
+
+#[test]
+fn one_for_all_keys_waits_for_each_and_holds_each() {
+    let mut locks = Locks::default();
+    locks.insert(age(1), exclusive(7), ());
+    locks.insert(age(2), request(&[], Some(Mode::Shared)), ());
+    locks.insert(age(3), exclusive(8), ());
+    locks.insert(age(4), request(&[(9, Mode::Shared)], None), ());
+    assert_eq!(granted(&mut locks), [1, 4]);
+    assert!(locks.blocks(&exclusive(100)) && !locks.blocks(&request(&[(100, Mode::Shared)], None)));
+    locks.release(age(1));
+    assert_eq!(granted(&mut locks), [2]);
+    locks.release(age(2));
+    assert_eq!(granted(&mut locks), [3]);
+}
+
+/// A shard as the coordinators see it, in which every grant is wounded, decided or ended at random.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert { keys: Vec<(u64, bool)>, whole: Option<bool>, id: u64 },
+    End { pick: usize },
+    Decide { pick: usize },
+    AnswerWounds { give: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let insert = (
+        proptest::collection::vec((0..5u64, any::<bool>()), 0..4),
+        proptest::option::weighted(0.1, any::<bool>()),
+        0..60u64,
+    )
+        .prop_map(|(keys, whole, id)| Step::Insert { keys, whole, id });
+    let step = prop_oneof![
+        4 => insert,
+        3 => any::<usize>().prop_map(|pick| Step::End { pick }),
+        1 => any::<usize>().prop_map(|pick| Step::Decide { pick }),
+        2 => any::<bool>().prop_map(|give| Step::AnswerWounds { give }),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+fn mode(exclusive: bool) -> Mode {
+    if exclusive { Mode::Exclusive } else { Mode::Shared }
+}
+
+proptest! {
+    /// No two that conflict hold at a time; whoever waits waits for somebody; and with everybody ending, all are granted.
+    #[test]
+    fn holders_never_conflict_and_nobody_waits_for_nothing(steps in steps()) {
+        let mut locks: Locks<()> = Locks::default();
+        let mut all: BTreeMap<u64, LockRequest> = BTreeMap::new();
+        let mut holds: BTreeSet<u64> = BTreeSet::new();
+        let mut decided: BTreeSet<u64> = BTreeSet::new();
+        let mut wounded: BTreeSet<u64> = BTreeSet::new();
+        for step in steps.into_iter().chain(std::iter::repeat_n(Step::End { pick: 0 }, 200)) {
+            match step {
+                Step::Insert { keys, whole, id } => {
+                    if all.contains_key(&id) || (keys.is_empty() && whole.is_none()) {
+                        continue;
+                    }
+                    let keys: Vec<_> = keys.iter().map(|(key, it)| (*key, mode(*it))).collect();
+                    let request = request(&keys, whole.map(mode));
+                    all.insert(id, request.clone());
+                    locks.insert(age(id), request, ());
+                }
+                Step::End { pick } => {
+                    let Some(id) = holds.iter().copied().nth(pick % holds.len().max(1)) else { continue };
+                    // One that was asked to give back and is decided goes on; so does any other.
+                    holds.remove(&id);
+                    wounded.remove(&id);
+                    decided.remove(&id);
+                    all.remove(&id);
+                    locks.release(age(id));
+                }
+                Step::Decide { pick } => {
+                    if let Some(id) = holds.iter().copied().nth(pick % holds.len().max(1)) {
+                        locks.fix(age(id));
+                        decided.insert(id);
+                        wounded.remove(&id);
+                    }
+                }
+                Step::AnswerWounds { give } => {
+                    for id in std::mem::take(&mut wounded) {
+                        if give {
+                            holds.remove(&id);
+                            locks.give_back(age(id));
+                        } else {
+                            wounded.insert(id);
+                        }
+                    }
+                }
+            }
+            while let Some(id) = locks.take_granted() {
+                prop_assert!(holds.insert(id.id().0), "{} is granted twice", id.id().0);
+            }
+            while let Some(id) = locks.take_wounded() {
+                prop_assert!(holds.contains(&id.id().0) && !decided.contains(&id.id().0));
+                wounded.insert(id.id().0);
+            }
+            for a in &holds {
+                for b in holds.range(a + 1..) {
+                    prop_assert!(!all[a].conflicts(&all[b]), "{a} and {b} both hold");
+                }
+            }
+            for id in all.keys().filter(|id| !holds.contains(id)) {
+                let waits = all.iter().any(|(other, request)| {
+                    other != id && request.conflicts(&all[id]) && (other < id || holds.contains(other))
+                });
+                prop_assert!(waits, "{id} waits for nobody");
+            }
+        }
+        prop_assert!(all.is_empty(), "{} never got their turn", all.len());
+        prop_assert!(locks.is_empty() && locks.queues.is_empty() && locks.whole.is_empty());
+    }
+}
+
+#[test]
+fn a_command_comes_right_behind_the_transaction_it_was_sent_after() {
+    let mut locks = Locks::default();
+    locks.insert(age(3), exclusive(7), ());
+    locks.insert(Age::command(TransactionId(3), 1), exclusive(7), ());
+    locks.insert(Age::command(TransactionId(3), 2), exclusive(7), ());
+    locks.insert(age(4), exclusive(7), ());
+    let mut order = Vec::new();
+    while let Some(next) = locks.take_granted() {
+        order.push(next);
+        locks.release(next);
+    }
+    let command = |behind| Age::command(TransactionId(3), behind);
+    assert_eq!(order, [age(3), command(1), command(2), age(4)]);
+}
+
+#[test]
+fn a_command_wounds_nobody() {
+    let mut locks = Locks::default();
+    locks.insert(age(5), exclusive(7), ());
+    locks.insert(Age::command(TransactionId(3), 1), exclusive(7), ());
+    assert_eq!(locks.take_wounded(), None);
+}

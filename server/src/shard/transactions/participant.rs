@@ -1,0 +1,258 @@
+//! A shard's part in transactions: locks, the commands under them, and commands that wait for them.
+
+use annulus_protocol::Encoder;
+use annulus_storage::{ShardId, TransactionId};
+
+use super::lock_request;
+use super::locks::{Age, Locks};
+use super::part::{Part, Refusal, Shards, Signal, When};
+use crate::commands::{Command, Keyed};
+use crate::shard::Core;
+use crate::shard::batch::{Call, Request, RequestBatch, Target, Work};
+
+/// What waits for locks.
+#[derive(Debug)]
+pub(in super::super) enum Waiter {
+    /// A part of a transaction.
+    Part(Box<Part>),
+    /// A command whose keys are all here, with the shard that it came from.
+    Command(ShardId, Box<RequestBatch>),
+}
+
+/// See [`Locks`].
+pub(in super::super) type ShardLocks = Locks<Waiter>;
+
+impl Core {
+    /// Whether a command whose keys are all here must wait for a transaction. One look when there is none.
+    #[inline]
+    pub(in super::super) fn must_wait(&self, command: &Command, args: &[&[u8]]) -> bool {
+        !self.locks.is_empty() && self.locks.blocks(&lock_request(command, args))
+    }
+
+    /// Lets a command wait for its keys.
+    #[cold]
+    pub(in super::super) fn defer(
+        &mut self,
+        from: ShardId,
+        request: &Request,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) {
+        let mut one = Box::new(RequestBatch::default());
+        one.push(*request, args.iter().copied());
+        self.counters.transactions.commands_waited += 1;
+        let age = self.command_age(from);
+        self.locks.insert(age, lock_request(command, args), Waiter::Command(from, one));
+        self.settle_locks();
+    }
+
+    /// A part of a transaction has come.
+    pub(in super::super) fn take_part(&mut self, mut part: Box<Part>) {
+        self.witness(part.id);
+        if part.writes
+            && let Err(text) = self.admit_part(&part)
+        {
+            self.refuse_part(&part, Refusal::Write(text));
+            return;
+        }
+        if part.when == When::Granted && !self.locks.blocks(&part.locks) {
+            self.run_part(&part);
+            return;
+        }
+        let locks = std::mem::take(&mut part.locks);
+        self.locks.insert(part.id.into(), locks, Waiter::Part(part));
+        self.settle_locks();
+    }
+
+    fn admit_part(&self, part: &Part) -> Result<(), &'static str> {
+        let mut result = Ok(());
+        for (_, args) in part.commands.iter() {
+            result = result.and(self.admit_write(&args));
+        }
+        result
+    }
+
+    /// Tells everybody concerned who got a lock, and who should give one back.
+    pub(in super::super) fn settle_locks(&mut self) {
+        if std::mem::replace(&mut self.settling_locks, true) {
+            // Whoever is on it already comes to what is new, too.
+            return;
+        }
+        loop {
+            if let Some(id) = self.locks.take_wounded() {
+                self.on_wound(id);
+            } else if let Some(id) = self.locks.take_granted() {
+                self.on_grant(id);
+            } else {
+                break;
+            }
+        }
+        self.settling_locks = false;
+    }
+
+    fn on_wound(&mut self, age: Age) {
+        let id = age.id();
+        let Some(Waiter::Part(part)) = self.locks.work_mut(age) else { return };
+        let (operation, part) = (part.operation, part.index);
+        self.counters.transactions.wounded += 1;
+        self.signal(id.coordinator(), Signal::Wounded { id, operation, part });
+    }
+
+    fn on_grant(&mut self, age: Age) {
+        let id = age.id();
+        match self.locks.work_mut(age) {
+            Some(Waiter::Part(part)) if part.when == When::Told => {
+                let (operation, index) = (part.operation, part.index);
+                let watched = std::mem::take(&mut part.watched);
+                let changed = self.any_changed(&watched);
+                if let Some(Waiter::Part(part)) = self.locks.work_mut(age) {
+                    part.watched = watched;
+                }
+                if changed {
+                    self.drop_part(id, Refusal::Watched);
+                } else {
+                    self.signal(id.coordinator(), Signal::Granted { id, operation, part: index });
+                }
+            }
+            Some(_) => match self.locks.release(age) {
+                Some(Waiter::Part(part)) => self.run_part(&part),
+                Some(Waiter::Command(from, one)) => {
+                    for (request, args) in one.iter() {
+                        self.run_request(from, request, &args);
+                    }
+                }
+                None => {}
+            },
+            None => {}
+        }
+    }
+
+    fn drop_part(&mut self, id: TransactionId, why: Refusal) {
+        if let Some(Waiter::Part(part)) = self.locks.release(id.into()) {
+            self.refuse_part(&part, why);
+        }
+    }
+
+    fn refuse_part(&mut self, part: &Part, why: Refusal) {
+        let (id, operation, index) = (part.id, part.operation, part.index);
+        self.signal(id.coordinator(), Signal::Refused { id, operation, part: index, why });
+    }
+
+    /// The coordinator says that all locks are there.
+    pub(super) fn on_run(&mut self, id: TransactionId) {
+        if let Some(Waiter::Part(part)) = self.locks.release(id.into()) {
+            self.run_part(&part);
+            self.settle_locks();
+        }
+    }
+
+    /// The coordinator lets an older transaction go first.
+    pub(super) fn on_give_back(&mut self, id: TransactionId) {
+        self.locks.give_back(id.into());
+        self.settle_locks();
+    }
+
+    /// The coordinator has given up, before anything happened.
+    pub(super) fn on_cancel(&mut self, id: TransactionId) {
+        if self.locks.release(id.into()).is_some() {
+            self.settle_locks();
+        }
+    }
+
+    /// Runs the commands of a part, as one group of effects.
+    fn run_part(&mut self, part: &Part) {
+        if part.when == When::Granted && self.any_changed(&part.watched) {
+            self.refuse_part(part, Refusal::Watched);
+            return;
+        }
+        let from = part.id.coordinator();
+        let mut out = self.take_scratch();
+        let mut ends = Vec::with_capacity(part.commands.len());
+        self.store.begin_command();
+        if part.participants.len() > 1 && part.writes {
+            self.store.begin_transaction(part.id, &part.participants);
+        }
+        for (request, args) in part.commands.iter() {
+            let Work::Keyed(command, keyed) = request.work else {
+                unreachable!("a transaction runs commands of the table only")
+            };
+            self.store.next_command();
+            self.run_handler(command, keyed, &args, request.call, &mut out);
+            ends.push((request.target, out.len()));
+        }
+        let gate = self.store.end_command();
+        let lost = gate > self.durable() && self.log_failed;
+        let mut start = 0;
+        for (target, end) in ends {
+            let reply = &out[start..end];
+            start = end;
+            self.reply_to(from, target, |_, to| {
+                if lost {
+                    Encoder::new(to, annulus_protocol::Version::Resp2)
+                        .error(crate::shard::commit::FAILED_READ);
+                    return annulus_storage::Lsn::ZERO;
+                }
+                to.extend_from_slice(reply);
+                gate
+            });
+        }
+        self.keep_scratch(out);
+    }
+
+    /// Runs a command of a transaction that goes in rounds. Nobody but the coordinator sees the reply before the end.
+    pub(in super::super) fn run_round(
+        &mut self,
+        id: TransactionId,
+        (command, keyed): (&'static Command, Keyed),
+        args: &[&[u8]],
+        call: Call,
+        out: &mut Vec<u8>,
+    ) {
+        self.locks.fix(id.into());
+        let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) else {
+            unreachable!("shard {}: transaction {id} has a round without a part", self.id)
+        };
+        let group = std::mem::take(&mut part.deferred);
+        self.store.resume_transaction(group);
+        self.run_handler(command, keyed, args, call, out);
+        let group = self.store.suspend_transaction();
+        if let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) {
+            part.deferred = group;
+        }
+    }
+
+    /// The rounds of a transaction are over: its part is logged as a whole, and its locks go.
+    pub(super) fn on_conclude(
+        &mut self,
+        id: TransactionId,
+        participants: &Shards,
+        operation: u32,
+        part: u32,
+    ) {
+        let Some(Waiter::Part(done)) = self.locks.release(id.into()) else {
+            unreachable!("shard {}: transaction {id} ends without a part", self.id)
+        };
+        let group = done.deferred;
+        let gate = if !participants.is_empty() {
+            self.store.commit_deferred(group, id, participants)
+        } else if group.wrote() {
+            // Keys that had expired when they were to be read: nobody else's business.
+            self.store.commit_deferred(group, id, &[self.id])
+        } else {
+            group.gate()
+        };
+        self.reply_to(id.coordinator(), Target::Operation { index: operation, part }, |_, _| gate);
+        self.settle_locks();
+    }
+
+    fn take_scratch(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.scratch)
+    }
+
+    fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
+        if scratch.capacity() <= crate::shard::limits::OUTPUT_POOLED_BYTES_MAX {
+            scratch.clear();
+            self.scratch = scratch;
+        }
+    }
+}

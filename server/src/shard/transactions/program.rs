@@ -1,0 +1,382 @@
+//! The commands of one transaction, in order: one command that needs rounds, or what stands between MULTI and EXEC.
+//!
+//! Where no command needs another's outcome on another shard, each shard gets all of its commands with its part, and runs them in one
+//! go. Otherwise the program runs in rounds under the locks: neighbours that don't need each other share a round.
+
+use annulus_protocol::{Encoder, Version, slot};
+use annulus_storage::{DatabaseId, ShardId};
+
+use super::coordinator::Draft;
+use super::multi::Watched;
+use super::{LockKey, Mode};
+use crate::commands::{
+    Command, Flags, Hop, HopPlan, HopStep, KeyFlags, Keyed, Merge, Run, cursor_group, lookup,
+};
+use crate::runtime::Rng;
+use crate::shard::Core;
+use crate::shard::batch::{Call, Request, Target, Work};
+use crate::shard::operations::{merge_parts, merge_version};
+
+/// A command with its arguments.
+pub(in super::super) type Arguments = Vec<Vec<u8>>;
+
+/// On what terms a program runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in super::super) struct Terms {
+    pub(in super::super) operation: u32,
+    pub(in super::super) version: Version,
+    pub(in super::super) database: DatabaseId,
+    pub(in super::super) touches: bool,
+    pub(in super::super) bulk_bytes_max: u64,
+    pub(in super::super) databases: u16,
+}
+
+/// How one command runs.
+enum Way {
+    /// On one shard, which owns all its keys.
+    One(Keyed, u16),
+    /// On the shards of its keys.
+    Split { keyed: Keyed, merge: Merge, owners: Vec<ShardId>, parts: Vec<(ShardId, u16, Arguments)> },
+    /// On all shards.
+    Whole { keyed: Keyed, merge: Merge },
+    /// In rounds of its own.
+    Hops { plan: HopPlan, round: u32 },
+    /// By the connection's shard.
+    Serve,
+}
+
+struct Item {
+    command: &'static Command,
+    args: Arguments,
+    database: DatabaseId,
+    way: Way,
+}
+
+/// What comes next in a program.
+pub(in super::super) enum Step {
+    /// These, all at once.
+    Round(Vec<RoundRequest>),
+    /// The rounds are over: the locks may go.
+    Conclude,
+    /// The reply.
+    Reply(Vec<u8>),
+}
+
+/// One request of a round; its target is the round's place for it.
+pub(in super::super) enum RoundRequest {
+    /// To the owner of the call's slot.
+    Keyed(Request, Arguments),
+    /// To this shard.
+    On(ShardId, Request, Arguments),
+    /// To the connection itself.
+    Serve(Arguments),
+}
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(in super::super) struct Program {
+    exec: bool,
+    commands: Vec<(&'static Command, Arguments)>,
+    watched: Vec<Watched>,
+    items: Vec<Item>,
+    rounds: bool,
+    terms: Terms,
+    /// Items whose replies are being waited for: from the first one without a reply, so many.
+    awaited: usize,
+    replies: Vec<Vec<u8>>,
+    concluded: bool,
+    shards: u16,
+}
+
+impl Program {
+    /// One command.
+    pub(in super::super) fn single(command: &'static Command, args: &[&[u8]]) -> Program {
+        let args = args.iter().map(|arg| arg.to_vec()).collect();
+        Program { commands: vec![(command, args)], ..Program::default() }
+    }
+
+    /// What stood between MULTI and EXEC, if no watched key has changed.
+    pub(in super::super) fn exec(
+        commands: Vec<(&'static Command, Arguments)>,
+        watched: Vec<Watched>,
+    ) -> Program {
+        Program { exec: true, commands, watched, ..Program::default() }
+    }
+
+    /// The keys that its connection has watched.
+    pub(in super::super) fn take_watched(&mut self) -> Vec<Watched> {
+        std::mem::take(&mut self.watched)
+    }
+
+    /// Whether it came with EXEC.
+    pub(in super::super) fn is_exec(&self) -> bool {
+        self.exec
+    }
+
+    /// Sets on what terms it runs.
+    pub(in super::super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// How many replies come at first.
+    pub(in super::super) fn parts(&self) -> usize {
+        if self.rounds { 0 } else { self.items.iter().map(|item| item.places(self.shards)).sum() }
+    }
+
+    /// The commands for the connection itself, with their places; taken once.
+    pub(in super::super) fn take_served(&mut self) -> Vec<(u32, Arguments)> {
+        let mut place = 0;
+        let mut served = Vec::new();
+        if self.rounds {
+            return served;
+        }
+        for item in &mut self.items {
+            if matches!(item.way, Way::Serve) {
+                served.push((place as u32, std::mem::take(&mut item.args)));
+            }
+            place += item.places(self.shards);
+        }
+        served
+    }
+
+    /// Takes in what has come, and says what is next.
+    pub(in super::super) fn advance(&mut self, parts: &[Vec<u8>], random: &mut Rng) -> Step {
+        if self.concluded {
+            return Step::Reply(self.reply());
+        }
+        let mut parts = self.take_replies(parts, random);
+        loop {
+            let first = self.replies.len();
+            let Some(item) = self.items.get_mut(first) else { break };
+            if let Way::Hops { plan, round } = &mut item.way {
+                let step = hop(*plan, *round, &item.args, item.database, self.terms, &parts);
+                *round += 1;
+                match step {
+                    HopStep::Reply(reply) => self.replies.push(reply),
+                    HopStep::Send(requests) => {
+                        let call = self.call(first, Version::Resp2);
+                        return Step::Round(
+                            requests.into_iter().map(|it| hop_request(it.args, call)).collect(),
+                        );
+                    }
+                }
+                parts.clear();
+                continue;
+            }
+            let neighbours = self.items[first..].iter().take_while(|it| !matches!(it.way, Way::Hops { .. }));
+            self.awaited = neighbours.count();
+            return Step::Round((first..first + self.awaited).flat_map(|it| self.round_of(it)).collect());
+        }
+        if self.rounds {
+            self.concluded = true;
+            return Step::Conclude;
+        }
+        Step::Reply(self.reply())
+    }
+
+    /// Makes replies of the parts that were awaited. What is left belongs to a command in rounds.
+    fn take_replies(&mut self, parts: &[Vec<u8>], random: &mut Rng) -> Vec<Vec<u8>> {
+        let mut from = 0;
+        let first = self.replies.len();
+        for item in &self.items[first..first + self.awaited] {
+            let mine = &parts[from..from + item.places(self.shards)];
+            from += mine.len();
+            self.replies.push(item.reply(mine, self.terms.version, random));
+        }
+        self.awaited = 0;
+        parts[from..].to_vec()
+    }
+
+    fn reply(&mut self) -> Vec<u8> {
+        let mut reply = Vec::new();
+        if self.exec {
+            Encoder::new(&mut reply, self.terms.version).array_header(self.replies.len());
+        }
+        for each in &self.replies {
+            reply.extend_from_slice(each);
+        }
+        reply
+    }
+
+    fn call(&self, item: usize, version: Version) -> Call {
+        let Terms { touches, .. } = self.terms;
+        Call { database: self.items[item].database, version, slot: 0, touches }
+    }
+
+    /// What a round has to ask for one item.
+    fn round_of(&self, index: usize) -> Vec<RoundRequest> {
+        let item = &self.items[index];
+        let request = |keyed, slot, version: Option<Version>| {
+            let call = self.call(index, version.unwrap_or(self.terms.version));
+            let work = Work::Keyed(item.command, keyed);
+            Request { target: Target::Nobody, work, call: Call { slot, ..call }, arguments: 0 }
+        };
+        match &item.way {
+            Way::One(keyed, slot) => {
+                vec![RoundRequest::Keyed(request(*keyed, *slot, None), item.args.clone())]
+            }
+            Way::Split { keyed, merge, parts, .. } => parts
+                .iter()
+                .map(|(shard, slot, args)| {
+                    RoundRequest::On(*shard, request(*keyed, *slot, merge_version(*merge)), args.clone())
+                })
+                .collect(),
+            Way::Whole { keyed, merge } => (0..self.shards)
+                .map(|shard| {
+                    let request = request(*keyed, 0, merge_version(*merge));
+                    RoundRequest::On(ShardId(shard), request, item.args.clone())
+                })
+                .collect(),
+            Way::Serve => vec![RoundRequest::Serve(item.args.clone())],
+            Way::Hops { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Item {
+    /// How many replies it is made of.
+    fn places(&self, shards: u16) -> usize {
+        match &self.way {
+            Way::One(..) | Way::Serve => 1,
+            Way::Split { parts, .. } => parts.len(),
+            Way::Whole { .. } => usize::from(shards),
+            Way::Hops { .. } => 0,
+        }
+    }
+
+    fn reply(&self, parts: &[Vec<u8>], version: Version, random: &mut Rng) -> Vec<u8> {
+        let (merge, owners) = match &self.way {
+            Way::Split { merge, owners, .. } => (*merge, owners.as_slice()),
+            Way::Whole { merge, .. } => (*merge, &[][..]),
+            _ => return parts.first().cloned().unwrap_or_default(),
+        };
+        let mut reply = Vec::new();
+        merge_parts(merge, owners, parts, &mut Encoder::new(&mut reply, version), random);
+        reply
+    }
+}
+
+fn hop(
+    plan: HopPlan,
+    round: u32,
+    args: &Arguments,
+    database: DatabaseId,
+    terms: Terms,
+    replies: &[Vec<u8>],
+) -> HopStep {
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let Terms { version, databases, bulk_bytes_max, .. } = terms;
+    plan(&Hop { round, args: &args, replies, version, database, databases, bulk_bytes_max })
+}
+
+fn hop_request(args: Arguments, call: Call) -> RoundRequest {
+    let command = args.first().and_then(|name| lookup(name)).expect("a plan requests commands of the table");
+    let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed)) = command.run else {
+        unreachable!("a plan requests commands with keys, not {}", command.name)
+    };
+    let slot = args.get(usize::from(command.keys.first)).map_or(0, |key| slot(key));
+    let work = Work::Keyed(command, keyed);
+    RoundRequest::Keyed(
+        Request { target: Target::Nobody, work, call: Call { slot, ..call }, arguments: 0 },
+        args,
+    )
+}
+
+impl Core {
+    /// Decides how each command of a program runs, and what the shards are asked for.
+    pub(in super::super) fn draft(&self, program: &mut Program) -> Draft {
+        let mut database = program.terms.database;
+        program.shards = self.shards;
+        for (command, args) in std::mem::take(&mut program.commands) {
+            let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let way = self.way(command, &slices);
+            let item = Item { command, database, way, args: Vec::new() };
+            if let Some(selected) = selected(command, &slices, program.terms.databases) {
+                database = selected;
+            }
+            program.items.push(Item { args, ..item });
+        }
+        program.rounds = program.items.iter().any(|item| matches!(item.way, Way::Hops { .. }));
+        let mut draft = if program.rounds { Draft::in_rounds() } else { Draft::default() };
+        for watched in &program.watched {
+            let shard = self.owner(slot(&watched.key));
+            draft.add_watched(shard, &watched.key, watched.database, watched.version);
+        }
+        let mut place = 0;
+        for index in 0..program.items.len() {
+            self.draft_item(program, index, place, &mut draft);
+            place += program.items[index].places(self.shards) as u32;
+        }
+        if !program.rounds {
+            program.awaited = program.items.len();
+        }
+        draft
+    }
+
+    fn draft_item(&self, program: &Program, index: usize, mut place: u32, draft: &mut Draft) {
+        let item = &program.items[index];
+        if let Way::Hops { .. } = item.way {
+            self.draft_keys(item, draft);
+            return;
+        }
+        for each in program.round_of(index) {
+            let (shard, request, args) = match each {
+                RoundRequest::Keyed(request, args) => (self.owner(request.call.slot), request, args),
+                RoundRequest::On(shard, request, args) => (shard, request, args),
+                RoundRequest::Serve(_) => continue,
+            };
+            let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let target = Core::part_target(program.terms.operation, place);
+            draft.add(shard, Request { target, ..request }, &slices);
+            place += 1;
+        }
+    }
+
+    /// The locks of a command in rounds, each with its owner.
+    fn draft_keys(&self, item: &Item, draft: &mut Draft) {
+        let slices: Vec<&[u8]> = item.args.iter().map(Vec::as_slice).collect();
+        let writes = item.command.flags.contains(Flags::WRITE);
+        for (position, uses) in item.command.key_positions(&slices) {
+            let Some(key) = slices.get(position) else { continue };
+            let shared = !writes || uses.contains(KeyFlags::RO);
+            let mode = if shared { Mode::Shared } else { Mode::Exclusive };
+            draft.add_key(self.owner(slot(key)), item.command, |locks| locks.add(LockKey::new(key), mode));
+        }
+    }
+
+    fn way(&self, command: &'static Command, args: &[&[u8]]) -> Way {
+        match command.run {
+            Run::Keyed(keyed) => {
+                let first = args.get(usize::from(command.keys.first));
+                Way::One(keyed, first.map_or(0, |key| slot(key)))
+            }
+            Run::Cursor(keyed) => {
+                let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
+                Way::One(keyed, group.min(255) << 6)
+            }
+            Run::Split(keyed, _) | Run::Hops(_, keyed)
+                if let Some(slot) = self.common_owner(command, args) =>
+            {
+                Way::One(keyed, slot)
+            }
+            Run::Split(keyed, merge) => {
+                let split = self.split(command, args);
+                let owned = |args: Vec<&[u8]>| args.into_iter().map(<[u8]>::to_vec).collect();
+                let parts = split.parts.into_iter().map(|(shard, slot, args)| (shard, slot, owned(args)));
+                Way::Split { keyed, merge, owners: split.owners, parts: parts.collect() }
+            }
+            Run::Hops(plan, _) => Way::Hops { plan, round: 0 },
+            Run::Broadcast(keyed, merge) => Way::Whole { keyed, merge },
+            Run::Connection(_) | Run::Container => Way::Serve,
+        }
+    }
+}
+
+/// The database that commands behind this one run in, if it changes that.
+fn selected(command: &Command, args: &[&[u8]], databases: u16) -> Option<DatabaseId> {
+    if command.name != "select" {
+        return None;
+    }
+    let index = annulus_protocol::parse_i64(args.get(1)?)?;
+    u16::try_from(index).ok().filter(|index| *index < databases).map(DatabaseId)
+}
