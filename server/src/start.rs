@@ -1,5 +1,7 @@
 //! Starting and stopping a server: the data directory, the listeners, the shards' threads, signals.
 
+mod survey;
+
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +14,13 @@ use std::time::Duration;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::{
     ClosedLog, DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
-    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, TransactionId,
+    Outcomes, RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, TransactionId,
     recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
+use self::survey::Surveyor;
 use crate::admin::{IoDriver, Loaded, Pin, Settings, limits};
 use crate::commands::ShardStore;
 use crate::runtime::driver::Driver;
@@ -314,6 +317,7 @@ struct ThreadStart {
     shared_listeners: Vec<OwnedFd>,
     own_listeners: Vec<OwnedFd>,
     clock: Clock,
+    surveyor: Surveyor,
 }
 
 /// What a shard's thread says when it is ready, or that it can't be.
@@ -341,7 +345,9 @@ fn start_shards(
     let mut shared_listeners = listeners.shared;
     let ends = mesh(shared.peers.count());
     let gate = Arc::new(std::sync::Barrier::new(usize::from(shared.peers.count()) + 1));
-    for ((index, mesh), own_listeners) in ends.into_iter().enumerate().zip(listeners.own) {
+    let (survey, surveyors) = survey::survey(shared.peers.count());
+    let ends = ends.into_iter().zip(surveyors);
+    for ((index, (mesh, surveyor)), own_listeners) in ends.enumerate().zip(listeners.own) {
         let start = ThreadStart {
             shard: ShardStart {
                 id: ShardId(index as u16),
@@ -354,6 +360,7 @@ fn start_shards(
             shared_listeners: std::mem::take(&mut shared_listeners),
             own_listeners,
             clock: clock.clone(),
+            surveyor,
         };
         let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
         let (ready, signals, gate) = (ready.clone(), signals.clone(), Arc::clone(&gate));
@@ -369,6 +376,7 @@ fn start_shards(
         running.push(thread.map_err(system("cannot start a thread"))?);
     }
     drop(ready);
+    survey.resolve(directory)?;
     let mut recovered = RecoveryReport::default();
     for _ in 0..running.len() {
         let (shard, report) = readiness.recv().map_err(|_| ServeError::Unclean)??;
@@ -378,7 +386,7 @@ fn start_shards(
                 "the log ends in an unfinished write, which was never acknowledged: cut off"
             );
         }
-        recovered.closed.extend_from_slice(&report.closed);
+        recovered.closed.extend(report.closed);
         recovered.effects += report.effects;
         recovered.applied += report.applied;
         recovered.bytes += report.bytes;
@@ -403,7 +411,8 @@ fn close_logs(directory: &DataDirectory, found: &[ClosedLog]) -> Result<(), Serv
 fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &std::sync::Barrier) -> bool {
     let id = start.shard.id;
     let (mut shard, report) = match prepare_shard(start) {
-        Ok(prepared) => prepared,
+        Ok(Some(prepared)) => prepared,
+        Ok(None) => return false,
         Err(error) => {
             let _ = ready.send(Err(error));
             return false;
@@ -423,22 +432,30 @@ fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &std:
     }
 }
 
-/// Ring, recovery, listeners.
-fn prepare_shard(start: ThreadStart) -> Result<(Shard, RecoveryReport), ServeError> {
+/// Ring, recovery, listeners. Nothing when another shard's failure ends the start.
+fn prepare_shard(start: ThreadStart) -> Result<Option<(Shard, RecoveryReport)>, ServeError> {
     let id = start.shard.id;
     let mut parts = shard_parts(&start).map_err(system(format!("shard {id}: no I/O driver")))?;
-    let (core, report) = recover_core(start.shard, &mut parts)?;
+    let Some(outcomes) = start.surveyor.survey(&start.shard.directory, id, &mut parts) else {
+        return Ok(None);
+    };
+    let (core, report) = recover_core(start.shard, &outcomes, &mut parts)?;
     let own_listeners_from = start.shared_listeners.len();
     for socket in start.shared_listeners.into_iter().chain(start.own_listeners) {
         parts.driver.listen(socket).map_err(system("cannot accept connections"))?;
     }
-    Ok((Shard::new(core, parts, own_listeners_from), report))
+    Ok(Some((Shard::new(core, parts, own_listeners_from), report)))
 }
 
-/// Reads a shard's logs through its driver, and makes the core that goes on from there.
-pub fn recover_core(start: ShardStart, parts: &mut ShardParts) -> Result<(Core, RecoveryReport), ServeError> {
+/// Reads a shard's logs through its driver, and makes the core that goes on from there. `outcomes` come from a survey of all
+/// logs.
+pub fn recover_core(
+    start: ShardStart,
+    outcomes: &Arc<Outcomes>,
+    parts: &mut ShardParts,
+) -> Result<(Core, RecoveryReport), ServeError> {
     let began_ns = parts.clock.monotonic_ns();
-    let (store, report) = recover(&start, parts)?;
+    let (store, report) = recover(&start, outcomes, parts)?;
     let mut core = Core::new(start.id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
     core.note_recovery(report.effects, parts.clock.monotonic_ns() - began_ns);
     Ok((core, report))
@@ -476,7 +493,11 @@ impl EffectSink for NoLog {
     }
 }
 
-fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, RecoveryReport), ServeError> {
+fn recover(
+    start: &ShardStart,
+    outcomes: &Arc<Outcomes>,
+    parts: &mut ShardParts,
+) -> Result<(ShardStore, RecoveryReport), ServeError> {
     let id = start.id;
     let settings = start.shared.settings().0;
     let log_options = log_options(id, &settings);
@@ -484,11 +505,11 @@ fn recover(start: &ShardStart, parts: &mut ShardParts) -> Result<(ShardStore, Re
     let store_options = StoreOptions { databases: start.directory.databases, hash_seed: start.hash_seed };
     let mut store = Store::new(store_options, NoLog);
     store.set_now(parts.clock.read().unix_ms());
-    let (disk, directory) = (parts.disk.clone(), start.directory.clone());
+    let (disk, directory, outcomes) = (parts.disk.clone(), start.directory.clone(), Arc::clone(outcomes));
     let outcome = parts
         .block_on(async move {
             let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| store.apply(effect, groups);
-            let recovered = recover_shard(&disk, &directory, id, options, &mut apply).await;
+            let recovered = recover_shard(&disk, &directory, id, options, &outcomes, &mut apply).await;
             recovered.map(|recovered| (recovered, store))
         })
         .map_err(system(format!("shard {id}: the I/O driver failed")))?;

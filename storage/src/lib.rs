@@ -38,5 +38,7 @@ pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRef
 pub use manifest::{
     ClosedLog, DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory,
 };
-pub use recovery::{Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard};
+pub use recovery::{
+    LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard,
+};
 pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};

@@ -30,8 +30,9 @@ const LOCK_NAME: &str = "LOCK";
 const MANIFEST_NAME: &str = "MANIFEST";
 const MANIFEST_NEW_NAME: &str = "MANIFEST.new";
 const TITLE: &str = "annulus data directory";
-/// A manifest is a few lines, and one for each change of the number of shards.
-const MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// A manifest is a few lines, and one for each log of a closed epoch; such a line names the groups that were dropped, of
+/// which a crash of a log without durability may leave some hundred thousand.
+const MANIFEST_BYTES_MAX: usize = 64 << 20;
 
 /// A period in which the number of shards did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Epoch {
 
 /// Where a log of a closed epoch ends: what the start that closed the epoch found. Without it, damage to a closed log's end would
 /// look like a torn write, and be cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedLog {
     /// The epoch.
     pub epoch: u32,
@@ -67,6 +68,8 @@ pub struct ClosedLog {
     pub last_lsn: Lsn,
     /// Checksum of the last frame, 0 if there is none.
     pub chain: u32,
+    /// First LSNs of the groups that were dropped with transactions that were not whole, sorted.
+    pub dropped: Vec<Lsn>,
 }
 
 /// What to open a data directory with.
@@ -331,8 +334,12 @@ impl Manifest {
             let _ = writeln!(text, "epoch {} shards {}", epoch.number, epoch.shards);
         }
         for log in &self.closed {
-            let ClosedLog { epoch, shard, last_lsn, chain } = log;
-            let _ = writeln!(text, "closed {epoch} {shard} {last_lsn} {chain:08x}");
+            let ClosedLog { epoch, shard, last_lsn, chain, dropped } = log;
+            let _ = write!(text, "closed {epoch} {shard} {last_lsn} {chain:08x}");
+            for lsn in dropped {
+                let _ = write!(text, " {lsn}");
+            }
+            text.push('\n');
         }
         let checksum = crc32fast::hash(text.as_bytes());
         let _ = writeln!(text, "checksum {checksum:08x}");
@@ -446,13 +453,17 @@ fn decode_epoch(line: &str) -> Option<Epoch> {
 
 fn decode_closed(line: &str) -> Option<ClosedLog> {
     let mut words = line.strip_prefix("closed ")?.split(' ');
-    let log = ClosedLog {
+    let mut log = ClosedLog {
         epoch: words.next()?.parse().ok()?,
         shard: ShardId(words.next()?.parse().ok()?),
         last_lsn: Lsn(words.next()?.parse().ok()?),
         chain: u32::from_str_radix(words.next()?, 16).ok()?,
+        dropped: Vec::new(),
     };
-    words.next().is_none().then_some(log)
+    for word in words {
+        log.dropped.push(Lsn(word.parse().ok()?));
+    }
+    log.dropped.is_sorted().then_some(log)
 }
 
 /// Records where logs of closed epochs end, before anything is written to the epoch after them. Those recorded already
@@ -466,7 +477,7 @@ pub async fn close_logs<D: Disk>(
     let before = manifest.closed.len();
     for log in found {
         if !manifest.closed.iter().any(|it| (it.epoch, it.shard) == (log.epoch, log.shard)) {
-            manifest.closed.push(*log);
+            manifest.closed.push(log.clone());
         }
     }
     if manifest.closed.len() > before {

@@ -14,8 +14,10 @@
 mod assemble;
 mod error;
 mod image;
+mod outcome;
 mod reader;
 mod scan;
+mod survey;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ use std::path::PathBuf;
 
 pub use error::{Fault, RecoveryError};
 pub use image::{ImageReport, UnusedCheckpoint};
+pub use outcome::{LogSurvey, Outcomes};
+pub use survey::{logs_to_survey, survey_and_resolve, survey_log};
 
 use image::{Before, Image};
 
@@ -58,8 +62,10 @@ pub struct RecoveryReport {
     pub effects: u64,
     /// Effects among them that concerned this shard and were applied.
     pub applied: u64,
-    /// Effects of groups without an end.
+    /// Effects of groups without an end, and of those that were dropped with transactions.
     pub dropped: u64,
+    /// Parts of transactions in this shard's newest log that are dropped now, and were not before.
+    pub transactions_dropped: u64,
     /// Frames.
     pub frames: u64,
     /// Segments that hold frames.
@@ -93,6 +99,9 @@ pub struct Recovered<F> {
 /// `apply` gets the effects in order, with the slot groups that they are about: for an effect without a key (`FlushDatabase`,
 /// `SwapDatabases`) those of this shard that the logging shard owned; for the others the same, though their slot says more.
 ///
+/// `outcomes` says which groups are passed over: first all logs that [`logs_to_survey`] names are surveyed, then
+/// [`Outcomes::resolve`] decides. No log may go on before all shards have recovered.
+///
 /// Only the shard's own effects are applied, so shards may recover at the same time, each from all logs of an older
 /// epoch that touch its slots.
 pub async fn recover_shard<D: Disk>(
@@ -100,6 +109,7 @@ pub async fn recover_shard<D: Disk>(
     directory: &DataDirectory,
     shard: ShardId,
     options: RecoveryOptions,
+    outcomes: &Outcomes,
     apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
 ) -> Result<Recovered<D::File>, RecoveryError> {
     let mut report = RecoveryReport::default();
@@ -124,8 +134,11 @@ pub async fn recover_shard<D: Disk>(
                 };
                 let mut image = image::load_newest(disk, &log, &groups, before, apply, &mut report).await?;
                 needs_image(directory, *epoch, &log, image.as_ref())?;
-                let end = scan::scan_log(disk, &log, groups, image.as_mut(), apply, &mut report).await?;
-                let found = end.closed(*epoch, logging);
+                let outcome = outcomes.of(epoch.number, logging);
+                let known = scan::Known { image: image.as_mut(), dropped: &outcome.dropped };
+                let end = scan::scan_log(disk, &log, groups, known, apply, &mut report).await?;
+                outcome.check()?;
+                let found = end.closed(*epoch, logging, outcome.dropped);
                 let recorded =
                     directory.closed.iter().find(|it| (it.epoch, it.shard) == (epoch.number, logging));
                 match recorded {
@@ -133,16 +146,22 @@ pub async fn recover_shard<D: Disk>(
                     Some(recorded) if *recorded == found => {}
                     Some(recorded) => {
                         let path = directory.shard_directory(*epoch, logging);
-                        return Err(RecoveryError::ClosedLogChanged { path, recorded: *recorded, found });
+                        let (recorded, found) = (Box::new(recorded.clone()), Box::new(found));
+                        return Err(RecoveryError::ClosedLogChanged { path, recorded, found });
                     }
                 }
             }
         }
     }
-    let end = scan::scan_log(disk, &log, own, own_image.as_mut(), apply, &mut report).await?;
+    let outcome = outcomes.of(current.number, shard);
+    let known = scan::Known { image: own_image.as_mut(), dropped: &outcome.dropped };
+    let end = scan::scan_log(disk, &log, own, known, apply, &mut report).await?;
+    outcome.check()?;
+    report.transactions_dropped = outcome.new_parts;
     report.clean_stop = end.clean_stop();
     scan::clear_torn_end(disk, &log, &end, options.alignment).await?;
-    Ok(Recovered { start: end.into_start(log, directory.incarnation, options.alignment), report })
+    let start = end.into_start(log, directory.incarnation, options.alignment, outcome.new);
+    Ok(Recovered { start, report })
 }
 
 /// What was before the first epoch that is still there was given up for checkpoints of that epoch.

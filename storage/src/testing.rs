@@ -9,7 +9,7 @@ use crate::disk::memory::{MemoryDisk, MemoryFile};
 use crate::disk::{Disk, WriteSync};
 use crate::log::{LogIdentity, prepare_segment};
 use crate::manifest::{DataDirectory, DirectoryOptions, open_data_directory};
-use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard};
+use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard, survey_and_resolve};
 use crate::{DatabaseId, Effect, EffectSink, Log, LogOptions, LogWrite, Lsn, ShardId};
 
 pub(crate) const DIRECTORY: &str = "/data";
@@ -169,7 +169,9 @@ impl Bench {
             applied.push((OwnedEffect::of(effect), groups.clone()));
         };
         let settings = RecoveryOptions { alignment: options.alignment };
-        let recovered = run_ready(recover_shard(disk, &directory, options.shard, settings, &mut apply))?;
+        let outcomes = run_ready(survey_and_resolve(disk, &directory))?;
+        let recovery = recover_shard(disk, &directory, options.shard, settings, &outcomes, &mut apply);
+        let recovered = run_ready(recovery)?;
         let bench = Self {
             disk: disk.clone(),
             directory,

@@ -16,8 +16,8 @@ use annulus_storage::disk::blocking::run_ready;
 use annulus_storage::disk::memory::{MemoryDisk, MemoryFile};
 use annulus_storage::log::{LogIdentity, LogPosition, LogStart, PreparedSegment, SegmentId, prepare_segment};
 use annulus_storage::{
-    DatabaseId, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, RecoveryOptions, ShardId,
-    open_data_directory, recover_shard,
+    DatabaseId, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, Outcomes, RecoveryOptions,
+    ShardId, open_data_directory, recover_shard,
 };
 
 const RECORDS: u64 = 1_000_000;
@@ -97,7 +97,8 @@ fn written() -> MemoryDisk {
     let directory = open(&disk);
     let options = RecoveryOptions { alignment: LogOptions::default().alignment };
     let mut ignore = |_: &Effect<'_>, _: &Range<u16>| {};
-    let recovered = run_ready(recover_shard(&disk, &directory, ShardId(0), options, &mut ignore));
+    let recovered =
+        run_ready(recover_shard(&disk, &directory, ShardId(0), options, &Outcomes::default(), &mut ignore));
     let mut log = Log::<MemoryFile>::new(LogOptions::default(), recovered.expect("it is empty").start);
     for index in 1..=RECORDS {
         append_one(&mut log, index);
@@ -127,7 +128,8 @@ fn recover(disk: &MemoryDisk) -> (Duration, u64) {
         }
     };
     let begin = Instant::now();
-    let recovered = run_ready(recover_shard(disk, &directory, ShardId(0), options, &mut count));
+    let recovered =
+        run_ready(recover_shard(disk, &directory, ShardId(0), options, &Outcomes::default(), &mut count));
     let elapsed = begin.elapsed();
     let report = recovered.expect("it recovers").report;
     assert_eq!((report.applied, bytes), (RECORDS, RECORDS * 80), "everything is read back");

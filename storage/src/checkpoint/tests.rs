@@ -17,7 +17,7 @@ use crate::disk::memory::{CrashChoice, MemoryDisk, MemoryFile, MemoryLock};
 use crate::disk::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
 use crate::log::{SegmentId, prepare_segment};
 use crate::manifest::DataDirectory;
-use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard};
+use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard, survey_and_resolve};
 use crate::testing::{Choices, new_disk, open_directory, shard_options, small_options};
 use crate::{
     DatabaseId, DeferredGroup, Effect, EffectSink, Expiry, Key, Log, LogOptions, LogWrite, Lsn, ShardId,
@@ -186,7 +186,9 @@ impl Rig {
         store.set_now(now_ms);
         let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| store.apply(effect, groups);
         let settings = RecoveryOptions { alignment: options.alignment };
-        let recovered = run_ready(recover_shard(disk, &directory, options.shard, settings, &mut apply))?;
+        let outcomes = run_ready(survey_and_resolve(disk, &directory))?;
+        let recovery = recover_shard(disk, &directory, options.shard, settings, &outcomes, &mut apply);
+        let recovered = run_ready(recovery)?;
         let incarnation = directory.incarnation;
         let next_checkpoint = recovered.report.image.as_ref().map_or(1, |image| image.number + 1);
         let mut rig = Self {

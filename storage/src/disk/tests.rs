@@ -6,7 +6,7 @@ use super::blocking::{StdDisk, run_ready};
 use super::{Disk, LockError, OpenMode, WriteSync};
 use crate::log::{LogOptions, prepare_segment};
 use crate::manifest::{DirectoryOptions, open_data_directory};
-use crate::recovery::{RecoveryOptions, recover_shard};
+use crate::recovery::{Outcomes, RecoveryOptions, recover_shard};
 use crate::{AlignedBuffer, DatabaseId, Effect, EffectSink, Log, ShardId};
 
 #[test]
@@ -60,8 +60,9 @@ fn a_log_on_a_real_disk_is_recovered() {
                     found.push(value.len());
                 }
             };
+            let outcomes = Outcomes::default();
             let settings = RecoveryOptions { alignment: options.alignment };
-            let recovered = recover_shard(&StdDisk, &directory, ShardId(0), settings, &mut apply);
+            let recovered = recover_shard(&StdDisk, &directory, ShardId(0), settings, &outcomes, &mut apply);
             let mut log = Log::new(options.clone(), recovered.await.expect("it recovers").start);
             let expected: Vec<usize> = (0..start).flat_map(|_| (0..40).map(|index| index * 5000)).collect();
             assert_eq!(found, expected);

@@ -125,6 +125,12 @@ pub mod limits {
     /// Long, because nobody waits for it; bounded, because what is undecided takes memory.
     pub const UNDECIDED_SYNC_NS: u64 = 2_000_000_000;
 
+    /// Groups or transactions that one note names at most; more take several notes. So a note fits any frame and is never cut
+    /// into fragments: who reads notes alone need not put records together.
+    pub const NOTE_LIST_MAX: usize = 450;
+
+    const _: () =
+        assert!(super::super::frame::FRAME_HEADER_BYTES + 16 + 8 * NOTE_LIST_MAX <= FRAME_BYTES_MAX_MIN);
     const _: () = assert!(ALIGNMENT_MIN <= ALIGNMENT_MAX && FRAME_BYTES_MAX_MIN >= ALIGNMENT_MAX);
     const _: () = assert!(SEGMENT_BYTES_MAX / ALIGNMENT_MIN as u64 <= u32::MAX as u64);
     const _: () = assert!(RESERVE_BYTES <= 64 << 20);

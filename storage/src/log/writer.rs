@@ -347,7 +347,10 @@ impl<F: Clone> EffectSink for Log<F> {
         let encoded: Vec<_> = on.iter().map(|id| id.0.to_le_bytes()).collect();
         let first = self.group_end_lsn.next();
         self.undecided.depend(on);
-        self.append_note(&GroupNote::Depends { first, on: &encoded })
+        for on in encoded.chunks(limits::NOTE_LIST_MAX) {
+            self.append_note(&GroupNote::Depends { first, on });
+        }
+        self.last_lsn
     }
 
     fn is_undecided(&self, id: TransactionId) -> bool {
@@ -976,9 +979,11 @@ impl<F: Clone> Log<F> {
     fn record_abandoned(&mut self, groups: &[Lsn]) {
         let Some(first) = groups.first() else { return };
         let encoded: Vec<_> = groups.iter().map(|lsn| lsn.0.to_le_bytes()).collect();
-        let recorded_at = self.append_note(&GroupNote::Abandoned { groups: &encoded });
+        for groups in encoded.chunks(limits::NOTE_LIST_MAX) {
+            self.append_note(&GroupNote::Abandoned { groups });
+        }
         self.end_group();
-        self.abandoned = Some(Abandoned { recorded_at, before: Lsn(first.0 - 1) });
+        self.abandoned = Some(Abandoned { recorded_at: self.last_lsn, before: Lsn(first.0 - 1) });
     }
 
     #[inline]

@@ -107,7 +107,13 @@ fn shards_divide_the_groups_without_gap_or_overlap() {
 #[test]
 fn a_manifest_is_read_back() {
     let epochs = vec![Epoch { number: 1, shards: 1 }, Epoch { number: 2, shards: 256 }];
-    let log = ClosedLog { epoch: 1, shard: ShardId(0), last_lsn: Lsn(u64::MAX), chain: 0x0bad_cafe };
+    let log = ClosedLog {
+        epoch: 1,
+        shard: ShardId(0),
+        last_lsn: Lsn(u64::MAX),
+        chain: 0x0bad_cafe,
+        dropped: vec![Lsn(3), Lsn(80)],
+    };
     let manifest = Manifest { identity: u64::MAX, databases: 1, starts: u32::MAX, epochs, closed: vec![log] };
     assert_eq!(Manifest::decode(&manifest.encode()).ok(), Some(manifest));
 }

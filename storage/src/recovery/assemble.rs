@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::RecoveryReport;
+use super::scan::FrameTaker;
 use crate::checkpoint::window::Window;
+use crate::log::frame::FrameHeader;
 use crate::log::limits::RECORD_BYTES_MAX;
 use crate::log::record::{Record, RecordFault, decode_body, decode_note, is_note, take_record};
 use crate::{Effect, Lsn};
@@ -31,6 +33,10 @@ pub(super) struct Assembler<'a> {
     window: Option<&'a mut Window>,
     apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
     report: &'a mut RecoveryReport,
+    /// First effects of groups that are passed over, sorted.
+    dropped: &'a [Lsn],
+    /// The group that hasn't ended is one of them.
+    dropping: bool,
     /// Bodies of a group that hasn't ended, each behind its length.
     group: Vec<u8>,
     group_effects: u64,
@@ -40,7 +46,7 @@ pub(super) struct Assembler<'a> {
     fragment: Vec<u8>,
     /// The frame before, for a planted mistake.
     #[cfg(feature = "planted")]
-    before: Option<(Vec<u8>, Lsn, u32)>,
+    before: Option<(Vec<u8>, FrameHeader)>,
 }
 
 impl<'a> Assembler<'a> {
@@ -48,6 +54,7 @@ impl<'a> Assembler<'a> {
         logging: Range<u16>,
         wanted: Range<u16>,
         window: Option<&'a mut Window>,
+        dropped: &'a [Lsn],
         apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
         report: &'a mut RecoveryReport,
     ) -> Self {
@@ -57,6 +64,8 @@ impl<'a> Assembler<'a> {
             window,
             apply,
             report,
+            dropped,
+            dropping: false,
             group: Vec::new(),
             group_effects: 0,
             group_lsn: Lsn::ZERO,
@@ -71,12 +80,7 @@ impl<'a> Assembler<'a> {
     }
 
     /// Takes the records of a frame in which `records` effects are to end, the first of which is `first`.
-    pub(super) fn take_frame(
-        &mut self,
-        mut payload: &[u8],
-        first: Lsn,
-        records: u32,
-    ) -> Result<(), PayloadFault> {
+    fn take_records(&mut self, mut payload: &[u8], first: Lsn, records: u32) -> Result<(), PayloadFault> {
         let mut ended = 0;
         let mut lsn = first;
         while let Some(record) = take_record(&mut payload)? {
@@ -98,6 +102,10 @@ impl<'a> Assembler<'a> {
                     if last {
                         ended += 1;
                         let body = std::mem::take(&mut self.fragment);
+                        if is_note(&body) && !self.is_in_image(lsn) {
+                            // Whoever asks for notes alone could not have read it.
+                            return Err(RecordFault::Interleaved.into());
+                        }
                         self.take_body(&body, lsn, group_end)?;
                         lsn = lsn.next();
                     }
@@ -113,30 +121,23 @@ impl<'a> Assembler<'a> {
 
     /// A planted mistake: the frame before this one is applied again, if both are whole in themselves.
     #[cfg(feature = "planted")]
-    pub(super) fn replay_before(&mut self, payload: &[u8], first: Lsn, records: u32) {
+    fn replay_before(&mut self, payload: &[u8], header: &FrameHeader) {
         if !crate::planted::planted().replay_twice {
             return;
         }
         if !self.group.is_empty() || !self.fragment.is_empty() {
             self.before = None;
-        } else if let Some((before, first, records)) = self.before.replace((payload.to_vec(), first, records))
-        {
-            let _ = self.take_frame(&before, first, records);
+        } else if let Some((before, header)) = self.before.replace((payload.to_vec(), *header)) {
+            let _ = self.take_records(&before, header.first_lsn, header.records);
         }
-    }
-
-    /// What comes next was written by another life: it doesn't continue what is unfinished.
-    pub(super) fn abandon_unfinished(&mut self) {
-        self.report.dropped += self.group_effects;
-        self.group.clear();
-        self.group_effects = 0;
-        self.fragment.clear();
     }
 
     fn take_body(&mut self, body: &[u8], lsn: Lsn, group_end: bool) -> Result<(), PayloadFault> {
         self.report.effects += 1;
-        if self.window.as_ref().is_some_and(|window| lsn <= window.from()) {
-            // All of its group is in the image. Of the first of these a piece may be missing, so none is looked into.
+        if self.is_in_image(lsn) {
+            return Ok(());
+        }
+        if !self.dropped.is_empty() && self.drops(lsn, group_end) {
             return Ok(());
         }
         if self.group.is_empty() && group_end {
@@ -166,6 +167,19 @@ impl<'a> Assembler<'a> {
             self.group.clear();
         }
         Ok(())
+    }
+
+    /// Whether all of an effect's group is in the image. Of the first of these a piece may be missing, so none is looked into.
+    fn is_in_image(&self, lsn: Lsn) -> bool {
+        self.window.as_ref().is_some_and(|window| lsn <= window.from())
+    }
+
+    /// Whether an effect belongs to a dropped group.
+    fn drops(&mut self, lsn: Lsn, group_end: bool) -> bool {
+        let dropping = self.dropping || self.group.is_empty() && self.dropped.binary_search(&lsn).is_ok();
+        self.dropping = dropping && !group_end;
+        self.report.dropped += u64::from(dropping);
+        dropping
     }
 
     #[inline]
@@ -198,5 +212,28 @@ impl<'a> Assembler<'a> {
         self.report.applied += 1;
         (self.apply)(&effect, &self.wanted);
         Ok(())
+    }
+}
+
+impl FrameTaker for Assembler<'_> {
+    fn on_segment(&mut self) {
+        self.report.segments += 1;
+    }
+
+    fn take_frame(&mut self, payload: &[u8], header: &FrameHeader) -> Result<(), PayloadFault> {
+        self.take_records(payload, header.first_lsn, header.records)?;
+        #[cfg(feature = "planted")]
+        self.replay_before(payload, header);
+        self.report.frames += 1;
+        self.report.bytes += header.frame_bytes as u64;
+        Ok(())
+    }
+
+    fn abandon_unfinished(&mut self) {
+        self.report.dropped += self.group_effects;
+        self.group.clear();
+        self.group_effects = 0;
+        self.fragment.clear();
+        self.dropping = false;
     }
 }

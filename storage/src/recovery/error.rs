@@ -4,13 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::Lsn;
 use crate::checkpoint::format::CheckpointFault;
 use crate::log::SegmentId;
 use crate::log::frame::FrameFault;
 use crate::log::record::RecordFault;
 use crate::log::segment::SegmentFault;
 use crate::manifest::ClosedLog;
+use crate::{Lsn, TransactionId};
 
 /// What is wrong with a place in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,18 @@ pub enum RecoveryError {
     /// A shard has no checkpoint, and what the checkpoints of all shards had made superfluous is gone.
     MissingCheckpoint { path: PathBuf },
     /// A log of a closed epoch ends elsewhere than it did when the epoch was closed.
-    ClosedLogChanged { path: PathBuf, recorded: ClosedLog, found: ClosedLog },
+    ClosedLogChanged { path: PathBuf, recorded: Box<ClosedLog>, found: Box<ClosedLog> },
+    /// A part of a transaction isn't there, and another log says that it was durable.
+    MissingPart {
+        path: PathBuf,
+        /// Where the log ends.
+        offset: u64,
+        id: TransactionId,
+        /// The log that says so.
+        proof_directory: PathBuf,
+        /// Where its own part is.
+        proof_lsn: Lsn,
+    },
     /// A whole frame that a newer program has written.
     NewerFrame { path: PathBuf, offset: u64, fault: FrameFault },
     /// A whole frame whose records make no sense.
@@ -122,6 +133,13 @@ impl fmt::Display for RecoveryError {
                 found.chain,
                 recorded.last_lsn,
                 recorded.chain
+            ),
+            Self::MissingPart { path, offset, id, proof_directory, proof_lsn } => write!(
+                f,
+                "{}: the log ends at offset {offset} and has no part of transaction {id}, which was durable: the log \
+                 in {} has its own part at LSN {proof_lsn}, and says that it was complete; {RESTORE}",
+                path.display(),
+                proof_directory.display()
             ),
             Self::NewerFrame { path, offset, fault } => write!(
                 f,

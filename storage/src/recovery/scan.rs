@@ -87,8 +87,9 @@ pub(super) struct LogEnd<F> {
 
 impl<F> LogEnd<F> {
     /// The end as the manifest records it for a closed epoch.
-    pub(super) const fn closed(&self, epoch: Epoch, shard: ShardId) -> ClosedLog {
-        ClosedLog { epoch: epoch.number, shard, last_lsn: self.chain.last_lsn, chain: self.chain.checksum }
+    pub(super) const fn closed(&self, epoch: Epoch, shard: ShardId, dropped: Vec<Lsn>) -> ClosedLog {
+        let Chain { last_lsn, checksum, .. } = self.chain;
+        ClosedLog { epoch: epoch.number, shard, last_lsn, chain: checksum, dropped }
     }
 
     pub(super) const fn clean_stop(&self) -> bool {
@@ -96,7 +97,13 @@ impl<F> LogEnd<F> {
     }
 
     /// What the log goes on with. A segment whose end isn't aligned as the log will write from now on is left as it is.
-    pub(super) fn into_start(self, log: LogPlace, incarnation: u32, alignment: usize) -> LogStart<F> {
+    pub(super) fn into_start(
+        self,
+        log: LogPlace,
+        incarnation: u32,
+        alignment: usize,
+        abandoned: Vec<Lsn>,
+    ) -> LogStart<F> {
         let mut segments = self.segments.into_iter();
         let current =
             self.offset.and_then(|offset| Some(CurrentSegment { segment: segments.next()?, offset }));
@@ -112,29 +119,93 @@ impl<F> LogEnd<F> {
             live: self.live,
             current: current.filter(|current| current.offset.is_multiple_of(alignment as u64)),
             prepared: segments.collect(),
-            abandoned: Vec::new(),
+            abandoned,
         }
     }
 }
 
-/// Reads a log to its end, and applies what concerns the groups `wanted` and is not in the image.
+/// Who gets the frames of a log, in chain order.
+pub(super) trait FrameTaker {
+    /// A segment holds frames.
+    fn on_segment(&mut self) {}
+
+    /// The records of a frame.
+    fn take_frame(&mut self, payload: &[u8], header: &FrameHeader) -> Result<(), PayloadFault>;
+
+    /// What comes next was written by another life: it doesn't continue what is unfinished. Also at the end.
+    fn abandon_unfinished(&mut self);
+}
+
+/// What was before the first segment that is there.
+#[derive(Clone, Copy)]
+pub(super) enum Given {
+    /// Nothing: the log begins with its first segment.
+    Nothing,
+    /// The segments up to this effect may have been given up.
+    Up(Lsn),
+    /// Any segments may have been: this is not the place to ask.
+    Any,
+}
+
+/// A log that was read to where its frames end; whether that end is honest has not been asked.
+pub(super) struct Walked<F> {
+    end: LogEnd<F>,
+    /// The last effect of each segment that holds frames.
+    ends: Vec<(SegmentId, Lsn)>,
+    broken: (Place, Fault),
+}
+
+impl<F> Walked<F> {
+    /// The file and the offset where it ends.
+    pub(super) fn end_place(&self, log: &LogPlace) -> (PathBuf, u64) {
+        let (place, _) = self.broken;
+        (log.path(place.segment), place.offset)
+    }
+
+    /// Whether segments before the first one were given up.
+    pub(super) fn begins_later(&self) -> bool {
+        self.end.live.first().is_some_and(|(id, _)| *id > SegmentId::FIRST)
+    }
+}
+
+/// What is known of a log before it is read.
+pub(super) struct Known<'a> {
+    /// Its image, if there is one.
+    pub(super) image: Option<&'a mut Image>,
+    /// Groups to pass over, by their first effects, sorted.
+    pub(super) dropped: &'a [Lsn],
+}
+
+/// Reads a log to its end, and applies what concerns the groups `wanted`, is not in the image and not dropped.
 pub(super) async fn scan_log<D: Disk>(
     disk: &D,
     log: &LogPlace,
     wanted: Range<u16>,
-    image: Option<&mut Image>,
+    known: Known<'_>,
     apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
     report: &mut RecoveryReport,
 ) -> Result<LogEnd<D::File>, RecoveryError> {
-    let from = image.as_ref().map(|image| image.window.from());
-    let claim = image.as_ref().map(|image| image.claim());
-    let ids = list_segments(disk, log, from.is_some()).await?;
-    let window = image.map(|image| &mut image.window);
-    let mut assembler = Assembler::new(log.groups.clone(), wanted, window, apply, report);
+    let given = known.image.as_ref().map_or(Given::Nothing, |image| Given::Up(image.window.from()));
+    let claim = known.image.as_ref().map(|image| image.claim());
+    let window = known.image.map(|image| &mut image.window);
+    let mut assembler = Assembler::new(log.groups.clone(), wanted, window, known.dropped, apply, report);
+    let Walked { end, ends, broken } = walk(disk, log, given, &mut assembler).await?;
+    let end = judge_end(disk, log, end, broken, claim, assembler.report()).await?;
+    make_durable(disk, log, &ends, end.chain.horizon).await?;
+    Ok(end)
+}
+
+/// Reads a log to where its frames end, and gives them to `taker`.
+pub(super) async fn walk<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    given: Given,
+    taker: &mut impl FrameTaker,
+) -> Result<Walked<D::File>, RecoveryError> {
+    let ids = list_segments(disk, log, !matches!(given, Given::Nothing)).await?;
     let mut chain = Chain::default();
     let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
     let mut unused = Vec::new();
-    // The last effect of each segment that holds frames.
     let mut ends = Vec::with_capacity(ids.len());
     let mut live = Vec::with_capacity(ids.len());
     let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
@@ -145,11 +216,10 @@ pub(super) async fn scan_log<D: Disk>(
             continue;
         }
         let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
-        if let (Some(from), true) = (from, Some(&id) == ids.first() && id > SegmentId::FIRST) {
-            begin_within(log, &segment, &mut reader, from, &mut chain).await?;
+        if Some(&id) == ids.first() && id > SegmentId::FIRST {
+            begin_within(log, &segment, &mut reader, given, &mut chain).await?;
         }
-        if let Some(fault) = enter_segment(log, &mut segment, &mut reader, &mut chain, &mut assembler).await?
-        {
+        if let Some(fault) = enter_segment(log, &mut segment, &mut reader, &mut chain, taker).await? {
             // If this header was ever written, it is at fault itself; else the log broke off before it.
             if in_use.is_none() || matches!(fault, SegmentFault::Magic | SegmentFault::Checksum { .. }) {
                 broken = (Place { segment: id, offset: 0 }, Fault::Segment(fault));
@@ -158,12 +228,12 @@ pub(super) async fn scan_log<D: Disk>(
             continue;
         }
         live.push((id, chain.last_lsn.next()));
-        let (offset, fault) = read_frames(log, &segment, &mut reader, &mut chain, &mut assembler).await?;
+        let (offset, fault) = read_frames(log, &segment, &mut reader, &mut chain, taker).await?;
         broken = (Place { segment: id, offset }, Fault::Frame(fault));
         in_use = Some((segment, offset));
         ends.push((id, chain.last_lsn));
     }
-    assembler.abandon_unfinished();
+    taker.abandon_unfinished();
 
     let (offset, segments) = match in_use {
         Some((segment, offset)) => (Some(offset), std::iter::once(segment).chain(unused).collect()),
@@ -176,9 +246,7 @@ pub(super) async fn scan_log<D: Disk>(
         live,
         next_segment: ids.last().map_or(SegmentId::FIRST, |last| last.next()),
     };
-    let end = judge_end(disk, log, end, broken, claim, assembler.report()).await?;
-    make_durable(disk, log, &ends, end.chain.horizon).await?;
-    Ok(end)
+    Ok(Walked { end, ends, broken })
 }
 
 /// The numbers of the segments: one after the other, from the first; or, when earlier ones may have been given up, from any.
@@ -236,7 +304,7 @@ async fn begin_within<D: Disk>(
     log: &LogPlace,
     segment: &PreparedSegment<D::File>,
     reader: &mut SegmentReader<'_, D>,
-    from: Lsn,
+    given: Given,
     chain: &mut Chain,
 ) -> Result<(), RecoveryError> {
     let id = segment.id;
@@ -245,7 +313,7 @@ async fn begin_within<D: Disk>(
     let Some(header) = SegmentHeader::decode(block).ok().filter(|header| header.id == id) else {
         return Ok(());
     };
-    if header.first_lsn > from {
+    if matches!(given, Given::Up(from) if header.first_lsn > from) {
         let before = SegmentId(id.0 - 1);
         return Err(RecoveryError::MissingSegment { path: log.path(before), later: id });
     }
@@ -260,7 +328,7 @@ async fn enter_segment<D: Disk>(
     segment: &mut PreparedSegment<D::File>,
     reader: &mut SegmentReader<'_, D>,
     chain: &mut Chain,
-    assembler: &mut Assembler<'_>,
+    taker: &mut impl FrameTaker,
 ) -> Result<Option<SegmentFault>, RecoveryError> {
     let id = segment.id;
     let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
@@ -298,8 +366,8 @@ async fn enter_segment<D: Disk>(
         return Ok(Some(SegmentFault::Lsn { expected: chain.last_lsn.next(), found: header.first_lsn }));
     }
     segment.bytes = header.bytes;
-    chain.enter_incarnation(header.incarnation, assembler);
-    assembler.report().segments += 1;
+    chain.enter_incarnation(header.incarnation, taker);
+    taker.on_segment();
     Ok(None)
 }
 
@@ -309,7 +377,7 @@ async fn read_frames<D: Disk>(
     segment: &PreparedSegment<D::File>,
     reader: &mut SegmentReader<'_, D>,
     chain: &mut Chain,
-    assembler: &mut Assembler<'_>,
+    taker: &mut impl FrameTaker,
 ) -> Result<(u64, FrameFault), RecoveryError> {
     let id = segment.id;
     let mut offset = SEGMENT_HEADER_BYTES as u64;
@@ -332,19 +400,13 @@ async fn read_frames<D: Disk>(
         if let Some(fault) = chain.refuses(&header) {
             return Ok((offset, fault));
         }
-        chain.enter_incarnation(header.incarnation, assembler);
+        chain.enter_incarnation(header.incarnation, taker);
         let payload = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.payload_bytes);
-        assembler.take_frame(payload.unwrap_or_default(), header.first_lsn, header.records).map_err(
-            |fault| match fault {
-                PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
-                PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
-            },
-        )?;
-        #[cfg(feature = "planted")]
-        assembler.replay_before(payload.unwrap_or_default(), header.first_lsn, header.records);
+        taker.take_frame(payload.unwrap_or_default(), &header).map_err(|fault| match fault {
+            PayloadFault::Record(fault) => RecoveryError::BadRecord { path: log.path(id), offset, fault },
+            PayloadFault::Slot(slot) => RecoveryError::MisplacedSlot { path: log.path(id), offset, slot },
+        })?;
         chain.take(&header, checksum);
-        assembler.report().frames += 1;
-        assembler.report().bytes += frame_bytes as u64;
         offset += frame_bytes as u64;
     }
 }
@@ -522,9 +584,9 @@ impl Chain {
     }
 
     /// A later life doesn't continue what an earlier one left unfinished.
-    fn enter_incarnation(&mut self, incarnation: u32, assembler: &mut Assembler<'_>) {
+    fn enter_incarnation(&mut self, incarnation: u32, taker: &mut impl FrameTaker) {
         if incarnation > self.incarnation {
-            assembler.abandon_unfinished();
+            taker.abandon_unfinished();
             self.incarnation = incarnation;
             self.incarnation_max = self.incarnation_max.max(incarnation);
         }

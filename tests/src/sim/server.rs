@@ -18,6 +18,7 @@ use annulus::start::{ServeError, ShardStart, recover_core};
 use annulus_storage::disk::blocking::run_ready;
 use annulus_storage::disk::memory::MemoryLock;
 use annulus_storage::manifest::close_logs;
+use annulus_storage::recovery::survey_and_resolve;
 use annulus_storage::{
     DirectoryOptions, Durability, OpenError, RecoveryReport, ShardId, open_data_directory,
 };
@@ -153,6 +154,10 @@ impl Server {
             port: settings.port,
         };
         let shared = Arc::new(Shared::new(peers.clone(), facts, settings));
+        let surveyed = run_ready(survey_and_resolve(&world.memory(), &directory));
+        // Nobody's shard in particular: the paths say which log.
+        let failed = |error| StartFailure::Recovery(ServeError::Recovery { shard: ShardId(0), error });
+        let outcomes = Arc::new(surveyed.map_err(failed)?);
         let (ends, relays) = queues(configuration);
         let mut server = Server {
             world: world.clone(),
@@ -178,7 +183,8 @@ impl Server {
                 seed: Rng::from_seed(seed ^ u64::from(id.0)).next_u64(),
                 hash_seed: seed,
             };
-            let (core, report) = recover_core(start, &mut parts).map_err(StartFailure::Recovery)?;
+            let (core, report) =
+                recover_core(start, &outcomes, &mut parts).map_err(StartFailure::Recovery)?;
             server.report.effects += report.effects;
             server.report.closed.extend(report.closed);
             server.report.torn_tails.extend(report.torn_tails);
