@@ -10,7 +10,8 @@ use annulus_tests::{
 
 /// Everything that a client may rely on; a missing one is a missing feature.
 const EXPECTED: &str = "set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
-    incrbyfloat mget mset msetnx setnx setex psetex lcs del unlink exists touch type expire pexpire expireat pexpireat \
+    incrbyfloat mget mset msetnx setnx setex psetex lcs \
+    setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
     shutdown module lolwut cluster";
@@ -28,6 +29,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("command|getkeysandflags", "arity", "7.2 corrected it to -3"),
     ("config|set", "flags", "what may be set differs"),
     ("set", "key specs", "the note about its flags is in our own words"),
+    ("bitfield", "key specs", "the note about its flags is in our own words"),
+    ("pfcount", "key specs", "the note about its flags is in our own words"),
     ("getex", "key specs", "the note about its flags is in our own words"),
 ];
 

@@ -152,6 +152,10 @@ settings! {
     Live "cluster-announce-ip" cluster_announce_ip: Option<IpAddr> = None;
     /// The longest argument of a command.
     Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
+    /// The longest sparse form of a HyperLogLog, its header of 16 bytes included; a longer one becomes dense.
+    ///
+    /// Sparse ones are smaller and slower to add to. From 12304 bytes on dense ones are never larger.
+    Live "hll-sparse-max-bytes" hll_sparse_max_bytes: u32 = 3000, (0, i64::from(u32::MAX));
     /// How much unparsed input one connection may have before it is closed.
     Live "client-query-buffer-limit" client_query_buffer_limit: u64 = 1 << 30, (1 << 20, i64::MAX);
     /// How much unsent output a connection of a class may have: a hard limit, a soft one, and its seconds.

@@ -99,6 +99,10 @@ named_bits! {
         WRITE = 2 "write",
         /// Works on strings.
         STRING = 7 "string",
+        /// Works on the bits of strings.
+        BITMAP = 8 "bitmap",
+        /// Counts distinct elements.
+        HYPERLOGLOG = 9 "hyperloglog",
         /// Publish/subscribe.
         PUBSUB = 12 "pubsub",
         /// For administrators.
@@ -209,7 +213,9 @@ impl KeySpec {
             if index == 0 {
                 spec = each;
             } else {
-                assert!(spec.last >= 0 && each.last == spec.last + 1, "key uses must lie side by side");
+                let next = spec.last + spec.step as i8;
+                assert!(spec.last >= 0 && each.first as i8 == next, "key uses must lie side by side");
+                assert!(each.step == spec.step, "key uses side by side have one step");
                 spec.last = each.last;
             }
             index += 1;
@@ -233,6 +239,10 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// The bits of strings.
+    Bitmap,
+    /// Counts of distinct elements.
+    Hyperloglog,
     /// The connection itself.
     Connection,
     /// MULTI and its kin.
@@ -251,6 +261,8 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
+            Self::Hyperloglog => "hyperloglog",
             Self::Connection => "connection",
             Self::Transactions => "transactions",
             Self::Server => "server",

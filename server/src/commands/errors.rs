@@ -21,6 +21,14 @@ pub(super) const NAN_OR_INFINITY: &str = "ERR increment would produce NaN or Inf
 pub(super) const WOULD_OVERFLOW: &str = "ERR increment or decrement would overflow";
 pub(super) const DECREMENT_WOULD_OVERFLOW: &str = "ERR decrement would overflow";
 pub(super) const OFFSET_OUT_OF_RANGE: &str = "ERR offset is out of range";
+pub(super) const BIT_OFFSET: &str = "ERR bit offset is not an integer or out of range";
+pub(super) const BIT_VALUE: &str = "ERR bit is not an integer or out of range";
+pub(super) const BIT_ARGUMENT: &str = "ERR The bit argument must be 1 or 0.";
+pub(super) const BITOP_NOT_OF_SEVERAL: &str = "ERR BITOP NOT must be called with a single source key.";
+pub(super) const BITFIELD_TYPE: &str =
+    "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+pub(super) const BITFIELD_OVERFLOW: &str = "ERR Invalid OVERFLOW type specified";
+pub(super) const BITFIELD_READ_ONLY: &str = "ERR BITFIELD_RO only supports the GET subcommand";
 pub(super) const STRING_TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 pub(super) const NO_SUCH_KEY: &str = "ERR no such key";
 pub(super) const SAME_OBJECT: &str = "ERR source and destination objects are the same";

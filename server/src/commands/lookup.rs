@@ -6,20 +6,24 @@ use annulus_protocol::Encoder;
 use super::command::Command;
 use super::table::{ALL, COUNT};
 
-/// Longest name in the index, in bytes; [`name_words`] covers no more.
-const NAME_BYTES_MAX: usize = 16;
+/// Longest name in the index, in bytes.
+const NAME_BYTES_MAX: usize = 24;
+/// Up to so many bytes [`name_words`] covers a name as a whole.
+const NAME_BYTES_COVERED: usize = 16;
 /// Slots of the index: a power of two, at most a quarter full so that most names are found at the first probe.
 const SLOTS: usize = 2048;
 /// Marks a free slot.
 const FREE: u16 = u16::MAX;
 /// Sets the bit that tells lower case from upper, in all eight bytes. Nothing but a letter becomes a letter by it, so
-/// names of letters, which [`build_names`] demands, are not confused with anything else.
+/// names of letters are not confused with anything else; others are compared once more ([`PLAIN`]).
 const LOWER: u64 = 0x2020_2020_2020_2020;
 
 const _: () = assert!(COUNT * 4 <= SLOTS, "the index of command names is too full");
 
 static INDEX: [u16; SLOTS] = build_index();
 static NAMES: [(u64, u64); COUNT] = build_names();
+/// Names that their words alone tell from all other texts of the same length.
+static PLAIN: [bool; COUNT] = find_plain();
 
 /// The row of a command, upper or lower case. Internal commands are found too: [`resolve`] refuses them to clients.
 #[inline]
@@ -30,7 +34,8 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
         let id = usize::from(*INDEX.get(slot)?);
         let (candidate, command) = (NAMES.get(id)?, ALL.get(id)?);
         if *candidate == words && command.name.len() == name.len() {
-            return Some(command);
+            let same = *PLAIN.get(id)? || command.name.as_bytes().eq_ignore_ascii_case(name);
+            return same.then_some(command);
         }
         slot = (slot + 1) % SLOTS;
     }
@@ -119,7 +124,7 @@ fn printable(bytes: &[u8], bytes_max: usize) -> &[u8] {
 }
 
 /// A name as two words, in lower case; together with its length they tell all names up to 16 bytes apart. The words overlap in
-/// the middle of the name, so that no copy of variable length is needed.
+/// the middle of the name, so that no copy of variable length is needed. Of a longer name they are both ends.
 #[inline]
 fn name_words(name: &[u8]) -> Option<(u64, u64)> {
     let (low, high) = match name.len() {
@@ -172,15 +177,32 @@ const fn build_names() -> [(u64, u64); COUNT] {
     let mut id = 0;
     while id < COUNT {
         if ALL[id].parent.is_none() {
-            assert!(
-                ALL[id].is_internal() || only_letters(ALL[id].name.as_bytes()),
-                "a name is not of letters"
-            );
             names[id] = const_name_words(ALL[id].name.as_bytes());
         }
         id += 1;
     }
     names
+}
+
+const fn find_plain() -> [bool; COUNT] {
+    let mut plain = [false; COUNT];
+    let mut id = 0;
+    while id < COUNT {
+        let name = ALL[id].name.as_bytes();
+        plain[id] = name.len() <= NAME_BYTES_COVERED && only_letters(name);
+        let mut other = 0;
+        while other < id {
+            let alike = NAMES[other].0 == NAMES[id].0 && NAMES[other].1 == NAMES[id].1;
+            let named = ALL[id].parent.is_none() && ALL[other].parent.is_none();
+            assert!(
+                !(named && alike && ALL[other].name.len() == name.len()),
+                "two names have the same words: the index would find only one of them"
+            );
+            other += 1;
+        }
+        id += 1;
+    }
+    plain
 }
 
 const fn only_letters(name: &[u8]) -> bool {

@@ -9,11 +9,13 @@
 //! - time is `store.now()`, randomness is `Context::random`.
 
 mod arguments;
+mod bitmap;
 mod command;
 mod errors;
 mod expire;
 mod generic;
 mod glob;
+mod hyperloglog;
 mod internal;
 mod introspection;
 mod lcs;
@@ -34,12 +36,13 @@ use std::fmt;
 use std::ops::Range;
 
 use annulus_protocol::{Encoder, Version, slot};
-use annulus_storage::{DatabaseId, Key, Log, ShardId, Store};
+use annulus_storage::{DatabaseId, Entry, Key, Log, ShardId, Store, Value};
 
 use crate::runtime::{FileId, Rng};
 
 pub use command::{Categories, Command, Flags, Group, KeyFlags, KeySpec, KeyUse};
 pub use glob::{Case, glob_match};
+pub use hyperloglog::debug::self_test as hyperloglog_self_test;
 pub use introspection::{help, introspect};
 pub use lookup::{Refusal, lookup, lookup_subcommand, resolve};
 pub use scan::cursor_group;
@@ -66,6 +69,8 @@ pub struct Context<'a> {
     pub slot: u16,
     /// Longest string allowed (`proto-max-bulk-len`).
     pub bulk_bytes_max: u64,
+    /// Longest sparse HyperLogLog (`hll-sparse-max-bytes`).
+    pub hll_sparse_bytes_max: usize,
 }
 
 impl Context<'_> {
@@ -79,6 +84,14 @@ impl Context<'_> {
 /// Any key.
 fn key(bytes: &[u8]) -> Key<'_> {
     Key { bytes, slot: slot(bytes) }
+}
+
+/// The string that an entry holds.
+fn string_of(entry: Option<Entry<'_>>) -> Result<Option<&[u8]>, errors::Failure> {
+    Ok(entry.map(|entry| {
+        let Value::String(bytes) = entry.value();
+        bytes
+    }))
 }
 
 /// A handler: `args[0]` is the command's name; all its keys are on this shard. Writes one reply.
@@ -223,6 +236,8 @@ pub enum ConnectionCommand {
     Shutdown,
     /// `MODULE LIST`
     ModuleList,
+    /// `PFSELFTEST`: [`hyperloglog_self_test`] answers it.
+    Pfselftest,
     /// `LOLWUT [VERSION version]`
     Lolwut,
     /// `SUBSCRIBE …` and everything else about messages.

@@ -86,6 +86,7 @@ impl Server {
                 self.version = version;
                 out.ok();
             }
+            ConnectionCommand::Pfselftest => super::hyperloglog_self_test(&mut out),
             other => panic!("{other:?} is not for these tests"),
         }
     }
@@ -203,6 +204,7 @@ impl Server {
             groups: (GROUPS * shard / shards) as u16..(GROUPS * (shard + 1) / shards) as u16,
             slot: if first == 0 { 0 } else { slot(args[first]) },
             bulk_bytes_max: self.bulk_bytes_max,
+            hll_sparse_bytes_max: 3000,
         };
         handler(&mut context, args);
         store.end_command();

@@ -11,6 +11,8 @@ use super::{CommandCommand, ConnectionCommand, Run, resolve};
 fn replies_are_those_of_redis() {
     for shards in [1, 3] {
         play("strings", include_str!("transcripts/strings.txt"), shards);
+        play("bitmap", include_str!("transcripts/bitmap.txt"), shards);
+        play("hyperloglog", include_str!("transcripts/hyperloglog.txt"), shards);
         play("generic", include_str!("transcripts/generic.txt"), shards);
         play("introspection", include_str!("transcripts/introspection.txt"), shards);
     }

@@ -565,6 +565,7 @@ impl Core {
             groups: self.groups.clone(),
             slot: call.slot,
             bulk_bytes_max: self.settings.proto_max_bulk_len,
+            hll_sparse_bytes_max: self.settings.hll_sparse_max_bytes as usize,
         };
         keyed(&mut context, args);
         let counters = &mut self.commands[command.id()];

@@ -23,6 +23,16 @@ enum Kind {
     Float,
     /// An offset into a string: small, or so large that it must be refused.
     Offset,
+    /// The place of a bit or a bit field: within a few hundred bytes, or refused.
+    BitOffset,
+    /// A type of a bit field.
+    BitType,
+    /// Up to this many values more.
+    Values(usize),
+    /// One of these lists of arguments.
+    Either(&'static [&'static [Kind]]),
+    /// Up to this many of these lists of arguments.
+    Several(usize, &'static [Kind]),
     /// Seconds or milliseconds from now, far away or in the past.
     Seconds,
     Millis,
@@ -42,8 +52,8 @@ enum Kind {
 }
 
 use Kind::{
-    AtMillis, AtSeconds, Database, Float, Key, Keys, Millis, Number, Offset, Options, Pairs, Pattern,
-    Seconds, Value, Word,
+    AtMillis, AtSeconds, BitOffset, BitType, Database, Either, Float, Key, Keys, Millis, Number, Offset,
+    Options, Pairs, Pattern, Seconds, Several, Value, Values, Word,
 };
 
 struct Row {
@@ -57,6 +67,17 @@ const fn row(weight: usize, name: &'static str, arguments: &'static [Kind]) -> R
 }
 
 const EXPIRE_OPTIONS: Kind = Options(&[("NX", None), ("XX", None), ("GT", None), ("LT", None)]);
+
+const BIT: Kind = Word(&["0", "1", "1", "0", "2", "x"]);
+const BIT_UNIT: Kind = Options(&[("BIT", None), ("BYTE", None)]);
+const BIT_OPERATIONS: &[&[Kind]] = &[
+    &[Word(&["GET"]), BitType, BitOffset],
+    &[Word(&["SET"]), BitType, BitOffset, Number],
+    &[Word(&["INCRBY"]), BitType, BitOffset, Number],
+    &[Word(&["OVERFLOW"]), Word(&["WRAP", "SAT", "FAIL", "NEVER"])],
+];
+/// Keys that hold HyperLogLogs when nothing else has been put there; they would rarely last among the other keys.
+const SKETCH: Kind = Word(&["sketch:1", "sketch:2", "sketch:3", "{tag}sketch"]);
 
 const ROWS: &[Row] = &[
     row(
@@ -122,6 +143,23 @@ const ROWS: &[Row] = &[
             Options(&[("LEN", None), ("IDX", None), ("MINMATCHLEN", Some(&Offset)), ("WITHMATCHLEN", None)]),
         ],
     ),
+    row(12, "SETBIT", &[Key, BitOffset, Word(&["0", "1", "1", "2"])]),
+    row(5, "GETBIT", &[Key, BitOffset]),
+    row(4, "BITCOUNT", &[Key]),
+    row(6, "BITCOUNT", &[Key, Offset, Offset, BIT_UNIT]),
+    row(4, "BITPOS", &[Key, BIT]),
+    row(3, "BITPOS", &[Key, BIT, Offset]),
+    row(6, "BITPOS", &[Key, BIT, Offset, Offset, BIT_UNIT]),
+    row(10, "BITOP", &[Word(&["AND", "OR", "XOR", "NOT"]), Key, Key, Keys(3)]),
+    row(12, "BITFIELD", &[Key, Several(4, &[Either(BIT_OPERATIONS)])]),
+    row(5, "BITFIELD_RO", &[Key, Several(3, &[Word(&["GET"]), BitType, BitOffset])]),
+    row(20, "PFADD", &[SKETCH, Values(30)]),
+    row(2, "PFADD", &[Key, Values(3)]),
+    row(6, "PFCOUNT", &[SKETCH, Several(3, &[SKETCH])]),
+    row(1, "PFCOUNT", &[Key, Keys(3)]),
+    row(6, "PFMERGE", &[SKETCH, Several(3, &[SKETCH])]),
+    row(1, "PFMERGE", &[Key, Keys(3)]),
+    row(4, "PFDEBUG", &[Word(&["ENCODING", "DECODE", "TODENSE", "NOSUCH"]), SKETCH]),
     row(6, "DEL", &[Key, Keys(3)]),
     row(4, "UNLINK", &[Key, Keys(3)]),
     row(6, "EXISTS", &[Key, Keys(4)]),
@@ -258,6 +296,39 @@ const FLOATS: &[&str] = &[
     "1,5",
     "9007199254740993",
     "3.14159265358979323846",
+];
+
+const BIT_OFFSETS: &[&str] = &[
+    "0",
+    "1",
+    "7",
+    "8",
+    "15",
+    "16",
+    "63",
+    "64",
+    "100",
+    "353",
+    "1000",
+    "#0",
+    "#1",
+    "#2",
+    "#7",
+    "#40",
+    "-1",
+    "#-1",
+    "4294967296",
+    "9223372036854775807",
+    "#9223372036854775807",
+    "x",
+    "#",
+    "",
+    "1.5",
+];
+
+const BIT_TYPES: &[&str] = &[
+    "u1", "i1", "u4", "u8", "i8", "i5", "u16", "u31", "i32", "u63", "i63", "i64", "u64", "i65", "u0", "x8",
+    "",
 ];
 
 const OFFSETS: &[&str] = &[
@@ -508,6 +579,24 @@ impl Generator {
                 } else {
                     word.into()
                 }
+            }
+            BitOffset => self.mostly_sane(BIT_OFFSETS, 16),
+            BitType => self.mostly_sane(BIT_TYPES, 12),
+            Values(most) => {
+                for _ in 0..self.random.below(most + 1) {
+                    arguments.push(self.value());
+                }
+                return;
+            }
+            Either(lists) => {
+                self.random.pick(lists).iter().for_each(|kind| self.argument(*kind, arguments));
+                return;
+            }
+            Several(most, list) => {
+                for _ in 0..self.random.below(most + 1) {
+                    list.iter().for_each(|kind| self.argument(*kind, arguments));
+                }
+                return;
             }
             Options(options) => return self.options(options, arguments),
             Keys(most) => {

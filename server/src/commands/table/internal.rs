@@ -3,8 +3,7 @@
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::internal;
-use super::super::{Merge, Run};
+use super::super::{Merge, Run, bitmap, hyperloglog, internal};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
@@ -19,4 +18,17 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.put", 6, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // destination result: its length; an empty one deletes the key.
+    Command::new("annulus.bitstore", 3, Group::Bitmap, Run::Keyed(bitmap::operate::bitstore))
+        .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // destination value...: OK.
+    Command::new(
+        "annulus.pfmerge",
+        -2,
+        Group::Hyperloglog,
+        Run::Keyed(hyperloglog::commands::pfmerge_values),
+    )
+    .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+    .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS, K::INSERT])]),
 ];

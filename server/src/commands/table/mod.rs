@@ -1,8 +1,10 @@
 //! The command table: one row a command, a file a chapter.
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
+mod hyperloglog;
 mod internal;
 mod pubsub;
 mod server;
@@ -12,8 +14,10 @@ mod transactions;
 use super::command::Command;
 
 /// Chapters in the order of their ids. A container stands right before its subcommands.
-const CHAPTERS: [&[Command]; 8] = [
+const CHAPTERS: &[&[Command]] = &[
     string::ROWS,
+    bitmap::ROWS,
+    hyperloglog::ROWS,
     generic::ROWS,
     connection::ROWS,
     transactions::ROWS,

@@ -64,6 +64,7 @@ impl Core {
             | ConnectionCommand::Bgrewriteaof => self.save(socket, which, args),
             ConnectionCommand::Shutdown => return self.shutdown(socket, args),
             ConnectionCommand::ModuleList => self.answer(socket, |out| out.array_header(0)),
+            ConnectionCommand::Pfselftest => self.answer(socket, commands::hyperloglog_self_test),
             ConnectionCommand::Lolwut => self.lolwut(socket, args),
             ConnectionCommand::PubSub(which) => return self.pubsub(socket, which, args),
             ConnectionCommand::Monitor => self.monitor(socket),
