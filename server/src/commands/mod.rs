@@ -87,6 +87,7 @@ fn key(bytes: &[u8]) -> Key<'_> {
 }
 
 /// The string that an entry holds.
+#[allow(clippy::unnecessary_wraps, reason = "an entry with a value of another type is an error")]
 fn string_of(entry: Option<Entry<'_>>) -> Result<Option<&[u8]>, errors::Failure> {
     Ok(entry.map(|entry| {
         let Value::String(bytes) = entry.value();

@@ -594,7 +594,9 @@ impl Generator {
             }
             Several(most, list) => {
                 for _ in 0..self.random.below(most + 1) {
-                    list.iter().for_each(|kind| self.argument(*kind, arguments));
+                    for kind in list {
+                        self.argument(*kind, arguments);
+                    }
                 }
                 return;
             }

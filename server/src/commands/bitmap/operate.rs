@@ -158,7 +158,9 @@ mod tests {
                 [(Operation::And, |a, b| a & b), (Operation::Or, |a, b| a | b), (Operation::Xor, |a, b| a ^ b)];
             for (operation, of) in cases {
                 let mut folded = Folded::new(operation);
-                sources.iter().for_each(|source| folded.add(source));
+                for source in &sources {
+                    folded.add(source);
+                }
                 let expected: Vec<u8> = (0..longest)
                     .map(|at| sources.iter().map(|source| byte(source, at)).reduce(of).unwrap_or(0))
                     .collect();

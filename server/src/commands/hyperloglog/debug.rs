@@ -41,7 +41,9 @@ fn look(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
             context.out.integer(i64::from(converts));
         } else {
             context.out.array_header(registers.len());
-            registers.iter().for_each(|register| context.out.integer(i64::from(*register)));
+            for register in registers {
+                context.out.integer(i64::from(register));
+            }
         }
     } else {
         let mut text = b"ERR Unknown PFDEBUG subcommand '".to_vec();

@@ -41,7 +41,7 @@ impl FromIterator<u8> for Histogram {
 
 /// For registers at the upper end.
 fn tau(mut x: f64) -> f64 {
-    if x == 0.0 || x == 1.0 {
+    if settled(x, 0.0) || settled(x, 1.0) {
         return 0.0;
     }
     let mut y = 1.0;
@@ -75,7 +75,7 @@ fn sigma(mut x: f64) -> f64 {
     }
 }
 
-/// A series has come to its end when a step changes nothing at all.
+/// The same number to the last bit: a series has come to its end when a step changes nothing at all.
 #[expect(clippy::float_cmp, reason = "the end of these series is where doubles stand still")]
 fn settled(before: f64, after: f64) -> bool {
     before == after
