@@ -200,7 +200,9 @@ impl Uring {
     pub(super) fn on_sent(&mut self, index: u32, result: i32, events: &mut Vec<Event>) {
         let id = SocketId(index);
         let socket = &mut self.sockets.slab[id.index()];
-        let sending = socket.sending.as_mut().expect("a send completes once, while its buffer is kept");
+        let Some(sending) = socket.sending.as_mut() else {
+            panic!("socket {index}: a send has completed with {result} that nobody waits for")
+        };
         let again = matches!(-result, libc::EAGAIN | libc::EINTR);
         sending.sent += result.max(0) as usize;
         let unsent = sending.sent < sending.buffer.len();
@@ -266,7 +268,7 @@ impl Uring {
 }
 
 fn send_entry(id: SocketId, socket: &Socket, flags: i32) -> squeue::Entry {
-    let sending = socket.sending.as_ref().expect("queued right after the buffer was stored");
+    let Some(sending) = socket.sending.as_ref() else { panic!("socket {}: there is nothing to send", id.0) };
     let rest = &sending.buffer[sending.sent..];
     let (start, len, flags) = (rest.as_ptr(), rest.len() as u32, flags | libc::MSG_NOSIGNAL);
     let entry = if socket.registered {
