@@ -209,18 +209,15 @@ fn attach(file: &str) -> Result<String, String> {
     (0..5).find_map(|_| find().ok()).map_or_else(find, Ok)
 }
 
-const TAKE_AWAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/powercut/take_away.sh");
-
 fn take_away(home: &Path) {
-    let _ = Command::new("sh").arg(TAKE_AWAY).arg(home).output();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/powercut/take_away.sh");
+    let _ = Command::new("sh").arg(script).arg(home).output();
 }
 
-/// Waits for the end of its input, then takes apart what is left of the rig. In a session of its own: what ends the tests by
-/// their process group does not end it.
+/// In a session of its own: what ends the tests by their process group does not end it.
 fn janitor(home: &Path) -> Result<(Child, ChildStdin), String> {
-    let script = "cat >/dev/null; sh \"$1\" \"$2\"; rm -rf --one-file-system \"$2\"";
     let spawned = Command::new("setsid")
-        .args(["sh", "-c", script, "janitor", TAKE_AWAY])
+        .args(["sh", concat!(env!("CARGO_MANIFEST_DIR"), "/powercut/janitor.sh")])
         .arg(home)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -151,8 +151,24 @@ fn record(setup: &Setup, shards: &[usize], loss: Loss, random: &mut Random) -> H
     recorder.history
 }
 
-/// Records and judges; how many histories could not be decided.
-fn runs(setups: &[(Setup, &[usize])], loss: Loss) -> Result<(), String> {
+/// A history that nothing explains, or too many that nobody can decide on.
+struct Failure {
+    why: String,
+    /// In words; empty if there is none.
+    history: String,
+    seed: u64,
+}
+
+impl Failure {
+    fn panic(&self) -> ! {
+        let path = scratch_parent().join(format!("history-{}.txt", self.seed));
+        fs::write(&path, &self.history).expect("the history can be written");
+        panic!("ANNULUS_HISTORY_SEED={}: {}\nthe whole history: {}", self.seed, self.why, path.display());
+    }
+}
+
+/// Records and judges.
+fn runs(setups: &[(Setup, &[usize])], loss: Loss) -> Result<(), Failure> {
     let seed = seed_from("ANNULUS_HISTORY_SEED");
     let asked = env::var("ANNULUS_HISTORY_RUNS").ok().map(|text| text.parse().expect("a number of runs"));
     let runs = asked.unwrap_or(setups.len());
@@ -167,21 +183,21 @@ fn runs(setups: &[(Setup, &[usize])], loss: Loss) -> Result<(), String> {
             Verdict::Linearizable => {}
             Verdict::Undecided => undecided += 1,
             Verdict::Violation(why) => {
-                let path = scratch_parent().join(format!("history-{seed}-{run}.txt"));
-                fs::write(&path, describe_all(&history)).expect("the history can be written");
-                return Err(format!(
-                    "run {run} with ANNULUS_HISTORY_SEED={seed} on {setup:?}: {why}\nthe whole history: {}",
-                    path.display()
-                ));
+                let why = format!("run {run} on {setup:?}: {why}");
+                return Err(Failure { why, history: describe_all(&history), seed });
             }
         }
     }
     eprintln!("{runs} runs, {operations} operations, {undecided} runs undecided");
-    if undecided > runs / 4 { Err(format!("{undecided} of {runs} histories are undecided")) } else { Ok(()) }
+    if undecided > runs / 4 {
+        let why = format!("{undecided} of {runs} histories are undecided");
+        return Err(Failure { why, history: String::new(), seed });
+    }
+    Ok(())
 }
 
 /// [`runs`], with room for the checker.
-fn judged(setups: Vec<(Setup, &'static [usize])>, loss: Loss) -> Result<(), String> {
+fn judged(setups: Vec<(Setup, &'static [usize])>, loss: Loss) -> Result<(), Failure> {
     let judge = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || runs(&setups, loss));
     judge.expect("a thread can be started").join().expect("the recorder saw only what it may see")
 }
@@ -189,7 +205,7 @@ fn judged(setups: Vec<(Setup, &'static [usize])>, loss: Loss) -> Result<(), Stri
 #[test]
 fn histories_over_kills_are_linearizable() {
     let on = |driver| (Setup::annulus().driver(driver).durability("always"), [2, 2, 3, 1].as_slice());
-    judged(DRIVERS.map(on).to_vec(), Loss::Nothing).unwrap_or_else(|why| panic!("{why}"));
+    judged(DRIVERS.map(on).to_vec(), Loss::Nothing).unwrap_or_else(|failure| failure.panic());
 }
 
 #[test]
@@ -198,11 +214,13 @@ fn histories_over_kills_lose_only_a_tail_in_relaxed_modes() {
         return;
     }
     let on = |durability| (Setup::annulus().durability(durability), [2, 1].as_slice());
-    judged(["everysec", "none"].map(on).to_vec(), Loss::Tail).unwrap_or_else(|why| panic!("{why}"));
+    judged(["everysec", "none"].map(on).to_vec(), Loss::Tail).unwrap_or_else(|failure| failure.panic());
 }
 
 #[test]
 fn history_of_a_server_that_keeps_nothing_is_not_linearizable() {
-    let verdict = judged(vec![(Setup::redis().durability("none"), &[1])], Loss::Nothing);
-    assert!(verdict.is_err_and(|why| why.contains("no order of the operations explains")));
+    let Err(failure) = judged(vec![(Setup::redis().durability("none"), &[1])], Loss::Nothing) else {
+        panic!("everything was lost again and again, and an order was found that explains it")
+    };
+    assert!(failure.why.contains("no order of the operations explains"), "{}", failure.why);
 }
