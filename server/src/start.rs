@@ -33,7 +33,7 @@ use crate::runtime::{
 };
 use crate::shard::batch::Message;
 use crate::shard::shared::{Facts, Shared};
-use crate::shard::{Core, Shard, ShardParts};
+use crate::shard::{Core, Shard, ShardParts, value_limits};
 
 /// How often, and after what pause, an address in use is tried again: two seconds in all.
 const BIND_RETRIES: u32 = 40;
@@ -505,6 +505,7 @@ fn recover(
     let store_options = StoreOptions { databases: start.directory.databases, hash_seed: start.hash_seed };
     let mut store = Store::new(store_options, NoLog);
     store.set_now(parts.clock.read().unix_ms());
+    store.set_limits(value_limits(&settings));
     let (disk, directory, outcomes) = (parts.disk.clone(), start.directory.clone(), Arc::clone(outcomes));
     let outcome = parts
         .block_on(async move {

@@ -1,6 +1,7 @@
 //! Effects: what the log records. Absolute and deterministic, so that replay needs no command code:
 //! `INCR` logs the value, `EXPIRE` the absolute time, `APPEND` the offset and the bytes.
 
+use crate::value::Change;
 use crate::{DatabaseId, Lsn, ShardId, TransactionId};
 
 /// A change of the keyspace, borrowed from whoever made it or from a log frame.
@@ -52,6 +53,18 @@ pub enum Effect<'a> {
         key: &'a [u8],
         /// Absolute expiry, ms of Unix time; `None` persists the key.
         expire_at_ms: Option<u64>,
+    },
+    /// The collection at key has changed. A change that adds creates the key, without an expiry; one that leaves nothing
+    /// removes it.
+    Change {
+        /// Database of the key.
+        database: DatabaseId,
+        /// Hash slot of the key.
+        slot: u16,
+        /// The key.
+        key: &'a [u8],
+        /// What has changed.
+        change: Change<'a>,
     },
     /// This shard's part of a database is empty.
     FlushDatabase {

@@ -1,7 +1,7 @@
 //! One key with its value: a single heap allocation for small values, and a reference to it.
 //!
 //! ```text
-//! byte 0      flags: bits 0..3 type, EXPIRES, BOXED, RAW, MARK
+//! byte 0      flags: bits 0..3 type (a `Kind`), EXPIRES, BOXED, RAW, MARK
 //! byte 1..4   access clock, 24 bits, little-endian (see `clock`)
 //! byte 4..    key length, varint; value length, varint (absent when BOXED)
 //!             expiry, 8 bytes little-endian, ms of Unix time (only when EXPIRES)
@@ -23,6 +23,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+use crate::value::{Collection, Hash, Kind, List, Set, Value, canonical_i64};
+
 /// Values up to this many bytes lie inside the entry. Longer ones have a buffer of their own, so that growing them is
 /// amortised and changing them does not move the key; their extra 64 bytes are then below a tenth of the value.
 pub(crate) const INLINE_VALUE_BYTES_MAX: usize = 1024;
@@ -31,7 +33,7 @@ pub(crate) const INLINE_VALUE_BYTES_MAX: usize = 1024;
 const FREQUENCY_INITIAL: u8 = 5;
 
 const TYPE_MASK: u8 = 0b0000_0111;
-const TYPE_STRING: u8 = 0;
+const TYPE_STRING: u8 = Kind::String as u8;
 const EXPIRES: u8 = 0b0000_1000;
 const BOXED: u8 = 0b0001_0000;
 const RAW: u8 = 0b0010_0000;
@@ -50,13 +52,7 @@ const ALIGN: usize = 1;
 /// A value that does not lie in its entry.
 enum Boxed {
     String(Vec<u8>),
-}
-
-/// A value, by type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A string.
-    String(&'a [u8]),
+    Collection(Collection),
 }
 
 /// How a key's use is counted in its access clock.
@@ -247,18 +243,65 @@ impl<'a> Entry<'a> {
 
     /// The value.
     pub fn value(&self) -> Value<'a> {
-        Value::String(self.string())
+        match self.collection() {
+            Some(collection) => collection.value(),
+            None => Value::String(self.string_bytes(self.parts())),
+        }
     }
 
-    /// The value of a string. Every entry is one as long as there is no other type.
+    /// The value, if it is a string.
     #[inline]
-    pub fn string(&self) -> &'a [u8] {
+    pub fn string(&self) -> Option<&'a [u8]> {
         let parts = self.parts();
+        if parts.flags & TYPE_MASK != TYPE_STRING {
+            return None;
+        }
+        Some(self.string_bytes(parts))
+    }
+
+    #[inline(always)]
+    fn string_bytes(self, parts: Parts) -> &'a [u8] {
         if parts.flags & BOXED == 0 {
             return self.bytes(parts.value_at, parts.value_len);
         }
         match self.boxed(parts) {
             Boxed::String(value) => value,
+            Boxed::Collection(_) => &[],
+        }
+    }
+
+    /// The value, if it is a list.
+    pub fn list(&self) -> Option<&'a List> {
+        match self.value() {
+            Value::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a hash.
+    pub fn hash(&self) -> Option<&'a Hash> {
+        match self.value() {
+            Value::Hash(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a set.
+    pub fn set(&self) -> Option<&'a Set> {
+        match self.value() {
+            Value::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn collection(self) -> Option<&'a Collection> {
+        let parts = self.parts();
+        if parts.flags & TYPE_MASK == TYPE_STRING {
+            return None;
+        }
+        match self.boxed(parts) {
+            Boxed::Collection(collection) => Some(collection),
+            Boxed::String(_) => None,
         }
     }
 
@@ -271,19 +314,21 @@ impl<'a> Entry<'a> {
 
     /// The type's name, as `TYPE` answers.
     pub fn kind(&self) -> &'static str {
-        match self.value() {
-            Value::String(_) => "string",
-        }
+        self.value().kind().name()
     }
 
-    /// The encoding's name, as `OBJECT ENCODING` answers: `int` for what reads and prints as the same 64-bit integer,
-    /// `embstr` up to 44 bytes, `raw` beyond and after a change in place.
+    /// The encoding's name, as `OBJECT ENCODING` answers. Of strings: `int` for what reads and prints as the same 64-bit
+    /// integer, `embstr` up to 44 bytes, `raw` beyond and after a change in place.
     pub fn encoding(&self) -> &'static str {
         const EMBEDDED_BYTES_MAX: usize = 44;
-        let value = self.string();
-        if self.parts().flags & RAW != 0 {
+        if let Some(collection) = self.collection() {
+            return collection.encoding();
+        }
+        let parts = self.parts();
+        let value = self.string_bytes(parts);
+        if parts.flags & RAW != 0 {
             "raw"
-        } else if is_canonical_i64(value) {
+        } else if canonical_i64(value).is_some() {
             "int"
         } else if value.len() <= EMBEDDED_BYTES_MAX {
             "embstr"
@@ -328,6 +373,7 @@ impl<'a> Entry<'a> {
         } else {
             match self.boxed(parts) {
                 Boxed::String(value) => size_of::<Boxed>() + value.capacity(),
+                Boxed::Collection(collection) => size_of::<Boxed>() + collection.memory_bytes(),
             }
         };
         parts.layout().size() + boxed
@@ -355,22 +401,10 @@ impl std::fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry")
             .field("key", &self.key().escape_ascii().to_string())
-            .field("value_bytes", &self.string().len())
+            .field("kind", &self.kind())
             .field("expire_at_ms", &self.expire_at_ms())
             .finish()
     }
-}
-
-/// Whether `bytes` are what printing some `i64` gives: no sign but a minus, no leading zero.
-fn is_canonical_i64(bytes: &[u8]) -> bool {
-    const DIGITS_MAX: usize = 20;
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    let canonical = match digits {
-        [b'0'] => bytes.len() == 1,
-        [b'1'..=b'9', ..] => bytes.len() <= DIGITS_MAX,
-        _ => false,
-    };
-    canonical && std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<i64>().is_ok())
 }
 
 impl OwnedEntry {
@@ -386,6 +420,12 @@ impl OwnedEntry {
         } else {
             OwnedEntry::with_boxed(flags, key, Box::new(Boxed::String(value.to_vec())), expire_at_ms, clock)
         }
+    }
+
+    /// An entry with a collection, without an expiry.
+    pub(crate) fn with_collection(key: &[u8], collection: Collection, clock: u32) -> OwnedEntry {
+        let flags = collection.kind() as u8;
+        OwnedEntry::with_boxed(flags, key, Box::new(Boxed::Collection(collection)), None, clock)
     }
 
     fn with_boxed(
@@ -440,6 +480,25 @@ impl OwnedEntry {
         }
         // SAFETY: BOXED says that a pointer from Box::into_raw lies there, owned by this entry; &mut self is exclusive.
         Some(unsafe { &mut *self.start.add(parts.value_at).cast::<*mut Boxed>().read_unaligned() })
+    }
+
+    pub(crate) fn collection_mut(&mut self) -> Option<&mut Collection> {
+        match self.boxed_mut()? {
+            Boxed::Collection(collection) => Some(collection),
+            Boxed::String(_) => None,
+        }
+    }
+
+    /// Takes out a collection that would take long to free, for whoever frees it slice by slice. What is left is empty, and
+    /// fit for nothing but to be replaced or dropped.
+    #[inline]
+    pub(crate) fn take_heavy(&mut self) -> Option<Collection> {
+        if self.as_ref().parts().flags & TYPE_MASK == TYPE_STRING {
+            return None;
+        }
+        let collection = self.collection_mut().filter(|collection| collection.is_heavy())?;
+        let empty = Collection::new(collection.kind());
+        Some(std::mem::replace(collection, empty))
     }
 
     pub(crate) fn set_clock(&mut self, clock: u32) {
@@ -500,7 +559,7 @@ impl OwnedEntry {
         let parts = Parts::plan(flags, old_parts.key_len, value_len);
         let mut entry = OwnedEntry::write_head(parts, old.key(), expire_at_ms, clock);
         if flags & BOXED == 0 {
-            entry.bytes_mut(parts.value_at, value_len).copy_from_slice(old.string());
+            entry.bytes_mut(parts.value_at, value_len).copy_from_slice(old.string_bytes(old_parts));
             *self = entry;
         } else {
             // SAFETY: both places hold POINTER_BYTES for the pointer; the old entry is freed below without its value.
@@ -517,8 +576,9 @@ impl OwnedEntry {
     /// the new length.
     pub(crate) fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
         let end = offset + bytes.len();
-        let len = self.as_ref().string().len().max(end);
         let old = self.as_ref().parts();
+        assert!(old.flags & TYPE_MASK == TYPE_STRING, "a range of a {}", self.as_ref().kind());
+        let len = self.as_ref().string_bytes(old).len().max(end);
         if old.flags & BOXED == 0 {
             self.reserve_inline_or_box(old, len);
         }
@@ -544,7 +604,7 @@ impl OwnedEntry {
         }
         let entry = self.as_ref();
         let (key, value, expire_at_ms, clock) =
-            (entry.key(), entry.string(), entry.expire_at_ms(), entry.clock());
+            (entry.key(), entry.string_bytes(old), entry.expire_at_ms(), entry.clock());
         *self = if len <= INLINE_VALUE_BYTES_MAX {
             let parts = Parts::plan(old.flags, key.len(), len);
             let mut new = OwnedEntry::write_head(parts, key, expire_at_ms, clock);
@@ -617,7 +677,7 @@ mod tests {
                     let (key, value) = (filled(key_len), filled(value_len));
                     let entry = OwnedEntry::string(&key, &value, expiry, 0x00ab_cdef);
                     let entry = entry.as_ref();
-                    assert_eq!((entry.key(), entry.string()), (&key[..], &value[..]));
+                    assert_eq!((entry.key(), entry.string().unwrap()), (&key[..], &value[..]));
                     assert_eq!((entry.expire_at_ms(), entry.clock()), (expiry, 0x00ab_cdef));
                 }
             }
@@ -631,7 +691,7 @@ mod tests {
             for expiry in [Some(len as u64), None] {
                 entry.replace(&filled(len), expiry, len as u32);
                 let entry = entry.as_ref();
-                assert_eq!((entry.key(), entry.string()), (&b"key"[..], &filled(len)[..]));
+                assert_eq!((entry.key(), entry.string().unwrap()), (&b"key"[..], &filled(len)[..]));
                 assert_eq!((entry.expire_at_ms(), entry.clock()), (expiry, len as u32));
             }
         }
@@ -646,7 +706,10 @@ mod tests {
                 entry.set_expiry(expiry);
                 let entry = entry.as_ref();
                 assert_eq!((entry.expire_at_ms(), entry.clock(), entry.encoding()), (expiry, 7, "raw"));
-                assert_eq!((entry.key(), entry.string()[0], entry.string().len()), (&b"key"[..], b'X', len));
+                assert_eq!(
+                    (entry.key(), entry.string().unwrap()[0], entry.string().unwrap().len()),
+                    (&b"key"[..], b'X', len)
+                );
             }
         }
     }
@@ -663,7 +726,10 @@ mod tests {
             model.resize(new_len, 0);
             model[offset..offset + len].copy_from_slice(&bytes);
             assert_eq!(entry.set_range(offset, &bytes), new_len);
-            assert_eq!((entry.as_ref().string(), entry.as_ref().expire_at_ms()), (&model[..], Some(9)));
+            assert_eq!(
+                (entry.as_ref().string().unwrap(), entry.as_ref().expire_at_ms()),
+                (&model[..], Some(9))
+            );
         }
     }
 

@@ -27,12 +27,13 @@ mod table;
 mod taint;
 #[cfg(test)]
 mod testing;
+pub mod value;
 mod watch;
 
 pub use buffer::AlignedBuffer;
 pub use deferred::DeferredGroup;
 pub use effect::{Effect, EffectSink, GroupNote};
-pub use entry::{Access, Entry, Value};
+pub use entry::{Access, Entry};
 pub use ids::{DatabaseId, Lsn, ShardId, TransactionId};
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
 pub use manifest::{
@@ -42,3 +43,4 @@ pub use recovery::{
     LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard,
 };
 pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};
+pub use value::{Applied, Change, Element, Kind, Value, ValueLimits};

@@ -14,6 +14,7 @@
 mod image;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use image::ImageStart;
 
@@ -24,8 +25,10 @@ use crate::entry::{OwnedEntry, clock};
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
+use crate::value::codec::{self, Encoded};
+use crate::value::{Collection, Shaping};
 use crate::watch::Watches;
-use crate::{Access, DatabaseId, Effect, EffectSink, Entry, Lsn};
+use crate::{Access, Applied, Change, DatabaseId, Effect, EffectSink, Entry, Kind, Lsn, ValueLimits};
 
 /// Slot groups, as a range of their numbers, `0..256`.
 pub type GroupRange = Range<u16>;
@@ -104,6 +107,11 @@ pub struct Store<S> {
     expiry: ExpiryIndex,
     /// Flushed tables, freed by and by.
     garbage: Vec<Table>,
+    /// Large values of removed keys, freed by and by.
+    garbage_values: Vec<Collection>,
+    limits: ValueLimits,
+    /// For members of large collections.
+    member_hasher: Arc<Hasher>,
     now_ms: u64,
     access: Access,
     /// State of the generator that moves frequency counters.
@@ -141,6 +149,9 @@ impl<S: EffectSink> Store<S> {
             gates: Gates::new(options.databases),
             expiry: ExpiryIndex::default(),
             garbage: Vec::new(),
+            garbage_values: Vec::new(),
+            limits: ValueLimits::default(),
+            member_hasher: Arc::new(Hasher::new(options.hash_seed)),
             now_ms: 0,
             access: Access::default(),
             random: options.hash_seed | 1,
@@ -168,6 +179,9 @@ impl<S: EffectSink> Store<S> {
             gates: self.gates,
             expiry: self.expiry,
             garbage: self.garbage,
+            garbage_values: self.garbage_values,
+            limits: self.limits,
+            member_hasher: self.member_hasher,
             now_ms: self.now_ms,
             access: self.access,
             random: self.random,
@@ -208,6 +222,11 @@ impl<S: EffectSink> Store<S> {
     /// How accesses are counted.
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// Up to what collections have their small forms from now on.
+    pub fn set_limits(&mut self, limits: ValueLimits) {
+        self.limits = limits;
     }
 
     /// Counters.
@@ -345,7 +364,8 @@ impl<S: EffectSink> Store<S> {
         let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
         let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
         let lsn = self.sink.append(effect);
-        table.remove(&self.hasher, at);
+        let mut entry = table.remove(&self.hasher, at);
+        self.garbage_values.extend(entry.take_heavy());
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
         self.watches.on_change(database, hash);
@@ -389,7 +409,9 @@ impl<S: EffectSink> Store<S> {
         let new_hint = needs_hint(old, expiry);
         let mark = self.expiry.mark();
         if let Some(at) = at {
+            let garbage = &mut self.garbage_values;
             table.update(at, |entry| {
+                garbage.extend(entry.take_heavy());
                 entry.replace(value, expiry, clock);
                 if new_hint.is_some() {
                     entry.set_mark(mark);
@@ -410,7 +432,7 @@ impl<S: EffectSink> Store<S> {
     pub fn set_range(&mut self, database: DatabaseId, key: Key<'_>, offset: usize, bytes: &[u8]) -> usize {
         let found = self.find(database, key);
         if bytes.is_empty() {
-            return self.entry(database, &found).map_or(0, |entry| entry.string().len());
+            return self.entry(database, &found).and_then(|entry| entry.string()).map_or(0, <[u8]>::len);
         }
         let (slot, offset_logged) = (key.slot, offset as u64);
         let effect = Effect::SetRange { database, slot, key: key.bytes, offset: offset_logged, bytes };
@@ -435,6 +457,124 @@ impl<S: EffectSink> Store<S> {
         let len = entry.set_range(offset, bytes);
         table.insert(&self.hasher, found.hash, key.slot, entry);
         len
+    }
+
+    /// Changes the collection at a key, which is of the change's type or absent. Logs the change unless it did nothing.
+    ///
+    /// A change that adds creates the key, without an expiry; one that leaves the collection empty removes it.
+    pub fn change<'a>(
+        &mut self,
+        database: DatabaseId,
+        key: Key<'_>,
+        change: impl Into<Change<'a>>,
+    ) -> Applied {
+        let change = change.into();
+        let found = self.find(database, key);
+        let applied = self.put_change(database, found, key, &change);
+        if applied.affected > 0 {
+            let slot = key.slot;
+            self.log_key(database, found.hash, Effect::Change { database, slot, key: key.bytes, change });
+        }
+        applied
+    }
+
+    fn put_change(
+        &mut self,
+        database: DatabaseId,
+        found: Found,
+        key: Key<'_>,
+        change: &Change<'_>,
+    ) -> Applied {
+        let Found { group, hash, mut at } = found;
+        let table = self.databases[database.index()].table_mut(group);
+        let shaping = &mut Shaping {
+            limits: &self.limits,
+            hasher: &self.member_hasher,
+            garbage: &mut self.garbage_values,
+        };
+        if let (Change::Load { first: true, .. }, Some(old)) = (change, at) {
+            shaping.garbage.extend(table.remove(&self.hasher, old).take_heavy());
+            at = None;
+        }
+        let Some(at) = at else {
+            if !change.creates() {
+                return Applied::default();
+            }
+            let mut collection = Collection::new(change.kind());
+            let affected = collection.apply(change, shaping);
+            let len = collection.len();
+            if len > 0 {
+                let clock = clock::created(self.access, self.now_ms);
+                let mut entry = OwnedEntry::with_collection(key.bytes, collection, clock);
+                entry.set_mark(self.expiry.mark());
+                table.insert(&self.hasher, hash, key.slot, entry);
+            }
+            return Applied { affected, len };
+        };
+        let applied = table.update(at, |entry| {
+            let Some(collection) = entry.collection_mut() else {
+                panic!("a change of a {} at a string", change.kind().name());
+            };
+            let affected = collection.apply(change, shaping);
+            Applied { affected, len: collection.len() }
+        });
+        if applied.len == 0 {
+            shaping.garbage.extend(table.remove(&self.hasher, at).take_heavy());
+        }
+        applied
+    }
+
+    /// Makes the key hold this value, whatever it held, with this expiry (ms of Unix time) or none.
+    pub fn put_value(
+        &mut self,
+        database: DatabaseId,
+        key: Key<'_>,
+        value: Encoded<'_>,
+        expire_at_ms: Option<u64>,
+    ) {
+        let Encoded { kind, elements } = value;
+        if kind == Kind::String {
+            return self.set(database, key, elements, expire_at_ms.map_or(Expiry::None, Expiry::At));
+        }
+        self.change(database, key, Change::Load { kind, first: true, elements });
+        if expire_at_ms.is_some() {
+            self.set_expiry(database, key, expire_at_ms);
+        }
+    }
+
+    /// Makes a key hold what another one does, expiry included. False if that is absent. The keys are different.
+    pub fn copy(&mut self, from: (DatabaseId, Key<'_>), to: (DatabaseId, Key<'_>)) -> bool {
+        /// Elements of one effect.
+        const PIECE: usize = 4096;
+        assert!(from != to, "a key copied to itself");
+        let found = self.find(from.0, from.1);
+        let Some(entry) = self.entry(from.0, &found) else { return false };
+        let expire_at_ms = entry.expire_at_ms();
+        let kind = entry.value().kind();
+        let mut elements = Vec::new();
+        if kind == Kind::String {
+            codec::encode_piece(entry.value(), 0, PIECE, &mut elements);
+            self.put_value(to.0, to.1, Encoded { kind, elements: &elements }, expire_at_ms);
+            return true;
+        }
+        let mut cursor = Some(0);
+        let mut first = true;
+        while let Some(from_cursor) = cursor {
+            elements.clear();
+            // Adding a key may have moved entries.
+            let found = self.find(from.0, from.1);
+            cursor = self
+                .entry(from.0, &found)
+                .and_then(|entry| codec::encode_piece(entry.value(), from_cursor, PIECE, &mut elements));
+            if !elements.is_empty() {
+                self.change(to.0, to.1, Change::Load { kind, first, elements: &elements });
+                first = false;
+            }
+        }
+        if expire_at_ms.is_some() {
+            self.set_expiry(to.0, to.1, expire_at_ms);
+        }
+        true
     }
 
     /// Removes a key. False if it's absent.
@@ -668,7 +808,8 @@ impl<S: EffectSink> Store<S> {
     pub fn memory_bytes(&self) -> usize {
         let databases: usize = self.databases.iter().map(Database::memory_bytes).sum();
         let garbage: usize = self.garbage.iter().map(Table::memory_bytes).sum();
-        databases + garbage + self.gates.memory_bytes() + self.expiry.memory_bytes()
+        let values: usize = self.garbage_values.iter().map(Collection::memory_bytes).sum();
+        databases + garbage + values + self.gates.memory_bytes() + self.expiry.memory_bytes()
     }
 
     // Work between commands.
@@ -736,16 +877,26 @@ impl<S: EffectSink> Store<S> {
         self.expiry.next_ms()
     }
 
-    /// Frees up to `budget` entries of flushed databases: each takes about half a microsecond. True if there's more to do.
+    /// Frees up to `budget` entries of flushed databases and elements of removed collections: each takes about half a
+    /// microsecond. True if there's more to do.
     pub fn reclaim(&mut self, mut budget: usize) -> bool {
-        while let Some(table) = self.garbage.last_mut() {
-            budget = table.free(budget);
-            if !table.is_freed() {
+        loop {
+            while let Some(value) = self.garbage_values.last_mut() {
+                budget = value.free(budget);
+                if !value.is_freed() {
+                    return true;
+                }
+                self.garbage_values.pop();
+            }
+            let Some(table) = self.garbage.last_mut() else { return false };
+            budget = table.free(budget, &mut self.garbage_values);
+            if !table.is_freed() && self.garbage_values.is_empty() {
                 return true;
             }
-            self.garbage.pop();
+            if table.is_freed() {
+                self.garbage.pop();
+            }
         }
-        false
     }
 
     // Recovery.
@@ -768,8 +919,14 @@ impl<S: EffectSink> Store<S> {
             Effect::Delete { database, slot, key } => {
                 let found = self.find_applied(database, Key { bytes: key, slot });
                 if let Some(at) = found.at {
-                    self.databases[database.index()].table_mut(found.group).remove(&self.hasher, at);
+                    let table = self.databases[database.index()].table_mut(found.group);
+                    self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
                 }
+            }
+            Effect::Change { database, slot, key, change } => {
+                let key = Key { bytes: key, slot };
+                let found = self.find_applied(database, key);
+                self.put_change(database, found, key, &change);
             }
             Effect::Expire { database, slot, key, expire_at_ms } => {
                 let found = self.find_applied(database, Key { bytes: key, slot });

@@ -13,6 +13,7 @@ mod segment;
 mod slot;
 
 use crate::entry::{Entry, OwnedEntry};
+use crate::value::Collection;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use segment::{BUCKET_SLOTS, BUCKETS_MAX, SIZES, Segment, buckets_for};
 use slot::{Slot, Tag};
@@ -468,6 +469,12 @@ impl Table {
             .map(|(_, at)| at)
     }
 
+    /// All entries.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        let spilled = self.spill.iter().map(|spilled| &spilled.slot);
+        self.segments.iter().flat_map(Segment::slots).chain(spilled).filter_map(Slot::entry)
+    }
+
     /// The entries of one hash slot. Looks at all buckets, but at no other slot's entries.
     pub(crate) fn in_slot(&self, slot: u16) -> impl Iterator<Item = Entry<'_>> {
         let spilled = self.spill.iter().map(|spilled| &spilled.slot);
@@ -479,8 +486,9 @@ impl Table {
             .filter_map(Slot::entry)
     }
 
-    /// Frees up to `budget` entries of a table that nobody uses any more. Returns what is left of the budget.
-    pub(crate) fn free(&mut self, mut budget: usize) -> usize {
+    /// Frees up to `budget` entries of a table that nobody uses any more; large values go to `garbage`. Returns what
+    /// is left of the budget.
+    pub(crate) fn free(&mut self, mut budget: usize, garbage: &mut Vec<Collection>) -> usize {
         self.directory = Vec::new();
         while budget > 0 {
             if self.spill.is_empty() {
@@ -490,11 +498,12 @@ impl Table {
                 self.spill = segment.drain().into_iter().map(|slot| Spilled { hash: 0, slot }).collect();
             }
             let rest = self.spill.len().saturating_sub(budget);
-            for spilled in self.spill.drain(rest..) {
+            for mut spilled in self.spill.drain(rest..) {
                 budget -= 1;
                 self.len -= 1;
-                if let Some(entry) = spilled.slot.entry() {
-                    self.totals.subtract(entry);
+                if let Some(mut entry) = spilled.slot.take_entry() {
+                    self.totals.subtract(entry.as_ref());
+                    garbage.extend(entry.take_heavy());
                 }
             }
         }

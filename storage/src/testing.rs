@@ -10,6 +10,7 @@ use crate::disk::{Disk, WriteSync};
 use crate::log::{LogIdentity, prepare_segment};
 use crate::manifest::{DataDirectory, DirectoryOptions, open_data_directory};
 use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard, survey_and_resolve};
+use crate::value::{Change, SetChange};
 use crate::{DatabaseId, Effect, EffectSink, Log, LogOptions, LogWrite, Lsn, ShardId};
 
 pub(crate) const DIRECTORY: &str = "/data";
@@ -48,12 +49,45 @@ impl Choices {
 /// An effect that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OwnedEffect {
-    Set { database: u16, slot: u16, key: Vec<u8>, value: Vec<u8>, expire_at_ms: Option<u64> },
-    SetRange { database: u16, slot: u16, key: Vec<u8>, offset: u64, bytes: Vec<u8> },
-    Delete { database: u16, slot: u16, key: Vec<u8> },
-    Expire { database: u16, slot: u16, key: Vec<u8>, expire_at_ms: Option<u64> },
-    Flush { database: u16 },
-    Swap { a: u16, b: u16 },
+    Set {
+        database: u16,
+        slot: u16,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        expire_at_ms: Option<u64>,
+    },
+    SetRange {
+        database: u16,
+        slot: u16,
+        key: Vec<u8>,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Delete {
+        database: u16,
+        slot: u16,
+        key: Vec<u8>,
+    },
+    Expire {
+        database: u16,
+        slot: u16,
+        key: Vec<u8>,
+        expire_at_ms: Option<u64>,
+    },
+    /// With the member of a set: one kind of change stands for all.
+    Add {
+        database: u16,
+        slot: u16,
+        key: Vec<u8>,
+        member: Vec<u8>,
+    },
+    Flush {
+        database: u16,
+    },
+    Swap {
+        a: u16,
+        b: u16,
+    },
 }
 
 impl OwnedEffect {
@@ -82,6 +116,12 @@ impl OwnedEffect {
                 key,
                 expire_at_ms: *expire_at_ms,
             },
+            Self::Add { database, slot, key, member } => Effect::Change {
+                database: DatabaseId(*database),
+                slot: *slot,
+                key,
+                change: SetChange::Add { member }.into(),
+            },
             Self::Flush { database } => Effect::FlushDatabase { database: DatabaseId(*database) },
             Self::Swap { a, b } => Effect::SwapDatabases { a: DatabaseId(*a), b: DatabaseId(*b) },
         }
@@ -109,6 +149,10 @@ impl OwnedEffect {
             Effect::Expire { database, slot, key, expire_at_ms } => {
                 Self::Expire { database: database.0, slot, key: key.to_vec(), expire_at_ms }
             }
+            Effect::Change { database, slot, key, change: Change::Set(SetChange::Add { member }) } => {
+                Self::Add { database: database.0, slot, key: key.to_vec(), member: member.to_vec() }
+            }
+            Effect::Change { change, .. } => panic!("no test of the log makes {change:?}"),
             Effect::FlushDatabase { database } => Self::Flush { database: database.0 },
             Effect::SwapDatabases { a, b } => Self::Swap { a: a.0, b: b.0 },
         }
@@ -318,7 +362,7 @@ impl Model {
                 });
                 self.keys = swapped.collect();
             }
-            OwnedEffect::SetRange { .. } | OwnedEffect::Expire { .. } => {}
+            OwnedEffect::SetRange { .. } | OwnedEffect::Expire { .. } | OwnedEffect::Add { .. } => {}
         }
     }
 }

@@ -150,6 +150,21 @@ settings! {
     Start "cluster-ports" cluster_ports: bool = false;
     /// The address that CLUSTER SLOTS, SHARDS and NODES name; empty is the address that the client connected to.
     Live "cluster-announce-ip" cluster_announce_ip: Option<IpAddr> = None;
+    /// Up to how many fields a hash is kept in one compact piece of memory.
+    ///
+    /// This and the settings like it change how values are kept from then on, and with it memory and time; never what commands answer, except OBJECT
+    /// ENCODING.
+    Live "hash-max-listpack-entries" hash_max_listpack_entries: u32 = 512, (0, i64::from(u32::MAX));
+    /// Up to how many bytes of a field or a value a hash is kept in one compact piece of memory.
+    Live "hash-max-listpack-value" hash_max_listpack_value: u64 = 64, (0, i64::MAX);
+    /// How large a piece of a list may be: elements if positive; -1 to -5 are 4, 8, 16, 32 and 64 KiB.
+    Live "list-max-listpack-size" list_max_listpack_size: i32 = -2, (i64::from(i32::MIN), i64::from(i32::MAX));
+    /// Up to how many members a set of integers is kept as a sorted array.
+    Live "set-max-intset-entries" set_max_intset_entries: u32 = 512, (0, i64::from(u32::MAX));
+    /// Up to how many members a set is kept in one compact piece of memory.
+    Live "set-max-listpack-entries" set_max_listpack_entries: u32 = 128, (0, i64::from(u32::MAX));
+    /// Up to how many bytes of a member a set is kept in one compact piece of memory.
+    Live "set-max-listpack-value" set_max_listpack_value: u64 = 64, (0, i64::MAX);
     /// The longest argument of a command.
     Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
     /// The longest sparse form of a HyperLogLog, its header of 16 bytes included; a longer one becomes dense.

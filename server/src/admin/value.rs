@@ -68,7 +68,7 @@ macro_rules! integer_value {
     )*};
 }
 
-integer_value!(u16, u32);
+integer_value!(u16, u32, i32);
 
 /// A quantity of memory or disk, in bytes: `64mb`, `1gb`, `512`. As in Redis, `k` is 1000 and `kb` is 1024.
 impl Value for u64 {

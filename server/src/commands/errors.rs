@@ -14,6 +14,7 @@ pub(super) type Outcome = Result<(), Failure>;
 pub(super) const fn fail(text: &'static str) -> Failure {
     Cow::Borrowed(text.as_bytes())
 }
+pub(super) const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 pub(super) const SYNTAX: &str = "ERR syntax error";
 pub(super) const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
 pub(super) const NOT_FLOAT: &str = "ERR value is not a valid float";

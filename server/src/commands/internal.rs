@@ -1,19 +1,21 @@
 //! What shards ask of each other for commands whose keys lie on several of them.
 
-use annulus_storage::Expiry;
+use annulus_storage::value::codec;
 
 use super::arguments::{database, integer, is};
-use super::errors::Outcome;
+use super::errors::{Failure, Outcome};
 use super::{Context, answer, unreachable_arity};
 
-/// `annulus.fetch key`: value and expiry (ms of Unix time, -1: none), or null
+/// `annulus.fetch key`: value, encoded, and expiry (ms of Unix time, -1: none), or null
 pub(super) fn fetch(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.fetch"))) };
     let key = context.first_key(key);
     match context.store.get(context.database, key) {
         Some(entry) => {
             context.out.array_header(2);
-            context.out.bulk(entry.string());
+            let mut value = Vec::new();
+            codec::encode(entry.value(), &mut value);
+            context.out.bulk(value);
             context.out.integer(entry.expire_at_ms().map_or(-1, |at| at as i64));
         }
         None => context.out.null_array(),
@@ -39,11 +41,13 @@ pub(super) fn put(context: &mut Context<'_>, args: &[&[u8]]) {
 fn put_value(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key, index, expiry, value, mode] = args else { return Err(unreachable_arity("annulus.put")) };
     let database = database(index, context.store.databases())?;
-    let expiry = u64::try_from(integer(expiry)?).map_or(Expiry::None, Expiry::At);
+    let expiry = u64::try_from(integer(expiry)?).ok();
     let key = context.first_key(key);
     let stores = is(mode, "REPLACE") || context.store.get_for_update(database, key).is_none();
     if stores {
-        context.store.set(database, key, value, expiry);
+        let value =
+            codec::decode(value).map_err(|fault| Failure::Owned(format!("ERR {fault}").into_bytes()))?;
+        context.store.put_value(database, key, value, expiry);
     }
     context.out.integer(i64::from(stores));
     Ok(())

@@ -1,22 +1,31 @@
 //! `LCS`: the longest common subsequence of two strings, by the classical table of (n+1)·(m+1) lengths.
 
 use annulus_protocol::Encoder;
+use annulus_storage::value::codec;
 
 use super::arguments::{integer, is};
-use super::errors::{self, Failure, fail};
+use super::errors::{self, Failure, Outcome, fail};
 use super::replies::{bulk_reply, elements, error_among};
 use super::transfer::end;
-use super::{Context, Hop, HopRequest, HopStep, answer, key};
+use super::{Context, Hop, HopRequest, HopStep, answer, key, values};
+
+const NOT_STRINGS: &str = "ERR The specified keys must contain string values";
 
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]` on one shard
 pub(super) fn lcs(context: &mut Context<'_>, args: &[&[u8]]) {
-    let mut string = |place: usize| {
-        let entry = context.store.get(context.database, key(args.get(place).copied().unwrap_or_default()));
-        entry.map_or_else(Vec::new, |entry| entry.string().to_vec())
-    };
-    let (a, b) = (string(1), string(2));
-    let outcome = reply(&a, &b, args, context.bulk_bytes_max, &mut context.out);
+    let outcome = compare(context, args);
     answer(context, outcome);
+}
+
+fn compare(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let mut strings = [1, 2].map(|place: usize| {
+        let key = key(args.get(place).copied().unwrap_or_default());
+        let string = values::read(context, key, values::string).map_err(|_| fail(NOT_STRINGS))?;
+        Ok::<_, Failure>(string.unwrap_or_default().to_vec())
+    });
+    let [a, b] = &mut strings;
+    let (a, b) = (std::mem::replace(a, Ok(Vec::new()))?, std::mem::replace(b, Ok(Vec::new()))?);
+    reply(&a, &b, args, context.bulk_bytes_max, &mut context.out)
 }
 
 /// `LCS` of strings on two shards: both are fetched and compared here.
@@ -29,11 +38,17 @@ pub(super) fn plan(hop: &Hop<'_>) -> HopStep {
         return HopStep::Send(hop.args.iter().skip(1).take(2).map(fetch).collect());
     }
     let string = |place: usize| {
-        let fetched = hop.replies.get(place).and_then(|reply| elements(reply).next());
-        fetched.and_then(bulk_reply).unwrap_or_default()
+        let fetched = hop.replies.get(place).and_then(|reply| elements(reply).next()).and_then(bulk_reply);
+        match fetched.map(codec::decode) {
+            Some(Ok(value)) => value.string().ok_or(fail(NOT_STRINGS)),
+            _ => Ok(&[][..]),
+        }
     };
     end(hop, |out| {
-        if let Err(error) = reply(string(0), string(1), hop.args, hop.bulk_bytes_max, out) {
+        let outcome = string(0)
+            .and_then(|a| string(1).map(|b| (a, b)))
+            .and_then(|(a, b)| reply(a, b, hop.args, hop.bulk_bytes_max, out));
+        if let Err(error) = outcome {
             out.error(error);
         }
     })

@@ -31,6 +31,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod values;
 
 use std::fmt;
 use std::ops::Range;

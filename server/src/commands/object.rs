@@ -51,7 +51,7 @@ pub(super) fn refcount(context: &mut Context<'_>, args: &[&[u8]]) {
 }
 
 fn references(entry: Entry<'_>) -> i64 {
-    let integer = annulus_protocol::parse_i64(entry.string()).filter(|_| entry.encoding() == "int");
+    let integer = entry.string().filter(|_| entry.encoding() == "int").and_then(annulus_protocol::parse_i64);
     match integer {
         Some(0..SHARED_INTEGERS) => SHARED_REFERENCES,
         _ => 1,

@@ -4,7 +4,7 @@
 //! places, never in none; until transactions span shards, others may see that too.
 
 use annulus_protocol::Encoder;
-use annulus_storage::{DatabaseId, Expiry, Key};
+use annulus_storage::{DatabaseId, Key};
 
 use super::arguments::{database, is};
 use super::errors::{self, Failure, Outcome, fail};
@@ -130,14 +130,12 @@ fn duplicate(
     (target, to): (DatabaseId, Key<'_>),
     destination: Destination,
 ) -> bool {
-    let Some(entry) = context.store.get_for_update(source, from) else { return false };
-    let expiry = entry.expire_at_ms().map_or(Expiry::None, Expiry::At);
-    let value = entry.string().to_vec();
-    if destination == Destination::Keep && context.store.get_for_update(target, to).is_some() {
+    if context.store.get_for_update(source, from).is_none()
+        || destination == Destination::Keep && context.store.get_for_update(target, to).is_some()
+    {
         return false;
     }
-    context.store.set(target, to, &value, expiry);
-    true
+    context.store.copy((source, from), (target, to))
 }
 
 /// `RENAME` between shards

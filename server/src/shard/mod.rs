@@ -39,7 +39,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annulus_protocol::Limits;
-use annulus_storage::{Durability, Epoch, ShardId, WriteId};
+use annulus_storage::{Durability, Epoch, ShardId, ValueLimits, WriteId};
 use slab::Slab;
 
 pub use self::connection::{Connection, Connections};
@@ -211,6 +211,20 @@ impl Core {
     fn apply_settings(&mut self) {
         let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits = Limits::DEFAULT.with_bulk_bytes_max(bulk);
+        self.store.set_limits(value_limits(&self.settings));
         self.plan_sweep();
+    }
+}
+
+/// Up to what collections are kept in their small forms.
+pub(crate) fn value_limits(settings: &Settings) -> ValueLimits {
+    let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    ValueLimits {
+        hash_small_entries: settings.hash_max_listpack_entries as usize,
+        hash_small_value_bytes: size(settings.hash_max_listpack_value),
+        list_piece: i64::from(settings.list_max_listpack_size),
+        set_integer_entries: settings.set_max_intset_entries as usize,
+        set_small_entries: settings.set_max_listpack_entries as usize,
+        set_small_value_bytes: size(settings.set_max_listpack_value),
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::value::{Change, NUMBERS_MAX, Parts};
 use crate::{DatabaseId, Effect, GroupNote, Lsn, TransactionId};
 
 // docs/format.md has the same table.
@@ -19,6 +20,8 @@ use crate::{DatabaseId, Effect, GroupNote, Lsn, TransactionId};
 //   Transaction  head, id u64, participants u16 to the end
 //   Depends      head, first LSN of the group u64, transactions u64 to the end
 //   Abandoned    head, first LSNs of groups u64 to the end
+//   Change    head, slot u16, database, type and number of numbers u8, operation u8, numbers, key length,
+//             length of first, key, first, second
 //   Fragment  head, bytes of a body
 const KIND_MASK: u8 = 0x0f;
 const KIND_SET: u8 = 1;
@@ -30,6 +33,7 @@ const KIND_SWAP_DATABASES: u8 = 6;
 const KIND_TRANSACTION: u8 = 7;
 const KIND_DEPENDS: u8 = 8;
 const KIND_ABANDONED: u8 = 9;
+const KIND_CHANGE: u8 = 10;
 const KIND_FRAGMENT: u8 = 15;
 const HAS_EXPIRY: u8 = 0x10;
 /// In a head: the group of effects is complete with this record.
@@ -38,15 +42,19 @@ const LAST_FRAGMENT: u8 = 0x40;
 
 /// Slots of the keyspace: records name one of them.
 const SLOTS: u16 = 16384;
-/// Longest encoding of what precedes a key: head, slot, database, expiry or offset, key length.
-const PREFIX_BYTES_MAX: usize = 1 + 2 + VARINT_U16_BYTES_MAX + VARINT_U64_BYTES_MAX + VARINT_U64_BYTES_MAX;
+/// Longest encoding of what precedes a key: head, slot, database, type, operation, numbers, two lengths. Of all kinds a change's is
+/// the longest.
+const PREFIX_BYTES_MAX: usize = 1 + 2 + VARINT_U16_BYTES_MAX + 2 + (NUMBERS_MAX + 2) * VARINT_U64_BYTES_MAX;
 const VARINT_U16_BYTES_MAX: usize = 3;
 const VARINT_U64_BYTES_MAX: usize = 10;
+/// What [`EncodedEffect`] has room for.
+const PREFIX_ROOM: usize = 64;
 /// Longest length before a body or a piece of one: [`super::limits::RECORD_BYTES_MAX`] needs five bytes.
 pub const LENGTH_BYTES_MAX: usize = 5;
 
 const _: () = assert!(super::limits::RECORD_BYTES_MAX < 1 << (7 * LENGTH_BYTES_MAX));
-const _: () = assert!(PREFIX_BYTES_MAX <= 32);
+const _: () = assert!(PREFIX_BYTES_MAX <= PREFIX_ROOM);
+const _: () = assert!(NUMBERS_MAX < 16, "the number of numbers has four bits");
 const _: () = assert!(KIND_MASK & (HAS_EXPIRY | GROUP_END | LAST_FRAGMENT) == 0);
 
 /// Why bytes with a right checksum are not records: the writer was wrong, or newer.
@@ -88,16 +96,20 @@ impl fmt::Display for RecordFault {
 
 /// An effect, ready to be copied out: a small prefix of its own, and the borrowed key and value.
 pub(crate) struct EncodedEffect<'a> {
-    prefix: [u8; 32],
+    prefix: [u8; PREFIX_ROOM],
     prefix_bytes: usize,
     key: &'a [u8],
+    /// Of a change, what stands between key and value: a field, say.
+    first: &'a [u8],
     value: &'a [u8],
 }
 
 impl<'a> EncodedEffect<'a> {
+    const EMPTY: Self = Self { prefix: [0; PREFIX_ROOM], prefix_bytes: 0, key: &[], first: &[], value: &[] };
+
     #[inline]
     pub(crate) fn new(effect: &Effect<'a>) -> Self {
-        let mut encoded = Self { prefix: [0; 32], prefix_bytes: 0, key: &[], value: &[] };
+        let mut encoded = Self::EMPTY;
         match *effect {
             Effect::Set { database, slot, key, value, expire_at_ms } => {
                 encoded.put_keyed(KIND_SET, slot, database, expire_at_ms);
@@ -118,6 +130,9 @@ impl<'a> EncodedEffect<'a> {
                 encoded.put_keyed(KIND_EXPIRE, slot, database, expire_at_ms);
                 encoded.put_key(key);
             }
+            Effect::Change { database, slot, key, change } => {
+                encoded.put_change(slot, database, key, &change.to_parts());
+            }
             Effect::FlushDatabase { database } => {
                 encoded.put(KIND_FLUSH_DATABASE);
                 encoded.put_varint(u64::from(database.0));
@@ -133,7 +148,7 @@ impl<'a> EncodedEffect<'a> {
 
     /// What is said about groups.
     pub(super) fn of_note(note: &GroupNote<'a>) -> Self {
-        let mut encoded = Self { prefix: [0; 32], prefix_bytes: 0, key: &[], value: &[] };
+        let mut encoded = Self::EMPTY;
         match *note {
             GroupNote::Transaction { id, participants } => {
                 encoded.put(KIND_TRANSACTION);
@@ -156,7 +171,7 @@ impl<'a> EncodedEffect<'a> {
     /// Length of the body.
     #[inline]
     pub(super) const fn body_bytes(&self) -> usize {
-        self.prefix_bytes + self.key.len() + self.value.len()
+        self.prefix_bytes + self.key.len() + self.first.len() + self.value.len()
     }
 
     /// Length of the whole record.
@@ -174,6 +189,8 @@ impl<'a> EncodedEffect<'a> {
         prefix.copy_from_slice(&self.prefix[..self.prefix_bytes]);
         let (key, rest) = rest.split_at_mut(self.key.len());
         key.copy_from_slice(self.key);
+        let (first, rest) = rest.split_at_mut(self.first.len());
+        first.copy_from_slice(self.first);
         rest[..self.value.len()].copy_from_slice(self.value);
         (head + self.body_bytes(), head)
     }
@@ -192,7 +209,7 @@ impl<'a> EncodedEffect<'a> {
 
     fn copy_body(&self, from: usize, mut out: &mut [u8]) {
         let mut skip = from;
-        for part in [&self.prefix[..self.prefix_bytes], self.key, self.value] {
+        for part in [&self.prefix[..self.prefix_bytes], self.key, self.first, self.value] {
             let skipped = skip.min(part.len());
             skip -= skipped;
             let part = &part[skipped..];
@@ -224,6 +241,19 @@ impl<'a> EncodedEffect<'a> {
         if let Some(at_ms) = expire_at_ms {
             self.put_u64(at_ms);
         }
+    }
+
+    fn put_change(&mut self, slot: u16, database: DatabaseId, key: &'a [u8], parts: &Parts<'a>) {
+        self.put_keyed(KIND_CHANGE, slot, database, None);
+        self.put(parts.kind << 4 | parts.as_numbers().len() as u8);
+        self.put(parts.op);
+        for number in parts.as_numbers() {
+            self.put_varint(*number);
+        }
+        self.put_key(key);
+        self.put_varint(parts.first.len() as u64);
+        self.first = parts.first;
+        self.value = parts.second;
     }
 
     #[inline]
@@ -347,6 +377,10 @@ pub fn decode_body(body: &[u8]) -> Result<Effect<'_>, RecordFault> {
             let expire_at_ms = take_expiry(rest, has_expiry)?;
             Effect::Expire { database, slot, key: take_key(rest)?, expire_at_ms }
         }
+        KIND_CHANGE if !has_expiry => {
+            let (slot, database) = take_place(rest)?;
+            return take_change(rest, head, slot, database);
+        }
         KIND_FLUSH_DATABASE if !has_expiry => Effect::FlushDatabase { database: take_database(rest)? },
         KIND_SWAP_DATABASES if !has_expiry => {
             Effect::SwapDatabases { a: take_database(rest)?, b: take_database(rest)? }
@@ -354,6 +388,38 @@ pub fn decode_body(body: &[u8]) -> Result<Effect<'_>, RecordFault> {
         _ => return Err(RecordFault::Head { found: head }),
     };
     if rest.is_empty() { Ok(effect) } else { Err(RecordFault::Trailing { bytes: rest.len() }) }
+}
+
+/// What follows the place of a change; it reaches to the end of the body.
+fn take_change<'a>(
+    rest: &mut &'a [u8],
+    head: u8,
+    slot: u16,
+    database: DatabaseId,
+) -> Result<Effect<'a>, RecordFault> {
+    let [kind, op, tail @ ..] = *rest else { return Err(RecordFault::Truncated) };
+    *rest = tail;
+    let count = usize::from(kind & 0x0f);
+    let mut numbers = [0; NUMBERS_MAX];
+    let Some(numbers) = numbers.get_mut(..count) else { return Err(RecordFault::Head { found: *kind }) };
+    for number in numbers.iter_mut() {
+        *number = take_varint(rest)?;
+    }
+    let key_bytes = take_varint(rest)?;
+    let first_bytes = take_varint(rest)?;
+    let key = take_bytes(rest, key_bytes)?;
+    let first = take_bytes(rest, first_bytes)?;
+    let parts = Parts::new(*op, first, rest).numbers(numbers).of(kind >> 4);
+    let change = Change::from_parts(&parts).ok_or(RecordFault::Head { found: head })?;
+    Ok(Effect::Change { database, slot, key, change })
+}
+
+#[inline]
+fn take_bytes<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], RecordFault> {
+    let bytes = usize::try_from(bytes).map_err(|_| RecordFault::Number)?;
+    let Some((taken, after)) = rest.split_at_checked(bytes) else { return Err(RecordFault::Truncated) };
+    *rest = after;
+    Ok(taken)
 }
 
 #[inline]
@@ -389,10 +455,8 @@ fn take_u64(rest: &mut &[u8]) -> Result<u64, RecordFault> {
 
 #[inline]
 fn take_key<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], RecordFault> {
-    let bytes = usize::try_from(take_varint(rest)?).map_err(|_| RecordFault::Number)?;
-    let Some((key, after)) = rest.split_at_checked(bytes) else { return Err(RecordFault::Truncated) };
-    *rest = after;
-    Ok(key)
+    let bytes = take_varint(rest)?;
+    take_bytes(rest, bytes)
 }
 
 #[inline]

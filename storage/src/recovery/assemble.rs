@@ -194,7 +194,8 @@ impl<'a> Assembler<'a> {
             Effect::Set { slot, .. }
             | Effect::SetRange { slot, .. }
             | Effect::Delete { slot, .. }
-            | Effect::Expire { slot, .. } => Some(slot),
+            | Effect::Expire { slot, .. }
+            | Effect::Change { slot, .. } => Some(slot),
             Effect::FlushDatabase { .. } | Effect::SwapDatabases { .. } => None,
         };
         if let Some(slot) = slot {

@@ -5,7 +5,7 @@ use annulus_storage::Expiry;
 
 use super::super::arguments::integer;
 use super::super::errors::{self, Outcome, fail};
-use super::super::{Context, answer, unreachable_arity};
+use super::super::{Context, answer, unreachable_arity, values};
 
 /// `INCR key`
 pub(in super::super) fn incr(context: &mut Context<'_>, args: &[&[u8]]) {
@@ -49,7 +49,7 @@ pub(in super::super) fn decrby(context: &mut Context<'_>, args: &[&[u8]]) {
 fn add(context: &mut Context<'_>, key: &[u8], increment: i64) -> Outcome {
     let key = context.first_key(key);
     let old = match context.store.get_for_update(context.database, key) {
-        Some(entry) => integer(entry.string())?,
+        Some(entry) => integer(values::string(entry)?)?,
         None => 0,
     };
     let sum = old.checked_add(increment).ok_or(fail(errors::WOULD_OVERFLOW))?;
@@ -72,7 +72,7 @@ fn add_decimal(context: &mut Context<'_>, key: &[u8], increment: &[u8]) -> Outco
     let number = |text: &[u8]| LongDouble::parse(text).ok_or(fail(errors::NOT_FLOAT));
     let key = context.first_key(key);
     let old = match context.store.get_for_update(context.database, key) {
-        Some(entry) => number(entry.string())?,
+        Some(entry) => number(values::string(entry)?)?,
         None => number(b"0")?,
     };
     let sum = old.checked_add(number(increment)?).ok_or(fail(errors::NAN_OR_INFINITY))?;

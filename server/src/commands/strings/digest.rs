@@ -1,7 +1,7 @@
 //! Digests of strings, by which clients compare without sending the whole: XXH3 of 64 bits, as 16 hexadecimal digits.
 
-use super::super::errors::{Failure, fail};
-use super::super::{Context, answer, unreachable_arity};
+use super::super::errors::{Failure, Outcome, fail};
+use super::super::{Context, answer, unreachable_arity, values};
 
 const DIGITS: usize = 16;
 
@@ -23,12 +23,18 @@ pub(super) fn parse(digits: &[u8]) -> Result<u64, Failure> {
 
 /// `DIGEST key`
 pub(in super::super) fn digest(context: &mut Context<'_>, args: &[&[u8]]) {
-    let &[_, key] = args else { return answer(context, Err(unreachable_arity("digest"))) };
+    let outcome = reply_with_digest(context, args);
+    answer(context, outcome);
+}
+
+fn reply_with_digest(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let &[_, key] = args else { return Err(unreachable_arity("digest")) };
     let key = context.first_key(key);
-    match context.store.get(context.database, key) {
-        Some(entry) => context.out.bulk(format!("{:016x}", of(entry.string()))),
+    match values::read(context, key, values::string)?.map(of) {
+        Some(digest) => context.out.bulk(format!("{digest:016x}")),
         None => context.out.null(),
     }
+    Ok(())
 }
 
 #[cfg(test)]

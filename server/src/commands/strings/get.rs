@@ -2,25 +2,26 @@
 
 use annulus_storage::Key;
 
-use super::super::errors::Outcome;
-use super::super::{Context, answer, unreachable_arity};
+use super::super::errors::{Failure, Outcome};
+use super::super::{Context, answer, unreachable_arity, values};
 use super::options::{Lifetime, parse_getex};
 
 /// `GET key`
 pub(in super::super) fn get(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("get"))) };
     let key = context.first_key(key);
-    reply_with(context, key);
+    let outcome = reply_with(context, key).map(|_| ());
+    answer(context, outcome);
 }
 
 /// Replies with the string at a key, or null; tells whether there was one.
-pub(super) fn reply_with(context: &mut Context<'_>, key: Key<'_>) -> bool {
+pub(super) fn reply_with(context: &mut Context<'_>, key: Key<'_>) -> Result<bool, Failure> {
     if let Some(entry) = context.store.get(context.database, key) {
-        context.out.bulk(entry.string());
-        true
+        context.out.bulk(values::string(entry)?);
+        Ok(true)
     } else {
         context.out.null();
-        false
+        Ok(false)
     }
 }
 
@@ -28,8 +29,12 @@ pub(super) fn reply_with(context: &mut Context<'_>, key: Key<'_>) -> bool {
 pub(in super::super) fn getdel(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("getdel"))) };
     let key = context.first_key(key);
-    if reply_with(context, key) {
-        context.store.delete(context.database, key);
+    match reply_with(context, key) {
+        Ok(true) => {
+            context.store.delete(context.database, key);
+        }
+        Ok(false) => {}
+        Err(error) => context.out.error(error),
     }
 }
 
@@ -44,7 +49,7 @@ fn get_and_expire(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let lifetime = parse_getex(options)?;
     let key = context.first_key(key);
     let start = context.out.position();
-    if !reply_with(context, key) {
+    if !reply_with(context, key)? {
         return Ok(());
     }
     match lifetime {

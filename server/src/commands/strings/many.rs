@@ -11,7 +11,12 @@ pub(in super::super) fn mget(context: &mut Context<'_>, args: &[&[u8]]) {
     let keys = args.get(1..).unwrap_or_default();
     context.out.array_header(keys.len());
     for bytes in keys {
-        super::get::reply_with(context, key(bytes));
+        let start = context.out.position();
+        if super::get::reply_with(context, key(bytes)).is_err() {
+            // What isn't a string is no error here, but as good as absent.
+            context.out.truncate(start);
+            context.out.null();
+        }
     }
 }
 

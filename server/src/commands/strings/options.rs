@@ -167,6 +167,11 @@ fn take_condition<'a>(
 }
 
 impl Condition<'_> {
+    /// True if it asks what the value is, and so wants a string.
+    pub(super) const fn compares(self) -> bool {
+        !matches!(self, Self::None | Self::Absent | Self::Present)
+    }
+
     /// True if a key in this state is to be set.
     pub(super) fn holds(self, value: Option<&[u8]>) -> bool {
         match self {

@@ -4,14 +4,20 @@ use annulus_storage::Expiry;
 
 use super::super::arguments::integer;
 use super::super::errors::{self, Outcome, fail};
-use super::super::{Context, answer, unreachable_arity};
+use super::super::{Context, answer, unreachable_arity, values};
 
 /// `STRLEN key`
 pub(in super::super) fn strlen(context: &mut Context<'_>, args: &[&[u8]]) {
-    let &[_, key] = args else { return answer(context, Err(unreachable_arity("strlen"))) };
+    let outcome = reply_with_length(context, args);
+    answer(context, outcome);
+}
+
+fn reply_with_length(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let &[_, key] = args else { return Err(unreachable_arity("strlen")) };
     let key = context.first_key(key);
-    let length = context.store.get(context.database, key).map_or(0, |entry| entry.string().len());
+    let length = values::read(context, key, values::string)?.map_or(0, <[u8]>::len);
     context.out.integer(length as i64);
+    Ok(())
 }
 
 /// `GETRANGE key start end`, and `SUBSTR`, its old name
@@ -25,7 +31,7 @@ fn reply_with_part(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let (start, end) = (integer(start)?, integer(end)?);
     let key = context.first_key(key);
     match context.store.get(context.database, key) {
-        Some(entry) => context.out.bulk(part(entry.string(), start, end)),
+        Some(entry) => context.out.bulk(part(values::string(entry)?, start, end)),
         None => context.out.bulk(b""),
     }
     Ok(())
@@ -54,7 +60,7 @@ pub(in super::super) fn append(context: &mut Context<'_>, args: &[&[u8]]) {
 fn append_value(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key, value] = args else { return Err(unreachable_arity("append")) };
     let key = context.first_key(key);
-    let old = context.store.get_for_update(context.database, key).map(|entry| entry.string().len());
+    let old = values::read_to_change(context, key, values::string)?.map(<[u8]>::len);
     let length = if let Some(old) = old {
         check_length(context, old as u64, value.len())?;
         context.store.set_range(context.database, key, old, value)
@@ -76,9 +82,10 @@ fn overwrite_part(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key, offset, value] = args else { return Err(unreachable_arity("setrange")) };
     let offset = u64::try_from(integer(offset)?).map_err(|_| fail(errors::OFFSET_OUT_OF_RANGE))?;
     let key = context.first_key(key);
+    let old = values::read_to_change(context, key, values::string)?.map_or(0, <[u8]>::len);
     let length = if value.is_empty() {
         // Nothing to write: no gap is filled and no key is made.
-        context.store.get_for_update(context.database, key).map_or(0, |entry| entry.string().len())
+        old
     } else {
         check_length(context, offset, value.len())?;
         context.store.set_range(context.database, key, offset as usize, value)

@@ -4,7 +4,7 @@ use annulus_storage::{DatabaseId, Expiry, Key};
 
 use super::super::arguments::{Base, Unit};
 use super::super::errors::Outcome;
-use super::super::{Context, ShardStore, answer, unreachable_arity};
+use super::super::{Context, ShardStore, answer, unreachable_arity, values};
 use super::options::{Condition, Lifetime, Moment, SetOptions};
 
 /// `SET key value [options]`
@@ -31,16 +31,21 @@ fn set_with_options(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let key = context.first_key(key);
     let Context { store, out, database, .. } = context;
     let holds = if options.get {
-        let old = store.get(*database, key);
-        match &old {
-            Some(entry) => out.bulk(entry.string()),
+        let old = store.get(*database, key).map(values::string).transpose()?;
+        match old {
+            Some(old) => out.bulk(old),
             None => out.null(),
         }
-        options.condition.holds(old.as_ref().map(annulus_storage::Entry::string))
+        options.condition.holds(old)
     } else if options.condition == Condition::None {
         true
     } else {
-        options.condition.holds(store.get_for_update(*database, key).map(|entry| entry.string()))
+        let old = store.get_for_update(*database, key);
+        if options.condition.compares() {
+            options.condition.holds(old.map(values::string).transpose()?)
+        } else {
+            options.condition.holds(old.map(|_| &b""[..]))
+        }
     };
     if holds {
         store_value(store, *database, key, value, expiry);
@@ -99,6 +104,9 @@ pub(in super::super) fn setnx(context: &mut Context<'_>, args: &[&[u8]]) {
 pub(in super::super) fn getset(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key, value] = args else { return answer(context, Err(unreachable_arity("getset"))) };
     let key = context.first_key(key);
-    super::get::reply_with(context, key);
+    let outcome = super::get::reply_with(context, key).map(|_| ());
+    if outcome.is_err() {
+        return answer(context, outcome);
+    }
     context.store.set(context.database, key, value, Expiry::None);
 }

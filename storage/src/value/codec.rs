@@ -1,0 +1,203 @@
+//! Whole values as bytes: for copies between keys and shards, for the log, for checkpoints.
+//!
+//! ```text
+//! value      version, kind, elements up to the end
+//! elements   of a string   its bytes
+//!            of a list     an element each
+//!            of a hash     field, value, number: expiry in ms of Unix time plus one, 0 for none
+//!            of a set      a member each
+//! element    length (number), bytes
+//! number     LEB128 varint
+//! ```
+//!
+//! - Elements can be cut into pieces at any element: pieces loaded one after the other give the value.
+//! - Nothing of the form that the value had is in it; loading chooses that anew.
+
+use super::{Collection, Kind, Value};
+
+/// The version of the encoding.
+const VERSION: u8 = 1;
+const NUMBER_BYTES_MAX: usize = 10;
+
+/// Why bytes are not an encoded value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field is what was found")]
+pub enum Fault {
+    /// The bytes end within an element.
+    Truncated,
+    /// A number of more than 64 bits.
+    Number,
+    /// Another version.
+    Version { found: u8 },
+    /// No such type.
+    Kind { found: u8 },
+    /// A collection without elements.
+    Empty,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("the value is cut off"),
+            Self::Number => f.write_str("a number in the value is malformed"),
+            Self::Version { found } => write!(f, "a value of version {found}, not {VERSION}"),
+            Self::Kind { found } => write!(f, "a value of unknown type {found}"),
+            Self::Empty => f.write_str("a collection without elements"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// An encoded value that has been checked: loading it can't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) elements: &'a [u8],
+}
+
+impl<'a> Encoded<'a> {
+    /// The value, if it is a string.
+    pub fn string(self) -> Option<&'a [u8]> {
+        (self.kind == Kind::String).then_some(self.elements)
+    }
+}
+
+/// Writes a whole value.
+pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
+    out.extend([VERSION, value.kind() as u8]);
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        cursor = encode_piece(value, from, usize::MAX, out);
+    }
+}
+
+/// Writes some elements of a value from `cursor` on (0: the start): at least one, and not many more than `budget`. Returns where to
+/// go on; none at the end. A string is one piece.
+pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
+    match value {
+        Value::String(bytes) => {
+            out.extend_from_slice(bytes);
+            None
+        }
+        Value::List(list) => list.encode(cursor, budget, out),
+        Value::Hash(hash) => hash.encode(cursor, budget, out),
+        Value::Set(set) => set.encode(cursor, budget, out),
+    }
+}
+
+/// Checks what [`encode`] has written.
+pub fn decode(bytes: &[u8]) -> Result<Encoded<'_>, Fault> {
+    let [version, kind, elements @ ..] = bytes else { return Err(Fault::Truncated) };
+    if *version != VERSION {
+        return Err(Fault::Version { found: *version });
+    }
+    let kind = Kind::from_byte(*kind).ok_or(Fault::Kind { found: *kind })?;
+    if kind != Kind::String && elements.is_empty() {
+        return Err(Fault::Empty);
+    }
+    check(kind, elements)?;
+    Ok(Encoded { kind, elements })
+}
+
+/// Checks elements of a type.
+pub(crate) fn check(kind: Kind, elements: &[u8]) -> Result<(), Fault> {
+    match kind {
+        Kind::String => Ok(()),
+        Kind::List => super::list::check(elements),
+        Kind::Hash => super::hash::check(elements),
+        Kind::Set => super::set::check(elements),
+    }
+}
+
+impl Collection {
+    /// Adds elements; those before a fault stay.
+    pub(crate) fn load(&mut self, elements: &[u8], shaping: &super::Shaping<'_>) -> Result<(), Fault> {
+        match self {
+            Self::List(list) => list.load(elements, shaping),
+            Self::Hash(hash) => hash.load(elements, shaping),
+            Self::Set(set) => set.load(elements, shaping),
+        }
+    }
+}
+
+/// Appends an element.
+pub fn put_element(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a number.
+pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Elements yet to be read.
+pub(crate) struct Elements<'a>(&'a [u8]);
+
+impl<'a> Elements<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Elements<'a> {
+        Elements(bytes)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn take_element(&mut self) -> Result<&'a [u8], Fault> {
+        let len = usize::try_from(self.take_number()?).map_err(|_| Fault::Truncated)?;
+        let (element, rest) = self.0.split_at_checked(len).ok_or(Fault::Truncated)?;
+        self.0 = rest;
+        Ok(element)
+    }
+
+    pub(crate) fn take_number(&mut self) -> Result<u64, Fault> {
+        let mut value = 0;
+        for index in 0..NUMBER_BYTES_MAX {
+            let (&byte, rest) = self.0.split_first().ok_or(Fault::Truncated)?;
+            self.0 = rest;
+            let bits = u64::from(byte & 0x7f);
+            let shifted = bits << (7 * index);
+            if shifted >> (7 * index) != bits {
+                return Err(Fault::Number);
+            }
+            value |= shifted;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Fault::Number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_value_or_a_fault(kind in 0_u8..8, bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let whole: Vec<u8> = [&[VERSION, kind][..], &bytes].concat();
+            if let Ok(value) = decode(&whole) {
+                prop_assert_eq!(value.kind as u8, kind);
+            }
+        }
+    }
+
+    #[test]
+    fn faults_say_what_is_wrong() {
+        assert_eq!(decode(&[]), Err(Fault::Truncated));
+        assert_eq!(decode(&[9, 0]), Err(Fault::Version { found: 9 }));
+        assert_eq!(decode(&[VERSION, 77]), Err(Fault::Kind { found: 77 }));
+        assert_eq!(decode(&[VERSION, Kind::List as u8]), Err(Fault::Empty));
+        assert_eq!(decode(&[VERSION, Kind::List as u8, 2, b'x']), Err(Fault::Truncated));
+        assert_eq!(decode(&[VERSION, Kind::Hash as u8, 1, b'x', 1, b'y']), Err(Fault::Truncated));
+        let endless = [[VERSION, Kind::Set as u8].as_slice(), &[0xff; 10]].concat();
+        assert_eq!(decode(&endless), Err(Fault::Number));
+    }
+}

@@ -1,0 +1,339 @@
+//! Hashes: fields with values, and per field an expiry or none.
+//!
+//! - Small: field and value alternate in one [`Packed`], in the order in which the fields came.
+//! - Large, from the first field that expires or is beyond [`ValueLimits`](super::ValueLimits) on: [`Members`].
+//! - A hash that became large stays so.
+//! - A field whose time has passed reads as absent; it's counted until a change removes it.
+
+use std::sync::Arc;
+
+use super::Shaping;
+use super::change::Parts;
+use super::codec::{Elements, Fault, put_element, put_number};
+use super::element::Element;
+use super::members::{Members, name_of, value_of};
+use super::packed::Packed;
+use crate::entry::Entry;
+use crate::table::Hasher;
+
+/// A hash.
+pub struct Hash(Form);
+
+enum Form {
+    Small(Packed),
+    Large(Box<Members>),
+}
+
+/// A change of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashChange<'a> {
+    /// The field has this value, and this expiry or none.
+    Set {
+        /// The field, new or not.
+        field: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+        /// Absolute expiry, ms of Unix time.
+        expire_at_ms: Option<u64>,
+    },
+    /// The field is gone.
+    Delete {
+        /// The field.
+        field: &'a [u8],
+    },
+    /// The field expires then, or not any more. Its value stays.
+    Expire {
+        /// The field.
+        field: &'a [u8],
+        /// Absolute expiry, ms of Unix time.
+        expire_at_ms: Option<u64>,
+    },
+}
+
+const OP_SET: u8 = 0;
+const OP_DELETE: u8 = 1;
+const OP_EXPIRE: u8 = 2;
+
+impl<'a> HashChange<'a> {
+    pub(super) fn to_parts(self) -> Parts<'a> {
+        match self {
+            Self::Set { field, value, expire_at_ms } => {
+                Parts::new(OP_SET, field, value).numbers(expire_at_ms.as_slice())
+            }
+            Self::Delete { field } => Parts::new(OP_DELETE, field, &[]),
+            Self::Expire { field, expire_at_ms } => {
+                Parts::new(OP_EXPIRE, field, &[]).numbers(expire_at_ms.as_slice())
+            }
+        }
+    }
+
+    pub(super) fn from_parts(parts: &Parts<'a>) -> Option<Self> {
+        let expire_at_ms = match *parts.as_numbers() {
+            [] => None,
+            [at] => Some(at),
+            _ => return None,
+        };
+        match (parts.op, parts.first, parts.second) {
+            (OP_SET, field, value) => Some(Self::Set { field, value, expire_at_ms }),
+            (OP_DELETE, field, []) if expire_at_ms.is_none() => Some(Self::Delete { field }),
+            (OP_EXPIRE, field, []) => Some(Self::Expire { field, expire_at_ms }),
+            _ => None,
+        }
+    }
+
+    /// Whether an absent key becomes a hash by it.
+    pub(super) const fn creates(self) -> bool {
+        matches!(self, Self::Set { .. })
+    }
+}
+
+/// A field with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The field's name.
+    pub name: Element<'a>,
+    /// Its value.
+    pub value: Element<'a>,
+    /// Absolute expiry, ms of Unix time.
+    pub expire_at_ms: Option<u64>,
+}
+
+impl<'a> Field<'a> {
+    fn of(entry: Entry<'a>) -> Field<'a> {
+        Field { name: name_of(entry), value: value_of(entry), expire_at_ms: entry.expire_at_ms() }
+    }
+
+    /// Whether its time has passed. At its very millisecond it's still there, as keys are.
+    fn is_live(&self, now_ms: u64) -> bool {
+        self.expire_at_ms.is_none_or(|at| now_ms <= at)
+    }
+}
+
+impl Hash {
+    pub(super) fn new() -> Hash {
+        Hash(Form::Small(Packed::default()))
+    }
+
+    /// Number of fields, those included whose time has passed and that nobody has come across.
+    #[expect(clippy::len_without_is_empty, reason = "an empty hash does not exist")]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::Small(packed) => packed.len() / 2,
+            Form::Large(members) => members.len(),
+        }
+    }
+
+    /// The value of a field, with its expiry.
+    pub fn field(&self, name: &[u8], now_ms: u64) -> Option<Field<'_>> {
+        let field = match &self.0 {
+            Form::Small(packed) => {
+                let (name, value_at) = packed.at(packed.find(name, 2)?);
+                Field { name, value: packed.at(value_at).0, expire_at_ms: None }
+            }
+            Form::Large(members) => Field::of(members.find(name)?),
+        };
+        field.is_live(now_ms).then_some(field)
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &[u8], now_ms: u64) -> Option<Element<'_>> {
+        self.field(name, now_ms).map(|field| field.value)
+    }
+
+    /// All fields.
+    pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = Field<'_>> {
+        self.every().filter(move |field| field.is_live(now_ms))
+    }
+
+    fn every(&self) -> impl Iterator<Item = Field<'_>> {
+        let (small, large) = match &self.0 {
+            Form::Small(packed) => (Some(pairs(packed)), None),
+            Form::Large(members) => (None, Some(members.iter().map(Field::of))),
+        };
+        small.into_iter().flatten().chain(large.into_iter().flatten())
+    }
+
+    /// A field chosen almost evenly. None if it came across expired ones only.
+    pub fn sample(&self, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Option<Field<'_>> {
+        const TRIES_MAX: usize = 100;
+        match &self.0 {
+            Form::Small(packed) => {
+                let index = random() % (packed.len() as u64 / 2);
+                pairs(packed).nth(index as usize)
+            }
+            Form::Large(members) => (0..TRIES_MAX)
+                .filter_map(|_| members.sample(random).map(Field::of))
+                .find(|field| field.is_live(now_ms)),
+        }
+    }
+
+    /// Visits about `count` fields from `cursor` on (0: the start). Returns where to go on; none at the end.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        now_ms: u64,
+        each: &mut dyn FnMut(Field<'_>),
+    ) -> Option<u64> {
+        self.scan_all(cursor, count, &mut |field| {
+            if field.is_live(now_ms) {
+                each(field);
+            }
+        })
+    }
+
+    fn scan_all(&self, cursor: u64, count: usize, each: &mut dyn FnMut(Field<'_>)) -> Option<u64> {
+        match &self.0 {
+            Form::Small(packed) => {
+                pairs(packed).for_each(each);
+                None
+            }
+            Form::Large(members) => {
+                let mut next = cursor;
+                let mut seen = 0;
+                while seen < count.max(1) {
+                    next = members.scan(next, |entry| {
+                        seen += 1;
+                        each(Field::of(entry));
+                    })?;
+                }
+                Some(next)
+            }
+        }
+    }
+
+    /// As `OBJECT ENCODING` answers.
+    pub(super) fn encoding(&self) -> &'static str {
+        match &self.0 {
+            Form::Small(_) => "listpack",
+            Form::Large(_) => "hashtable",
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Small(packed) => packed.memory_bytes(),
+            Form::Large(members) => members.memory_bytes(),
+        }
+    }
+
+    /// Applies a change; returns how many fields it added, changed or removed.
+    pub(super) fn apply(&mut self, change: HashChange<'_>, shaping: &Shaping<'_>) -> usize {
+        match change {
+            HashChange::Set { field, value, expire_at_ms } => {
+                self.set(field, value, expire_at_ms, shaping);
+                1
+            }
+            HashChange::Delete { field } => usize::from(self.remove(field)),
+            HashChange::Expire { field, expire_at_ms } => {
+                usize::from(self.set_expiry(field, expire_at_ms, shaping))
+            }
+        }
+    }
+
+    fn set(&mut self, field: &[u8], value: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) {
+        if let Form::Small(packed) = &mut self.0 {
+            let limits = shaping.limits;
+            let found = packed.find(field, 2);
+            let fits = expire_at_ms.is_none()
+                && field.len().max(value.len()) <= limits.hash_small_value_bytes
+                && packed.len() / 2 + usize::from(found.is_none()) <= limits.hash_small_entries;
+            if fits {
+                if let Some(at) = found {
+                    packed.replace(packed.next(at), value);
+                } else {
+                    packed.push(field);
+                    packed.push(value);
+                }
+                return;
+            }
+        }
+        self.enlarge(shaping.hasher).put(field, value, expire_at_ms);
+    }
+
+    fn set_expiry(&mut self, field: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) -> bool {
+        match &self.0 {
+            Form::Small(packed) if expire_at_ms.is_none() || packed.find(field, 2).is_none() => false,
+            _ => self.enlarge(shaping.hasher).set_expiry(field, expire_at_ms),
+        }
+    }
+
+    fn remove(&mut self, field: &[u8]) -> bool {
+        match &mut self.0 {
+            Form::Small(packed) => {
+                let Some(at) = packed.find(field, 2) else { return false };
+                packed.remove(at, 2);
+                true
+            }
+            Form::Large(members) => members.remove(field),
+        }
+    }
+
+    fn enlarge(&mut self, hasher: &Arc<Hasher>) -> &mut Members {
+        if let Form::Small(packed) = &self.0 {
+            let mut members = Members::new(hasher);
+            for field in pairs(packed) {
+                members.put(&field.name, &field.value, None);
+            }
+            self.0 = Form::Large(Box::new(members));
+        }
+        match &mut self.0 {
+            Form::Large(members) => members,
+            Form::Small(_) => unreachable!("it has just become large"),
+        }
+    }
+
+    /// Writes fields from `cursor` on: name, value, and its expiry or 0. Returns where to go on.
+    pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
+        self.scan_all(cursor, budget, &mut |field| {
+            put_element(out, &field.name);
+            put_element(out, &field.value);
+            put_number(out, field.expire_at_ms.map_or(0, |at| at.saturating_add(1)));
+        })
+    }
+
+    /// Adds fields as [`Hash::encode`] wrote them.
+    pub(super) fn load(&mut self, elements: &[u8], shaping: &Shaping<'_>) -> Result<(), Fault> {
+        let mut elements = Elements::new(elements);
+        while !elements.is_empty() {
+            let (name, value) = (elements.take_element()?, elements.take_element()?);
+            let expire_at_ms = elements.take_number()?.checked_sub(1);
+            self.set(name, value, expire_at_ms, shaping);
+        }
+        Ok(())
+    }
+
+    /// Frees up to `budget` fields of a hash that nobody uses any more; returns what is left of the budget.
+    pub(super) fn free(&mut self, budget: usize) -> usize {
+        match &mut self.0 {
+            Form::Small(_) => budget,
+            Form::Large(members) => members.free(budget),
+        }
+    }
+
+    pub(super) fn is_freed(&self) -> bool {
+        match &self.0 {
+            Form::Small(_) => true,
+            Form::Large(members) => members.is_freed(),
+        }
+    }
+}
+
+fn pairs(packed: &Packed) -> impl Iterator<Item = Field<'_>> {
+    let mut elements = packed.iter();
+    std::iter::from_fn(move || {
+        let (name, value) = (elements.next()?, elements.next()?);
+        Some(Field { name, value, expire_at_ms: None })
+    })
+}
+
+/// Checks fields as [`Hash::load`] takes them.
+pub(super) fn check(elements: &[u8]) -> Result<(), Fault> {
+    let mut elements = Elements::new(elements);
+    while !elements.is_empty() {
+        elements.take_element()?;
+        elements.take_element()?;
+        elements.take_number()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Values: strings, and the collections with their forms and their changes.
+//!
+//! A type is a file (or a folder) here: the structure, the enum of its changes with their numbers in the log, its part of the
+//! encoding of whole values ([`codec`]), and how it's freed in slices. What they share is in [`Packed`](packed) (small
+//! forms) and [`Members`](members) (large ones). A type is known by name in four places: [`Kind`], [`Value`], [`Collection`]
+//! and [`Change`]; the compiler finds all others.
+//!
+//! - A collection in the keyspace is never empty.
+//! - Which form a collection has (see [`ValueLimits`]) shows in `OBJECT ENCODING` and in nothing else.
+//! - Readers get elements in place; nothing copies a collection but an explicit copy of its key.
+
+mod change;
+pub mod codec;
+mod element;
+mod hash;
+mod list;
+mod members;
+mod packed;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::table::Hasher;
+
+pub use change::{Applied, Change};
+pub(crate) use change::{NUMBERS_MAX, Parts};
+pub use element::Element;
+pub(crate) use element::canonical_i64;
+pub use hash::{Field, Hash, HashChange};
+pub use list::{List, ListChange, Side};
+pub use set::{Set, SetChange};
+
+/// The type of a value. The numbers are in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Bytes.
+    String = 0,
+    /// A list.
+    List = 1,
+    /// A hash.
+    Hash = 2,
+    /// A set.
+    Set = 3,
+}
+
+impl Kind {
+    /// As `TYPE` answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Hash => "hash",
+            Self::Set => "set",
+        }
+    }
+
+    pub(crate) const fn from_byte(byte: u8) -> Option<Kind> {
+        match byte {
+            0 => Some(Self::String),
+            _ => Self::collection(byte),
+        }
+    }
+
+    /// The type with this number, if it's a collection.
+    pub(crate) const fn collection(byte: u8) -> Option<Kind> {
+        match byte {
+            1 => Some(Self::List),
+            2 => Some(Self::Hash),
+            3 => Some(Self::Set),
+            _ => None,
+        }
+    }
+}
+
+/// A value, by type.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// A string.
+    String(&'a [u8]),
+    /// A list.
+    List(&'a List),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A set.
+    Set(&'a Set),
+}
+
+impl Value<'_> {
+    /// Its type.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::String(_) => Kind::String,
+            Self::List(_) => Kind::List,
+            Self::Hash(_) => Kind::Hash,
+            Self::Set(_) => Kind::Set,
+        }
+    }
+}
+
+/// Up to what a collection has its small form; named after Redis's settings, with the defaults of Redis 7.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueLimits {
+    /// `hash-max-listpack-entries`: fields of a small hash.
+    pub hash_small_entries: usize,
+    /// `hash-max-listpack-value`: bytes of a field or value in a small hash.
+    pub hash_small_value_bytes: usize,
+    /// `list-max-listpack-size`: of each piece of a list; its elements if positive; -1 to -5 for 4 to 64 KiB.
+    pub list_piece: i64,
+    /// `set-max-intset-entries`: members of a set of integers.
+    pub set_integer_entries: usize,
+    /// `set-max-listpack-entries`: members of a small set.
+    pub set_small_entries: usize,
+    /// `set-max-listpack-value`: bytes of a member of a small set.
+    pub set_small_value_bytes: usize,
+}
+
+impl Default for ValueLimits {
+    fn default() -> Self {
+        Self {
+            hash_small_entries: 512,
+            hash_small_value_bytes: 64,
+            list_piece: -2,
+            set_integer_entries: 512,
+            set_small_entries: 128,
+            set_small_value_bytes: 64,
+        }
+    }
+}
+
+/// What a change needs beside the value.
+pub(crate) struct Shaping<'a> {
+    pub(crate) limits: &'a ValueLimits,
+    pub(crate) hasher: &'a Arc<Hasher>,
+    /// Takes what is too much to be freed at once.
+    pub(crate) garbage: &'a mut Vec<Collection>,
+}
+
+/// A value that is not a string, as its entry owns it.
+pub(crate) enum Collection {
+    List(List),
+    Hash(Hash),
+    Set(Set),
+}
+
+impl Collection {
+    /// Elements up to which a collection is freed at once. More go slice by slice.
+    const FREED_AT_ONCE_MAX: usize = 256;
+
+    pub(crate) fn new(kind: Kind) -> Collection {
+        match kind {
+            Kind::List => Self::List(List::new()),
+            Kind::Hash => Self::Hash(Hash::new()),
+            Kind::Set => Self::Set(Set::new()),
+            Kind::String => unreachable!("a string is no collection"),
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::List(_) => Kind::List,
+            Self::Hash(_) => Kind::Hash,
+            Self::Set(_) => Kind::Set,
+        }
+    }
+
+    pub(crate) const fn value(&self) -> Value<'_> {
+        match self {
+            Self::List(list) => Value::List(list),
+            Self::Hash(hash) => Value::Hash(hash),
+            Self::Set(set) => Value::Set(set),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Hash(hash) => hash.len(),
+            Self::Set(set) => set.len(),
+        }
+    }
+
+    pub(crate) fn encoding(&self) -> &'static str {
+        match self {
+            Self::List(list) => list.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+            Self::Set(set) => set.encoding(),
+        }
+    }
+
+    /// Bytes asked of the allocator beyond this struct's own.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::List(list) => list.memory_bytes(),
+            Self::Hash(hash) => hash.memory_bytes(),
+            Self::Set(set) => set.memory_bytes(),
+        }
+    }
+
+    /// Applies a change to a collection of its type; returns how many elements it added, changed or removed.
+    pub(crate) fn apply(&mut self, change: &Change<'_>, shaping: &mut Shaping<'_>) -> usize {
+        match (self, *change) {
+            (Self::List(list), Change::List(change)) => list.apply(change, shaping),
+            (Self::Hash(hash), Change::Hash(change)) => hash.apply(change, shaping),
+            (Self::Set(set), Change::Set(change)) => set.apply(change, shaping),
+            (collection, Change::Load { kind, elements, .. }) if kind == collection.kind() => {
+                let before = collection.len();
+                let loaded = collection.load(elements, shaping);
+                assert!(loaded.is_ok(), "elements that were never checked: {loaded:?}");
+                (collection.len() - before).max(usize::from(!elements.is_empty()))
+            }
+            (collection, _) => {
+                panic!("a change of a {} at a {}", change.kind().name(), collection.kind().name())
+            }
+        }
+    }
+
+    /// Whether freeing it at once could take long.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.len() > Self::FREED_AT_ONCE_MAX
+    }
+
+    /// Frees up to `budget` elements of a collection that nobody uses any more; returns what is left of the budget.
+    pub(crate) fn free(&mut self, budget: usize) -> usize {
+        match self {
+            Self::List(list) => list.free(budget),
+            Self::Hash(hash) => hash.free(budget),
+            Self::Set(set) => set.free(budget),
+        }
+    }
+
+    /// Whether [`Collection::free`] has nothing left to do.
+    pub(crate) fn is_freed(&self) -> bool {
+        match self {
+            Self::List(list) => list.is_freed(),
+            Self::Hash(hash) => hash.is_freed(),
+            Self::Set(set) => set.is_freed(),
+        }
+    }
+}
