@@ -544,8 +544,8 @@ impl<S: EffectSink> Store<S> {
 
     /// Makes a key hold what another one does, expiry included. False if that is absent. The keys are different.
     pub fn copy(&mut self, from: (DatabaseId, Key<'_>), to: (DatabaseId, Key<'_>)) -> bool {
-        /// Elements of one effect.
-        const PIECE: usize = 4096;
+        /// Bytes of the elements of one effect.
+        const PIECE: usize = 64 << 10;
         assert!(from != to, "a key copied to itself");
         let found = self.find(from.0, from.1);
         let Some(entry) = self.entry(from.0, &found) else { return false };
@@ -913,19 +913,28 @@ impl<S: EffectSink> Store<S> {
             }
             Effect::SetRange { database, slot, key, offset, bytes } => {
                 let key = Key { bytes: key, slot };
-                let found = self.find_applied(database, key);
+                let mut found = self.find_applied(database, key);
+                if self.entry(database, &found).is_some_and(|entry| entry.string().is_none()) {
+                    // As with changes below.
+                    self.remove_applied(database, &found);
+                    found.at = None;
+                }
                 self.put_range(database, &found, key, offset as usize, bytes);
             }
             Effect::Delete { database, slot, key } => {
                 let found = self.find_applied(database, Key { bytes: key, slot });
-                if let Some(at) = found.at {
-                    let table = self.databases[database.index()].table_mut(found.group);
-                    self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
-                }
+                self.remove_applied(database, &found);
             }
             Effect::Change { database, slot, key, change } => {
                 let key = Key { bytes: key, slot };
-                let found = self.find_applied(database, key);
+                let mut found = self.find_applied(database, key);
+                // A checkpoint's image may have, of a large value, elements from after it was replaced by one of another
+                // type: whatever they were, the effects to come say it again.
+                let kind = self.entry(database, &found).map(|entry| entry.value().kind());
+                if kind.is_some_and(|kind| kind != change.kind()) {
+                    self.remove_applied(database, &found);
+                    found.at = None;
+                }
                 self.put_change(database, found, key, &change);
             }
             Effect::Expire { database, slot, key, expire_at_ms } => {
@@ -942,6 +951,13 @@ impl<S: EffectSink> Store<S> {
                     a.swap(b, owner.clone());
                 }
             }
+        }
+    }
+
+    fn remove_applied(&mut self, database: DatabaseId, found: &Found) {
+        if let Some(at) = found.at {
+            let table = self.databases[database.index()].table_mut(found.group);
+            self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::WalkOptions;
 use crate::database::GROUPS;
+use crate::value::{Kind, List};
 use crate::{DatabaseId, Lsn};
 
 /// A border in the order of keys.
@@ -54,7 +55,18 @@ pub(crate) struct Rest {
     pub(crate) slot: u16,
     pub(crate) key: Vec<u8>,
     /// What comes next.
-    pub(crate) offset: usize,
+    pub(crate) next: Next,
+}
+
+/// The part of a large value that comes next.
+pub(crate) enum Next {
+    /// Of a string: from this byte on.
+    Bytes(usize),
+    /// Of a collection whose changes name their elements: from this cursor on. Replay says again what happens to an element
+    /// after the first slice; so it does no harm if the pieces are from different times.
+    Elements(Kind, u64),
+    /// Of a list, whose changes mean something only where they were made: from this index on, of how it was at the first slice.
+    Snapshot(List, u64),
 }
 
 /// A walk under way.
@@ -100,6 +112,7 @@ impl Walk {
         self.spoiled |= lsn == Lsn::ZERO;
         if let Some(former) = self.former(database) {
             self.flushed.push_back((former as u16, lsn));
+            self.rests.retain(|rest| usize::from(rest.database) != former);
         }
     }
 

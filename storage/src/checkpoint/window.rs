@@ -68,7 +68,8 @@ impl Window {
             Effect::Set { database, slot, key, .. }
             | Effect::SetRange { database, slot, key, .. }
             | Effect::Delete { database, slot, key }
-            | Effect::Expire { database, slot, key, .. } => {
+            | Effect::Expire { database, slot, key, .. }
+            | Effect::Change { database, slot, key, .. } => {
                 let database = self.former(database.0);
                 let position = Hasher::position(self.hasher.hash(key));
                 lsn > self.contains(Place { group: u16::from(group_of(slot)), database, position })

@@ -22,7 +22,7 @@ use crate::log::SegmentId;
 use crate::log::record::{Record, decode_body, take_record};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::table::Hasher;
-use crate::{DatabaseId, Effect, Lsn};
+use crate::{Change, DatabaseId, Effect, Lsn};
 
 /// What was read of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -315,7 +315,10 @@ impl Loading<'_> {
             let effect = decode_body(body).map_err(|_| CheckpointFault::Record)?;
             records += 1;
             match effect {
-                Effect::Set { database, slot, .. } | Effect::SetRange { database, slot, .. } => {
+                Effect::Set { database, slot, .. }
+                | Effect::SetRange { database, slot, .. }
+                | Effect::Expire { database, slot, .. }
+                | Effect::Change { database, slot, change: Change::Load { .. }, .. } => {
                     if !self.logging.contains(&(slot >> 6)) {
                         return Err(CheckpointFault::Record);
                     }

@@ -1,12 +1,13 @@
 //! The walk over all keys that makes a checkpoint's image. `crate::checkpoint` says what it is good for.
 
 use super::{Key, Store};
-use crate::checkpoint::walk::{Rest, Walk};
+use crate::checkpoint::walk::{Next, Rest, Walk};
 use crate::checkpoint::{Place, Slice, WalkOptions};
 use crate::database::group_of;
 use crate::log::record::push_record;
 use crate::table::{GROUP_SLOTS, Hasher};
-use crate::{DatabaseId, Effect, EffectSink, Entry, Log, Lsn, Value};
+use crate::value::{Collection, codec};
+use crate::{Change, DatabaseId, Effect, EffectSink, Entry, Kind, Log, Lsn, Value};
 
 /// What an image begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +117,9 @@ impl<F: Clone> Store<Log<F>> {
                     walk.expired.push((slot, entry.key().to_vec()));
                     return;
                 }
-                records += 1;
-                walk.rests.extend(push_entry(out, DatabaseId(place.database), slot, entry, &walk.options));
+                let (pushed, rest) = push_entry(out, DatabaseId(place.database), slot, entry, &walk.options);
+                records += pushed;
+                walk.rests.extend(rest);
             });
         }
         walk.place = match next {
@@ -136,6 +138,20 @@ impl<F: Clone> Store<Log<F>> {
     /// it's another one, an effect that the slice with the first piece does not contain has put it there, and replay puts it there again.
     fn walk_rest(&mut self, walk: &mut Walk, out: &mut Vec<u8>) -> Option<u32> {
         let Some(rest) = walk.rests.front_mut() else { return Some(0) };
+        if let Next::Snapshot(list, cursor) = &mut rest.next {
+            let (mut elements, from, budget) = (Vec::new(), *cursor, walk.options.piece_bytes);
+            let next = codec::encode_piece(Value::List(list), from, budget, &mut elements);
+            *cursor = next.unwrap_or_default();
+            let (database, slot, change) =
+                (DatabaseId(rest.database), rest.slot, more(Kind::List, &elements));
+            push_record(out, &Effect::Change { database, slot, key: &rest.key, change });
+            if next.is_none()
+                && let Some(Rest { next: Next::Snapshot(list, _), .. }) = walk.rests.pop_front()
+            {
+                self.garbage_values.push(Collection::List(list));
+            }
+            return Some(1);
+        }
         let current = DatabaseId(walk.names[usize::from(rest.database)]);
         let hash = self.hasher.hash(&rest.key);
         if self.sink.holds(current, hash) {
@@ -143,39 +159,83 @@ impl<F: Clone> Store<Log<F>> {
         }
         let table = self.databases[current.index()].table(group_of(rest.slot));
         let found = table.and_then(|table| Some(table.entry(table.find(hash, rest.slot, &rest.key)?)));
-        let value = found.map_or(&[][..], |entry| match entry.value() {
-            Value::String(value) => value,
-        });
-        let end = value.len().min(rest.offset + walk.options.piece_bytes);
-        let piece = value.get(rest.offset..end).unwrap_or_default();
-        if piece.is_empty() {
-            walk.rests.pop_front();
-            return Some(0);
+        let mut elements = Vec::new();
+        let (effect, next) = match (&rest.next, found.map(|entry| entry.value())) {
+            (Next::Bytes(offset), Some(Value::String(value))) => {
+                let end = value.len().min(offset + walk.options.piece_bytes);
+                let bytes = value.get(*offset..end).unwrap_or_default();
+                let (database, slot, offset) = (DatabaseId(rest.database), rest.slot, *offset as u64);
+                let effect = Effect::SetRange { database, slot, key: &rest.key, offset, bytes };
+                ((!bytes.is_empty()).then_some(effect), Some(Next::Bytes(end)))
+            }
+            (Next::Elements(kind, cursor), Some(value)) if value.kind() == *kind => {
+                let next = codec::encode_piece(value, *cursor, walk.options.piece_bytes, &mut elements);
+                let (database, slot) = (DatabaseId(rest.database), rest.slot);
+                let effect =
+                    Effect::Change { database, slot, key: &rest.key, change: more(*kind, &elements) };
+                ((!elements.is_empty()).then_some(effect), next.map(|cursor| Next::Elements(*kind, cursor)))
+            }
+            _ => (None, None),
+        };
+        let records = u32::from(effect.is_some());
+        if let Some(effect) = effect {
+            push_record(out, &effect);
         }
-        let (database, offset) = (DatabaseId(rest.database), rest.offset as u64);
-        push_record(
-            out,
-            &Effect::SetRange { database, slot: rest.slot, key: &rest.key, offset, bytes: piece },
-        );
-        rest.offset = end;
-        Some(1)
+        match next.filter(|next| records > 0 || !matches!(next, Next::Bytes(_))) {
+            Some(next) => rest.next = next,
+            None => drop(walk.rests.pop_front()),
+        }
+        Some(records)
     }
 }
 
-/// Writes an entry, or of a large one the beginning. Returns what remains to be written.
+/// Writes an entry, or of a large one the beginning. Returns the number of records, and what remains to be written.
 fn push_entry(
     out: &mut Vec<u8>,
     database: DatabaseId,
     slot: u16,
     entry: Entry<'_>,
     options: &WalkOptions,
-) -> Option<Rest> {
+) -> (u32, Option<Rest>) {
     let (key, expire_at_ms) = (entry.key(), entry.expire_at_ms());
-    let Value::String(value) = entry.value();
+    let rest = |next| Some(Rest { database: database.0, slot, key: key.to_vec(), next });
+    let Value::String(value) = entry.value() else {
+        let (records, next) = push_collection(out, database, slot, entry, options);
+        return (records, next.and_then(rest));
+    };
     let whole = value.len() <= options.whole_bytes_max;
     let value = if whole { value } else { value.get(..options.whole_bytes_max).unwrap_or_default() };
     push_record(out, &Effect::Set { database, slot, key, value, expire_at_ms });
-    (!whole).then(|| Rest { database: database.0, slot, key: key.to_vec(), offset: value.len() })
+    (1, if whole { None } else { rest(Next::Bytes(value.len())) })
+}
+
+fn push_collection(
+    out: &mut Vec<u8>,
+    database: DatabaseId,
+    slot: u16,
+    entry: Entry<'_>,
+    options: &WalkOptions,
+) -> (u32, Option<Next>) {
+    let (key, value) = (entry.key(), entry.value());
+    let kind = value.kind();
+    let mut elements = Vec::new();
+    let next = codec::encode_piece(value, 0, options.whole_bytes_max, &mut elements);
+    let change = Change::Load { kind, first: true, elements: &elements };
+    push_record(out, &Effect::Change { database, slot, key, change });
+    if let Some(at) = entry.expire_at_ms() {
+        push_record(out, &Effect::Expire { database, slot, key, expire_at_ms: Some(at) });
+    }
+    let records = 1 + u32::from(entry.expire_at_ms().is_some());
+    let next = next.map(|cursor| match value {
+        Value::List(list) => Next::Snapshot(list.clone(), cursor),
+        _ => Next::Elements(kind, cursor),
+    });
+    (records, next)
+}
+
+/// Further elements of a collection.
+const fn more(kind: Kind, elements: &[u8]) -> Change<'_> {
+    Change::Load { kind, first: false, elements }
 }
 
 impl<S: EffectSink> Store<S> {

@@ -771,10 +771,9 @@ fn large_collections_are_freed_slice_by_slice() {
     for way in ["delete", "overwrite", "flush", "expire"] {
         let mut store = store();
         // The gates, the tables of a database and the wheel are there from the first key on.
-        store.set(DB, key(b"big"), b"small", Expiry::At(START_MS));
+        store.set(DB, key(b"other"), b"small", Expiry::At(START_MS + 9));
         store.end_command();
         let empty = store.memory_bytes();
-        store.delete(DB, key(b"big"));
         for member in 0..MEMBERS {
             store.change(DB, key(b"big"), SetChange::Add { member: format!("member {member}").as_bytes() });
         }
@@ -797,6 +796,6 @@ fn large_collections_are_freed_slice_by_slice() {
             slices += 1;
         }
         assert!(slices >= MEMBERS / 1000 - 1, "{way}: {slices} slices");
-        assert!(store.memory_bytes() - empty < full / 10, "{way}: the memory is given back");
+        assert!(store.memory_bytes() < empty + full / 10, "{way}: the memory is given back");
     }
 }

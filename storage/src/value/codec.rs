@@ -72,8 +72,11 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes some elements of a value from `cursor` on (0: the start): at least one, and not many more than `budget`. Returns where to
-/// go on; none at the end. A string is one piece.
+/// Writes elements of a value from `cursor` on (0: the start) until they are `budget` bytes or a little more. Returns where to
+/// go on; none at the end. A string is one piece; so is a collection in its small form.
+///
+/// If a set or hash changes between two pieces, an element that was there all the time is written at least once, and any
+/// other perhaps. A list has to stay as it is: a [clone](super::List) of it does.
 pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
     match value {
         Value::String(bytes) => {

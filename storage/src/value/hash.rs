@@ -189,15 +189,12 @@ impl Hash {
                 None
             }
             Form::Large(members) => {
-                let mut next = cursor;
                 let mut seen = 0;
-                while seen < count.max(1) {
-                    next = members.scan(next, |entry| {
-                        seen += 1;
-                        each(Field::of(entry));
-                    })?;
-                }
-                Some(next)
+                members.walk(cursor, |entry| {
+                    seen += 1;
+                    each(Field::of(entry));
+                    seen >= count
+                })
             }
         }
     }
@@ -285,11 +282,22 @@ impl Hash {
 
     /// Writes fields from `cursor` on: name, value, and its expiry or 0. Returns where to go on.
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
-        self.scan_all(cursor, budget, &mut |field| {
+        let start = out.len();
+        let mut put = |field: Field<'_>| {
             put_element(out, &field.name);
             put_element(out, &field.value);
             put_number(out, field.expire_at_ms.map_or(0, |at| at.saturating_add(1)));
-        })
+            out.len() - start >= budget
+        };
+        match &self.0 {
+            Form::Small(packed) => {
+                pairs(packed).for_each(|field| {
+                    put(field);
+                });
+                None
+            }
+            Form::Large(members) => members.walk(cursor, |entry| put(Field::of(entry))),
+        }
     }
 
     /// Adds fields as [`Hash::encode`] wrote them.

@@ -71,10 +71,15 @@ impl Members {
         self.table.sample(random).map(|at| self.table.entry(at))
     }
 
-    /// Visits a bucket's members from `cursor` on; returns where to go on, or none at the end. Members that are there
-    /// during a whole walk are visited at least once.
-    pub(crate) fn scan(&self, cursor: u64, mut each: impl FnMut(Entry<'_>)) -> Option<u64> {
-        self.table.scan(&self.hasher, cursor, |entry, _| each(entry))
+    /// Visits members from `cursor` on, up to the end of the bucket in which `each` says that it is enough. Returns where to go
+    /// on, or none at the end. Members that are there during a whole walk are visited at least once.
+    pub(crate) fn walk(&self, cursor: u64, mut each: impl FnMut(Entry<'_>) -> bool) -> Option<u64> {
+        let mut next = cursor;
+        let mut enough = false;
+        while !enough {
+            next = self.table.scan(&self.hasher, next, |entry, _| enough |= each(entry))?;
+        }
+        Some(next)
     }
 
     /// Frees up to `budget` members of a collection that nobody uses any more; returns what is left of the budget.

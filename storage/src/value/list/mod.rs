@@ -14,9 +14,11 @@ use super::element::Element;
 use super::packed::Packed;
 use pieces::{PieceLimit, Pieces};
 
-/// A list.
+/// A list. A clone is a snapshot: it shares the elements until they change.
+#[derive(Clone)]
 pub struct List(Form);
 
+#[derive(Clone)]
 enum Form {
     Small(Packed),
     Large(Box<Pieces>),
@@ -291,11 +293,16 @@ impl List {
 
     /// Writes elements from the index `cursor` on. Returns where to go on.
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
-        let index = usize::try_from(cursor).unwrap_or(usize::MAX);
-        let budget = budget.max(1);
-        self.iter_from(index).take(budget).for_each(|element| put_element(out, &element));
-        let next = index.saturating_add(budget);
-        (next < self.len()).then_some(next as u64)
+        let mut index = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let start = out.len();
+        for element in self.iter_from(index) {
+            put_element(out, &element);
+            index += 1;
+            if out.len() - start >= budget {
+                break;
+            }
+        }
+        (index < self.len()).then_some(index as u64)
     }
 
     /// Adds elements on the right as [`List::encode`] wrote them.

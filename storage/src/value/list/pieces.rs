@@ -3,10 +3,13 @@
 //! - No piece and no group is empty; each knows how many elements it has. So an index is found over groups, then
 //!   pieces, then within a piece, from the nearer end of each.
 //! - A piece exceeds its limit only if it's a single element that does.
-//! - No change moves more than a piece, a group's list of pieces and the list of groups, which has 40 bytes for at least
+//! - Groups and pieces are shared with snapshots of the list, and copied when they are changed while they are: a snapshot
+//!   costs a pointer for each group, and the first change of a piece after it at most a copy of the piece.
+//! - No change moves more than a piece, a group's list of pieces and the list of groups, which has 8 bytes for at least
 //!   thirty-two pieces.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::super::element::Element;
 use super::super::packed::Packed;
@@ -15,6 +18,11 @@ use super::super::packed::Packed;
 const GROUP_PIECES_MAX: usize = 64;
 /// What a piece may have where only the number of its elements is limited.
 const COUNTED_PIECE_BYTES_MAX: usize = 8 << 10;
+
+/// Of a piece beside its buffer: with the counts of its sharing, and a pointer to it.
+const PIECE_BYTES: usize = size_of::<Packed>() + 3 * size_of::<usize>();
+/// Of a group beside its pieces.
+const GROUP_BYTES: usize = size_of::<Group>() + 3 * size_of::<usize>();
 
 /// The size of a piece.
 #[derive(Clone, Copy)]
@@ -43,9 +51,9 @@ impl PieceLimit {
 }
 
 /// See the module.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Pieces {
-    groups: VecDeque<Group>,
+    groups: VecDeque<Arc<Group>>,
     len: usize,
     /// Number of pieces.
     count: usize,
@@ -53,10 +61,16 @@ pub(super) struct Pieces {
     buffer_bytes: usize,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Group {
-    pieces: Vec<Packed>,
+    pieces: Vec<Arc<Packed>>,
     len: usize,
+}
+
+impl Group {
+    fn buffer_bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.memory_bytes()).sum()
+    }
 }
 
 /// Where an element is.
@@ -88,11 +102,12 @@ impl Pieces {
         self.count += 1;
         self.buffer_bytes += piece.memory_bytes();
         if self.groups.back().is_none_or(|group| group.pieces.len() == GROUP_PIECES_MAX) {
-            self.groups.push_back(Group::default());
+            self.groups.push_back(Arc::default());
         }
         if let Some(group) = self.groups.back_mut() {
+            let group = Arc::make_mut(group);
             group.len += piece.len();
-            group.pieces.push(piece);
+            group.pieces.push(Arc::new(piece));
         }
     }
 
@@ -101,14 +116,14 @@ impl Pieces {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.buffer_bytes + self.count * size_of::<Packed>() + self.groups.capacity() * size_of::<Group>()
+        self.buffer_bytes + self.count * PIECE_BYTES + self.groups.len() * GROUP_BYTES
     }
 
     /// The place of an element that exists.
     fn locate(&self, index: usize) -> Place {
         let (group, index) = nearer(self.groups.iter().map(|group| group.len), self.len, index);
         let pieces = &self.groups[group].pieces;
-        let (piece, index) = nearer(pieces.iter().map(Packed::len), self.groups[group].len, index);
+        let (piece, index) = nearer(pieces.iter().map(|piece| piece.len()), self.groups[group].len, index);
         Place { group, piece, index }
     }
 
@@ -147,9 +162,10 @@ impl Pieces {
 
     /// Changes a piece, keeping the sums right.
     fn change_piece<R>(&mut self, group: usize, piece: usize, change: impl FnOnce(&mut Packed) -> R) -> R {
-        let group = &mut self.groups[group];
-        let piece = &mut group.pieces[piece];
-        let (len, bytes) = (piece.len(), piece.memory_bytes());
+        let shared = &self.groups[group].pieces[piece];
+        let (len, bytes) = (shared.len(), shared.memory_bytes());
+        let group = Arc::make_mut(&mut self.groups[group]);
+        let piece = Arc::make_mut(&mut group.pieces[piece]);
         let result = change(piece);
         self.len = self.len + piece.len() - len;
         group.len = group.len + piece.len() - len;
@@ -161,19 +177,19 @@ impl Pieces {
         self.len += piece.len();
         self.count += 1;
         self.buffer_bytes += piece.memory_bytes();
-        let target = &mut self.groups[group];
+        let target = Arc::make_mut(&mut self.groups[group]);
         target.len += piece.len();
-        target.pieces.insert(at, piece);
+        target.pieces.insert(at, Arc::new(piece));
         if target.pieces.len() > GROUP_PIECES_MAX {
             let pieces = target.pieces.split_off(GROUP_PIECES_MAX / 2);
-            let len = pieces.iter().map(Packed::len).sum();
+            let len = pieces.iter().map(|piece| piece.len()).sum();
             target.len -= len;
-            self.groups.insert(group + 1, Group { pieces, len });
+            self.groups.insert(group + 1, Arc::new(Group { pieces, len }));
         }
     }
 
     fn remove_piece(&mut self, group: usize, piece: usize) -> Packed {
-        let from = &mut self.groups[group];
+        let from = Arc::make_mut(&mut self.groups[group]);
         let removed = from.pieces.remove(piece);
         from.len -= removed.len();
         if from.pieces.is_empty() {
@@ -182,7 +198,7 @@ impl Pieces {
         self.len -= removed.len();
         self.count -= 1;
         self.buffer_bytes -= removed.memory_bytes();
-        removed
+        Arc::unwrap_or_clone(removed)
     }
 
     pub(super) fn insert(&mut self, index: usize, value: &[u8], limit: PieceLimit) {
@@ -290,18 +306,18 @@ impl Pieces {
         (!removed.groups.is_empty()).then_some(removed)
     }
 
-    fn take_group(&mut self, index: usize) -> Option<Group> {
+    fn take_group(&mut self, index: usize) -> Option<Arc<Group>> {
         let group = self.groups.remove(index)?;
         self.len -= group.len;
         self.count -= group.pieces.len();
-        self.buffer_bytes -= group.pieces.iter().map(Packed::memory_bytes).sum::<usize>();
+        self.buffer_bytes -= group.buffer_bytes();
         Some(group)
     }
 
-    fn put_group(&mut self, group: Group) {
+    fn put_group(&mut self, group: Arc<Group>) {
         self.len += group.len;
         self.count += group.pieces.len();
-        self.buffer_bytes += group.pieces.iter().map(Packed::memory_bytes).sum::<usize>();
+        self.buffer_bytes += group.buffer_bytes();
         self.groups.push_back(group);
     }
 
@@ -371,12 +387,12 @@ impl Pieces {
     #[cfg(test)]
     pub(super) fn check(&self, limit: PieceLimit) {
         let pieces = || self.groups.iter().flat_map(|group| &group.pieces);
-        assert_eq!(self.len, pieces().map(Packed::len).sum::<usize>());
+        assert_eq!(self.len, pieces().map(|piece| piece.len()).sum::<usize>());
         assert_eq!(self.count, pieces().count());
-        assert_eq!(self.buffer_bytes, pieces().map(Packed::memory_bytes).sum::<usize>());
+        assert_eq!(self.buffer_bytes, pieces().map(|piece| piece.memory_bytes()).sum::<usize>());
         for group in &self.groups {
             assert!((1..=GROUP_PIECES_MAX).contains(&group.pieces.len()));
-            assert_eq!(group.len, group.pieces.iter().map(Packed::len).sum::<usize>());
+            assert_eq!(group.len, group.pieces.iter().map(|piece| piece.len()).sum::<usize>());
         }
         for piece in pieces() {
             assert!(piece.len() == 1 || piece.len() <= limit.elements && piece.bytes() <= limit.bytes);
@@ -388,11 +404,13 @@ impl Pieces {
         while budget > 0
             && let Some(group) = self.groups.back_mut()
         {
-            if let Some(piece) = group.pieces.pop() {
-                budget -= 1;
-                self.buffer_bytes -= piece.memory_bytes();
-                self.count -= 1;
-            } else {
+            budget -= 1;
+            // A group that is shared is freed with its last owner.
+            let piece = Arc::get_mut(group).and_then(|group| group.pieces.pop());
+            let bytes = piece.as_ref().map_or_else(|| group.buffer_bytes(), |piece| piece.memory_bytes());
+            self.buffer_bytes -= bytes;
+            self.count -= piece.as_ref().map_or_else(|| group.pieces.len(), |_| 1);
+            if piece.is_none() {
                 self.groups.pop_back();
             }
         }

@@ -121,15 +121,12 @@ impl Set {
             self.iter().for_each(each);
             return None;
         };
-        let mut next = cursor;
         let mut seen = 0;
-        while seen < count.max(1) {
-            next = members.scan(next, |entry| {
-                seen += 1;
-                each(name_of(entry));
-            })?;
-        }
-        Some(next)
+        members.walk(cursor, |entry| {
+            seen += 1;
+            each(name_of(entry));
+            seen >= count
+        })
     }
 
     /// As `OBJECT ENCODING` answers.
@@ -229,7 +226,15 @@ impl Set {
 
     /// Writes members from `cursor` on. Returns where to go on.
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
-        self.scan(cursor, budget, &mut |member| put_element(out, &member))
+        let Form::Large(members) = &self.0 else {
+            self.iter().for_each(|member| put_element(out, &member));
+            return None;
+        };
+        let start = out.len();
+        members.walk(cursor, |entry| {
+            put_element(out, entry.key());
+            out.len() - start >= budget
+        })
     }
 
     /// Adds members as [`Set::encode`] wrote them.
