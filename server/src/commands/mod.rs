@@ -37,7 +37,7 @@ use std::fmt;
 use std::ops::Range;
 
 use annulus_protocol::{Encoder, Version, slot};
-use annulus_storage::{DatabaseId, Entry, Key, Log, ShardId, Store, Value};
+use annulus_storage::{DatabaseId, Entry, Key, Log, ShardId, Store};
 
 use crate::runtime::{FileId, Rng};
 
@@ -88,12 +88,8 @@ fn key(bytes: &[u8]) -> Key<'_> {
 }
 
 /// The string that an entry holds.
-#[allow(clippy::unnecessary_wraps, reason = "an entry with a value of another type is an error")]
 fn string_of(entry: Option<Entry<'_>>) -> Result<Option<&[u8]>, errors::Failure> {
-    Ok(entry.map(|entry| {
-        let Value::String(bytes) = entry.value();
-        bytes
-    }))
+    entry.map(values::string).transpose()
 }
 
 /// A handler: `args[0]` is the command's name; all its keys are on this shard. Writes one reply.
