@@ -456,7 +456,8 @@ pub fn recover_core(
 ) -> Result<(Core, RecoveryReport), ServeError> {
     let began_ns = parts.clock.monotonic_ns();
     let (store, report) = recover(&start, outcomes, parts)?;
-    let mut core = Core::new(start.id, start.shared, start.mesh, store, Rng::from_seed(start.seed));
+    let random = Rng::from_seed(start.seed);
+    let mut core = Core::new(start.id, start.shared, start.mesh, store, random, parts.clock.clone());
     core.note_recovery(report.effects, parts.clock.monotonic_ns() - began_ns);
     Ok((core, report))
 }

@@ -62,7 +62,7 @@ use crate::admin::Settings;
 use crate::admin::info::{CommandCounters, ShardCounters};
 use crate::commands::{self, ShardStore};
 use crate::runtime::mesh::MeshEnds;
-use crate::runtime::{Rng, SocketId, Time};
+use crate::runtime::{Clock, Rng, SocketId, Time};
 
 /// The slot groups of a shard.
 pub fn groups_of(shard: ShardId, shards: u16) -> Range<u16> {
@@ -141,6 +141,7 @@ impl Core {
         mesh: MeshEnds<batch::Message>,
         store: ShardStore,
         mut random: Rng,
+        clock: Clock,
     ) -> Self {
         let shards = shared.peers.count();
         let name_seed = random.next_u64();
@@ -183,7 +184,7 @@ impl Core {
             ahead: (0..limits::PIPELINE_COMMANDS).map(|_| Parsed::default()).collect(),
             counters: ShardCounters::default(),
             commands: vec![CommandCounters::default(); commands::COUNT].into(),
-            timer: stats::Timer::default(),
+            timer: stats::Timer::new(clock),
             rates: stats::Rates::default(),
             stopping: Stopping::default(),
             sweep_at_ns: None,

@@ -18,10 +18,16 @@ static FULL_NAMES: LazyLock<Vec<String>> =
 const ERROR_KINDS_MAX: usize = 128;
 
 /// Times one command in [`TIMED_COMMANDS`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timer {
     clock: Clock,
     count: u32,
+}
+
+impl Timer {
+    pub(super) const fn new(clock: Clock) -> Self {
+        Timer { clock, count: 0 }
+    }
 }
 
 /// Rates over about the last second.
