@@ -24,12 +24,18 @@ impl Time {
 /// Time that passes only when it is told to: that of a simulated world.
 #[derive(Debug, Default)]
 pub struct VirtualTime {
-    monotonic_ns: AtomicU64,
+    monotonic_ns: Arc<AtomicU64>,
     /// What the Unix clock is ahead of the monotonic one, µs.
     unix_offset_us: AtomicI64,
 }
 
 impl VirtualTime {
+    /// The time of another machine: it passes together with this one, but its Unix clock is its own.
+    #[must_use]
+    pub fn beside(&self) -> VirtualTime {
+        VirtualTime { monotonic_ns: Arc::clone(&self.monotonic_ns), unix_offset_us: AtomicI64::default() }
+    }
+
     /// Moves the monotonic clock on; it never goes back.
     pub fn advance_to(&self, monotonic_ns: u64) {
         self.monotonic_ns.fetch_max(monotonic_ns, Ordering::Relaxed);
@@ -40,7 +46,8 @@ impl VirtualTime {
         self.unix_offset_us.fetch_add(by_us, Ordering::Relaxed);
     }
 
-    fn monotonic_ns(&self) -> u64 {
+    /// Now, ns.
+    pub fn monotonic_ns(&self) -> u64 {
         self.monotonic_ns.load(Ordering::Relaxed)
     }
 

@@ -106,9 +106,10 @@ impl Client {
         history: &mut History,
     ) {
         let Some(connection) = self.connection.filter(|_| !self.finished) else { return };
+        let now_ms = self.world.unix_ms();
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let command = workload.command(random, self.number, history);
+            let command = workload.command(random, self.number, history, now_ms);
             bytes.extend_from_slice(&command.bytes);
             self.outstanding.push_back(command.sent);
         }

@@ -53,6 +53,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// Ends of the server's lives.
     pub restarts: Vec<(u64, Loss)>,
+    /// For each group: when its owner took a turn, and what the Unix clock showed it, ms. Operations happen in such turns.
+    pub turns: Vec<Vec<(u64, u64)>>,
     clock: u64,
 }
 
@@ -76,6 +78,17 @@ impl History {
         let operation = &mut self.operations[operation];
         operation.returned = Some(now);
         operation.outcome = outcome;
+    }
+
+    /// The owner of a group takes a turn.
+    pub fn turn(&mut self, group: usize, unix_ms: u64) {
+        if self.turns.len() <= group {
+            self.turns.resize_with(group + 1, Vec::new);
+        }
+        let turn = (self.clock, unix_ms);
+        if self.turns[group].last() != Some(&turn) {
+            self.turns[group].push(turn);
+        }
     }
 
     /// A life of the server has ended.

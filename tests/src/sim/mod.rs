@@ -1,8 +1,9 @@
-//! The simulator: a whole server of several shards in one thread, under faults, from one seed; and the judges of what its
+//! The simulator: whole servers of several shards in one thread, under faults, from one seed; and the judges of what its
 //! clients saw.
 //!
 //! - [`server`]: starts, turns, crashes and stops the shards in a [`annulus::runtime::sim::World`];
-//! - [`plan`]: what a seed decides in advance; [`run`]: a whole run of one seed, and [`report`]: what came of it;
+//! - [`plan`]: what a seed decides in advance; [`run`]: a whole run of one seed, `life`: one server's part in it, and [`report`]:
+//!   what came of it;
 //! - [`workload`] makes commands, [`client`] speaks RESP for them, [`history`] is what was called and answered when;
 //! - [`host`]: a server without faults, for scripts;
 //! - [`model`] says what a command does, [`checker`] whether some order of all commands explains all answers.
@@ -13,6 +14,7 @@ pub mod checker;
 pub mod client;
 pub mod history;
 pub mod host;
+mod life;
 pub mod model;
 pub mod plan;
 pub mod report;

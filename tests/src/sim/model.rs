@@ -43,13 +43,43 @@ impl Bytes {
     }
 }
 
-/// A value and whether it has an expiry, which in this model is always too far to come.
+/// An expiry that no clock of a run comes near, ms of Unix time.
+pub const FAR_MS: u64 = 4_000_000_000_000;
+
+/// A value and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// The bytes.
     pub bytes: Bytes,
-    /// Whether `TTL` gives a number.
-    pub expires: bool,
+    /// The last millisecond of Unix time at which the key exists.
+    pub expires_ms: Option<u64>,
+    /// Its time had come by some reading of the server's clock: the server may have removed it at any moment since. Should the
+    /// clock go back, the next look shows which.
+    pub maybe_gone: bool,
+}
+
+impl Stored {
+    fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| now_ms > at)
+    }
+}
+
+/// When a key is to expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At this Unix time, ms.
+    At(u64),
+    /// So many ms after the server runs the command.
+    In(u64),
+}
+
+impl Expiry {
+    fn at_ms(self, now_ms: u64) -> u64 {
+        match self {
+            Expiry::At(at) => at,
+            Expiry::In(ms) => now_ms + ms,
+        }
+    }
 }
 
 /// The keys of a group.
@@ -63,8 +93,10 @@ pub enum Action {
     Strlen(usize),
     Exists(Vec<usize>),
     Ttl(usize),
+    Pttl(usize),
+    ExpireTime(usize),
     Mget(Vec<usize>),
-    Set { key: usize, value: Rc<[u8]>, expires: bool },
+    Set { key: usize, value: Rc<[u8]>, expires: Option<Expiry> },
     SetNx { key: usize, value: Rc<[u8]> },
     GetSet { key: usize, value: Rc<[u8]> },
     GetDel(usize),
@@ -74,7 +106,7 @@ pub enum Action {
     Del(Vec<usize>),
     Mset(Vec<(usize, Rc<[u8]>)>),
     MsetNx(Vec<(usize, Rc<[u8]>)>),
-    Expire(usize),
+    Expire(usize, Expiry),
     Persist(usize),
     Rename(usize, usize),
     Copy { from: usize, to: usize, replace: bool },
@@ -85,8 +117,72 @@ impl Action {
     pub const fn writes(&self) -> bool {
         !matches!(
             self,
-            Action::Get(_) | Action::Strlen(_) | Action::Exists(_) | Action::Ttl(_) | Action::Mget(_)
+            Action::Get(_)
+                | Action::Strlen(_)
+                | Action::Exists(_)
+                | Action::Ttl(_)
+                | Action::Pttl(_)
+                | Action::ExpireTime(_)
+                | Action::Mget(_)
         )
+    }
+
+    /// Whether with this reply it changed nothing, whatever the keys held.
+    pub fn is_inert(&self, reply: &Value) -> bool {
+        match self {
+            Action::SetNx { .. }
+            | Action::Del(_)
+            | Action::MsetNx(_)
+            | Action::Expire(..)
+            | Action::Persist(_)
+            | Action::Copy { .. } => *reply == Value::Integer(0),
+            Action::GetDel(_) => *reply == Value::NullBulk,
+            Action::Incr { .. } | Action::Rename(..) => matches!(reply, Value::Error(_)),
+            action => !action.writes(),
+        }
+    }
+
+    /// Whether what it does depends on the server's clock.
+    pub fn is_timed(&self) -> bool {
+        match self {
+            Action::Set { expires: Some(expiry), .. } | Action::Expire(_, expiry) => {
+                !matches!(expiry, Expiry::At(FAR_MS..))
+            }
+            _ => false,
+        }
+    }
+
+    /// The keys that it names.
+    fn keys(&self) -> Vec<usize> {
+        match self {
+            Action::Get(key)
+            | Action::Strlen(key)
+            | Action::Ttl(key)
+            | Action::Pttl(key)
+            | Action::ExpireTime(key)
+            | Action::GetDel(key)
+            | Action::Expire(key, _)
+            | Action::Persist(key)
+            | Action::Set { key, .. }
+            | Action::SetNx { key, .. }
+            | Action::GetSet { key, .. }
+            | Action::Append { key, .. }
+            | Action::SetRange { key, .. }
+            | Action::Incr { key, .. } => vec![*key],
+            Action::Exists(keys) | Action::Mget(keys) | Action::Del(keys) => keys.clone(),
+            Action::Mset(pairs) | Action::MsetNx(pairs) => pairs.iter().map(|(key, _)| *key).collect(),
+            Action::Rename(from, to) | Action::Copy { from, to, .. } => vec![*from, *to],
+        }
+    }
+
+    /// Whether it looks at a key that it names in any case. Whoever looks at an expired key removes it.
+    fn looks_at(&self, key: usize) -> bool {
+        match self {
+            // It stops at the first key that is there.
+            Action::MsetNx(_) => false,
+            Action::Rename(from, _) | Action::Copy { from, .. } => *from == key,
+            action => action.keys().contains(&key),
+        }
     }
 }
 
@@ -98,8 +194,12 @@ fn flag(yes: bool) -> Value {
     Value::Integer(i64::from(yes))
 }
 
+fn stored(bytes: Bytes, expires_ms: Option<u64>) -> Stored {
+    Stored { bytes, expires_ms, maybe_gone: false }
+}
+
 fn plain(value: &Rc<[u8]>) -> Stored {
-    Stored { bytes: Bytes::new(Rc::clone(value)), expires: false }
+    stored(Bytes::new(Rc::clone(value)), None)
 }
 
 /// An error reply; texts are not compared, prefixes are.
@@ -110,20 +210,85 @@ fn error() -> Value {
 /// Brings a reply to the form in which [`apply`] gives it.
 pub fn normalized(action: &Action, reply: Value) -> Value {
     match (action, reply) {
-        (Action::Ttl(_), Value::Integer(seconds)) if seconds > 0 => Value::Integer(1),
+        (Action::Ttl(_) | Action::Pttl(_), Value::Integer(left)) if left > FAR_LEFT => {
+            Value::Integer(FAR_LEFT)
+        }
         (_, Value::Error(text)) if text.starts_with(b"ERR ") => error(),
         (_, reply) => reply,
     }
 }
 
-/// A command's effect, and its reply.
-pub fn apply(state: &State, action: &Action) -> (State, Value) {
-    let mut next = state.clone();
-    let reply = change(&mut next, action);
-    (next, reply)
+/// What `TTL` and `PTTL` are taken to say of far expiries.
+const FAR_LEFT: i64 = 1_000_000_000;
+
+/// A command's possible effects and replies, when the server's clock shows `now_ms`. There are several only where a key may have
+/// been removed since its time had come, and the clock has gone back.
+pub fn apply(state: &State, action: &Action, now_ms: u64) -> Vec<(State, Value)> {
+    let uncertain: Vec<usize> = action
+        .keys()
+        .into_iter()
+        .filter(|key| state[*key].as_ref().is_some_and(|it| it.maybe_gone && !it.is_expired(now_ms)))
+        .collect();
+    let mut possible: Vec<(State, Value)> = Vec::new();
+    for gone in 0_u32..1 << uncertain.len() {
+        let mut next = state.clone();
+        for (bit, key) in uncertain.iter().enumerate() {
+            if gone & (1 << bit) != 0 {
+                next[*key] = None;
+            } else if let Some(stored) = &mut next[*key] {
+                stored.maybe_gone = false;
+            }
+        }
+        let reply = change_visible(&mut next, action, now_ms);
+        if !possible.contains(&(next.clone(), reply.clone())) {
+            possible.push((next, reply));
+        }
+    }
+    possible
 }
 
-fn change(state: &mut State, action: &Action) -> Value {
+/// Expired keys read as absent. Those that the command looks at are gone for good, the others at some moment to come.
+fn change_visible(state: &mut State, action: &Action, now_ms: u64) -> Value {
+    let mut hidden: State = [const { None }; KEYS];
+    for (key, hidden) in hidden.iter_mut().enumerate() {
+        if state[key].as_ref().is_some_and(|it| it.is_expired(now_ms)) {
+            *hidden = state[key].take();
+        }
+    }
+    let reply = change(state, action, now_ms);
+    for (key, hidden) in hidden.into_iter().enumerate() {
+        if let Some(hidden) = hidden
+            && state[key].is_none()
+            && !action.looks_at(key)
+        {
+            state[key] = Some(Stored { maybe_gone: true, ..hidden });
+        }
+    }
+    reply
+}
+
+/// The clock has shown `now_ms`: what had expired by then may be gone from now on.
+pub fn pass(state: &mut State, now_ms: u64) {
+    for stored in state.iter_mut().flatten() {
+        stored.maybe_gone |= stored.is_expired(now_ms);
+    }
+}
+
+/// `left` of an expiry: -2 without a key, -1 without an expiry.
+fn time_left(stored: Option<&Stored>, left: impl FnOnce(u64) -> u64) -> Value {
+    Value::Integer(match stored.map(|it| it.expires_ms) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at)) => left(at) as i64,
+    })
+}
+
+/// Far expiries are not counted to the millisecond.
+fn until(at_ms: u64, now_ms: u64, unit_ms: u64) -> u64 {
+    if at_ms >= FAR_MS { FAR_LEFT as u64 } else { (at_ms - now_ms + unit_ms / 2) / unit_ms }
+}
+
+fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
     match action {
         Action::Get(key) => bulk(state[*key].as_ref()),
         Action::Strlen(key) => {
@@ -132,19 +297,15 @@ fn change(state: &mut State, action: &Action) -> Value {
         Action::Exists(keys) => {
             Value::Integer(keys.iter().filter(|key| state[**key].is_some()).count() as i64)
         }
-        Action::Ttl(key) => Value::Integer(match &state[*key] {
-            None => -2,
-            Some(stored) => {
-                if stored.expires {
-                    1
-                } else {
-                    -1
-                }
-            }
-        }),
+        Action::Ttl(key) => time_left(state[*key].as_ref(), |at| until(at, now_ms, 1000)),
+        Action::Pttl(key) => time_left(state[*key].as_ref(), |at| until(at, now_ms, 1)),
+        Action::ExpireTime(key) => time_left(state[*key].as_ref(), |at| at),
         Action::Mget(keys) => Value::Array(keys.iter().map(|key| bulk(state[*key].as_ref())).collect()),
         Action::Set { key, value, expires } => {
-            state[*key] = Some(Stored { bytes: Bytes::new(Rc::clone(value)), expires: *expires });
+            let at_ms = expires.map(|it| it.at_ms(now_ms));
+            // A moment that has come already.
+            let lives = at_ms.is_none_or(|at| at > now_ms);
+            state[*key] = lives.then(|| stored(Bytes::new(Rc::clone(value)), at_ms));
             Value::ok()
         }
         Action::SetNx { key, value } => {
@@ -175,9 +336,16 @@ fn change(state: &mut State, action: &Action) -> Value {
             }
             flag(absent)
         }
-        Action::Expire(key) => flag(state[*key].as_mut().map(|stored| stored.expires = true).is_some()),
+        Action::Expire(key, expiry) => {
+            let at_ms = expiry.at_ms(now_ms);
+            let there = state[*key].as_mut().map(|stored| stored.expires_ms = Some(at_ms)).is_some();
+            if at_ms <= now_ms {
+                state[*key] = None;
+            }
+            flag(there)
+        }
         Action::Persist(key) => {
-            flag(state[*key].as_mut().is_some_and(|stored| std::mem::take(&mut stored.expires)))
+            flag(state[*key].as_mut().is_some_and(|stored| stored.expires_ms.take().is_some()))
         }
         Action::Rename(from, to) => match state[*from].take() {
             None => error(),
@@ -198,20 +366,20 @@ fn change(state: &mut State, action: &Action) -> Value {
 }
 
 /// Writes at an offset, or at the end; answers the new length. The expiry stays.
-fn splice(stored: &mut Option<Stored>, offset: Option<usize>, value: &[u8]) -> Value {
-    let expires = stored.as_ref().is_some_and(|it| it.expires);
-    let mut bytes = stored.as_ref().map_or_else(Vec::new, |it| it.bytes.bytes.to_vec());
+fn splice(place: &mut Option<Stored>, offset: Option<usize>, value: &[u8]) -> Value {
+    let expires_ms = place.as_ref().and_then(|it| it.expires_ms);
+    let mut bytes = place.as_ref().map_or_else(Vec::new, |it| it.bytes.bytes.to_vec());
     let at = offset.unwrap_or(bytes.len());
     bytes.resize(bytes.len().max(at + value.len()), 0);
     bytes[at..at + value.len()].copy_from_slice(value);
     let len = bytes.len();
-    *stored = Some(Stored { bytes: Bytes::new(bytes.into()), expires });
+    *place = Some(stored(Bytes::new(bytes.into()), expires_ms));
     Value::Integer(len as i64)
 }
 
-fn increment(stored: &mut Option<Stored>, by: i64) -> Value {
-    let expires = stored.as_ref().is_some_and(|it| it.expires);
-    let number = match stored {
+fn increment(place: &mut Option<Stored>, by: i64) -> Value {
+    let expires_ms = place.as_ref().and_then(|it| it.expires_ms);
+    let number = match place {
         None => Some(0),
         // Exactly as the server writes numbers: what parses and prints the same.
         Some(it) => std::str::from_utf8(&it.bytes.bytes)
@@ -219,6 +387,6 @@ fn increment(stored: &mut Option<Stored>, by: i64) -> Value {
             .and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text)),
     };
     let Some(sum) = number.and_then(|number| number.checked_add(by)) else { return error() };
-    *stored = Some(Stored { bytes: Bytes::new(sum.to_string().into_bytes().into()), expires });
+    *place = Some(stored(Bytes::new(sum.to_string().into_bytes().into()), expires_ms));
     Value::Integer(sum)
 }

@@ -98,8 +98,13 @@ fn rate(random: &mut Random, off: usize, greatest: u32) -> u32 {
 }
 
 impl Plan {
-    /// What a seed stands for.
-    pub fn of_seed(random: &mut Random, shards: Option<u16>, mistake: Option<Mistake>) -> Plan {
+    /// What a seed stands for, for one server.
+    pub fn of_seed(
+        random: &mut Random,
+        server: usize,
+        shards: Option<u16>,
+        mistake: Option<Mistake>,
+    ) -> Plan {
         let some_shards = [1, 2, 2, 3, 4, 8][random.below(6)];
         let durability = match random.below(8) {
             0 => Durability::EverySec,
@@ -128,7 +133,7 @@ impl Plan {
                 pause_ns: [20_000, 200_000, 2_000_000][random.below(3)],
             },
             clients: 2 + random.below(4),
-            workload: Workload::new(random, groups),
+            workload: Workload::new(random, groups, server),
             configuration,
             lives: 2 + random.below(6),
             steps_max: [150, 500, 1500][random.below(3)],

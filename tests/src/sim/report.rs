@@ -8,6 +8,8 @@ use std::ops::AddAssign;
 pub struct Counts {
     /// Runs.
     pub seeds: u64,
+    /// Servers in them.
+    pub servers: u64,
     /// Half turns of shards, actions of clients.
     pub steps: u64,
     /// Operations called.
@@ -47,6 +49,7 @@ pub struct Counts {
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.seeds += other.seeds;
+        self.servers += other.servers;
         self.steps += other.steps;
         self.operations += other.operations;
         self.replies += other.replies;
@@ -71,6 +74,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = [
             ("seeds", self.seeds),
+            ("servers", self.servers),
             ("steps", self.steps),
             ("operations", self.operations),
             ("replies", self.replies),

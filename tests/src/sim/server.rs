@@ -252,8 +252,8 @@ impl Server {
         (ready, next_ns)
     }
 
-    /// Half a turn of a shard.
-    pub fn step(&mut self, index: usize) -> io::Result<()> {
+    /// Half a turn of a shard. Returns whether it was the half in which work is done.
+    pub fn step(&mut self, index: usize) -> io::Result<bool> {
         let now_ns = self.world.now_ns();
         let running = &mut self.shards[index];
         match std::mem::replace(&mut running.next, Next::Prepare) {
@@ -268,13 +268,14 @@ impl Server {
                     Wait::AtMost(time) => Some(now_ns + time.as_nanos() as u64),
                 };
                 running.next = Next::Finish { wait, deadline_ns };
+                Ok(false)
             }
             Next::Finish { wait, .. } => {
                 running.shard.finish_turn(wait)?;
                 self.relay();
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     /// Moves messages through the simulator, and loses some.

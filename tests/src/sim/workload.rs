@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
+use annulus_storage::ShardId;
+
 use super::history::{History, Outcome};
-use super::model::{Action, KEYS, normalized};
+use super::model::{Action, Expiry, FAR_MS, KEYS, normalized};
 use crate::random::Random;
 use crate::resp::{Value, encode};
 
 /// Kinds of commands, for switching some of them off.
-pub const KINDS: usize = 19;
-/// An expiry that no run comes near, seconds.
-const FAR_SECONDS: &str = "1000000000";
+pub const KINDS: usize = 21;
 
 /// What commands are made of.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Workload {
     pub large_bytes: usize,
     /// Commands may go across groups.
     pub crosses: bool,
+    /// Keys may expire while the run lasts.
+    pub expires_soon: bool,
     next_value: u64,
 }
 
@@ -60,9 +62,27 @@ fn name(group: usize, key: usize) -> String {
     format!("{{g{group}}}k{key}")
 }
 
+/// The hash slot of a group's keys: CRC16 (XMODEM) of their hash tag, modulo 16384.
+fn slot(group: usize) -> u16 {
+    let crc = format!("g{group}").bytes().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| crc << 1 ^ (crc >> 15) * 0x1021)
+    });
+    crc % 16_384
+}
+
+/// The shard that owns each group.
+pub fn owners(groups: usize, shards: u16) -> Vec<u16> {
+    let owner = |group| {
+        let mut all = (0..shards).map(ShardId);
+        let owner = all.find(|shard| annulus::shard::groups_of(*shard, shards).contains(&(slot(group) / 64)));
+        owner.map_or(0, |shard| shard.0)
+    };
+    (0..groups).map(owner).collect()
+}
+
 impl Workload {
-    /// A workload in which some kinds of commands occur.
-    pub fn new(random: &mut Random, groups: usize) -> Self {
+    /// A workload in which some kinds of commands occur. Values of different servers differ.
+    pub fn new(random: &mut Random, groups: usize, server: usize) -> Self {
         let mut kinds: Vec<usize> = (0..KINDS).filter(|_| !random.one_in(3)).collect();
         // Something must be written and something read.
         kinds.extend([0, 5]);
@@ -72,7 +92,8 @@ impl Workload {
             large_one_in: [0, 0, 20, 60][random.below(4)],
             large_bytes: [600, 5_000, 20_000][random.below(3)],
             crosses: !random.one_in(3),
-            next_value: 0,
+            expires_soon: random.one_in(3),
+            next_value: server as u64 * 1_000_000,
         }
     }
 
@@ -98,8 +119,26 @@ impl Workload {
         keys
     }
 
-    /// The next command; its operations are called in the history.
-    pub fn command(&mut self, random: &mut Random, connection: u64, history: &mut History) -> Command {
+    fn expiry(&self, random: &mut Random, now_ms: u64) -> Expiry {
+        if !self.expires_soon || random.one_in(8) {
+            return Expiry::At(FAR_MS);
+        }
+        match random.below(4) {
+            0 => Expiry::In(1 + random.below(40) as u64),
+            1 => Expiry::At(now_ms + random.below(2_000) as u64),
+            // The time may have come when it arrives.
+            _ => Expiry::At(now_ms + random.below(40) as u64),
+        }
+    }
+
+    /// The next command; its operations are called in the history. `now_ms`: by the server's clock.
+    pub fn command(
+        &mut self,
+        random: &mut Random,
+        connection: u64,
+        history: &mut History,
+        now_ms: u64,
+    ) -> Command {
         if random.one_in(50) {
             let parts = Parts::Nothing(Value::simple("PONG"));
             return Command { bytes: encode(&["PING"]), sent: Sent { parts } };
@@ -109,13 +148,13 @@ impl Workload {
             return self.across(random, kind, connection, history);
         }
         let group = random.below(self.groups);
-        let action = self.action(random, kind);
+        let action = self.action(random, kind, now_ms);
         let bytes = encode(&words(group, &action));
         let operation = history.call(group, connection, action);
         Command { bytes, sent: Sent { parts: Parts::Whole(operation) } }
     }
 
-    fn action(&mut self, random: &mut Random, kind: usize) -> Action {
+    fn action(&mut self, random: &mut Random, kind: usize, now_ms: u64) -> Action {
         let key = random.below(KEYS);
         match kind {
             0 => Action::Get(key),
@@ -123,7 +162,10 @@ impl Workload {
             2 => Action::Exists(Self::keys(random)),
             3 => Action::Ttl(key),
             4 => Action::Mget(Self::keys(random)),
-            5 => Action::Set { key, value: self.value(random), expires: random.one_in(4) },
+            5 => {
+                let expires = random.one_in(4).then(|| self.expiry(random, now_ms));
+                Action::Set { key, value: self.value(random), expires }
+            }
             6 => Action::SetNx { key, value: self.value(random) },
             7 => Action::GetSet { key, value: self.value(random) },
             8 => Action::GetDel(key),
@@ -133,9 +175,11 @@ impl Workload {
             12 => Action::Del(Self::keys(random)),
             13 => Action::Mset(self.pairs(random)),
             14 => Action::MsetNx(self.pairs(random)),
-            15 => Action::Expire(key),
+            15 => Action::Expire(key, self.expiry(random, now_ms)),
             16 => Action::Persist(key),
             17 => Action::Rename(key, (key + 1 + random.below(KEYS - 1)) % KEYS),
+            18 => Action::Pttl(key),
+            19 => Action::ExpireTime(key),
             _ => Action::Copy { from: key, to: (key + 1) % KEYS, replace: random.one_in(2) },
         }
     }
@@ -159,7 +203,7 @@ impl Workload {
         let mut elements = Vec::new();
         let mut count = 0;
         for group in [first, second] {
-            let action = self.action(random, kind);
+            let action = self.action(random, kind, 0);
             let own = self::words(group, &action);
             if words.is_empty() {
                 words.push(own[0].clone());
@@ -189,10 +233,17 @@ fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
         Action::Strlen(k) => vec![word("STRLEN"), key(k)],
         Action::Exists(keys) => all("EXISTS", keys),
         Action::Ttl(k) => vec![word("TTL"), key(k)],
+        Action::Pttl(k) => vec![word("PTTL"), key(k)],
+        Action::ExpireTime(k) => vec![word("PEXPIRETIME"), key(k)],
         Action::Mget(keys) => all("MGET", keys),
-        Action::Set { key: k, value, expires: false } => vec![word("SET"), key(k), value.to_vec()],
-        Action::Set { key: k, value, expires: true } => {
-            vec![word("SET"), key(k), value.to_vec(), word("EX"), word(FAR_SECONDS)]
+        Action::Set { key: k, value, expires } => {
+            let mut words = vec![word("SET"), key(k), value.to_vec()];
+            match expires {
+                None => {}
+                Some(Expiry::At(at)) => words.extend([word("PXAT"), word(&at.to_string())]),
+                Some(Expiry::In(ms)) => words.extend([word("PX"), word(&ms.to_string())]),
+            }
+            words
         }
         Action::SetNx { key: k, value } => vec![word("SETNX"), key(k), value.to_vec()],
         Action::GetSet { key: k, value } => vec![word("SET"), key(k), value.to_vec(), word("GET")],
@@ -205,7 +256,8 @@ fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
         Action::Del(keys) => all("DEL", keys),
         Action::Mset(list) => pairs("MSET", list),
         Action::MsetNx(list) => pairs("MSETNX", list),
-        Action::Expire(k) => vec![word("EXPIRE"), key(k), word(FAR_SECONDS)],
+        Action::Expire(k, Expiry::At(at)) => vec![word("PEXPIREAT"), key(k), word(&at.to_string())],
+        Action::Expire(k, Expiry::In(ms)) => vec![word("PEXPIRE"), key(k), word(&ms.to_string())],
         Action::Persist(k) => vec![word("PERSIST"), key(k)],
         Action::Rename(from, to) => vec![word("RENAME"), key(from), key(to)],
         Action::Copy { from, to, replace } => {

@@ -97,7 +97,7 @@ impl Sim {
             (DiskToken::Task(id), DiskResult::Transferred(result, _)) => (u64::from(id), result.is_ok()),
             (DiskToken::Commit(id), _) => (id, false),
         };
-        let (shard, now_ns) = (self.shard.0, state.now_ns);
+        let (shard, now_ns) = (self.shard.0, state.now_ns());
         let bytes = [shard.to_le_bytes()[0], number as u8, u8::from(ok)];
         state.trace.note(now_ns, what, &bytes, || {
             format!("shard {shard} {token:?} {}", if ok { "done" } else { "FAILED" })
@@ -125,7 +125,7 @@ fn take_received(
     connection: u32,
     events: &mut Vec<Event>,
 ) {
-    let now_ns = state.now_ns;
+    let now_ns = state.now_ns();
     let connection = &mut state.connections[connection as usize];
     while connection.server_due_ns().is_some_and(|at| at <= now_ns) {
         match connection.to_server.pop_front() {
@@ -181,12 +181,12 @@ impl Driver for Sim {
             happens(random, faults.send_error)
         };
         let (at_ns, result) = if fails {
-            let at_ns = state.now_ns + state.network_latency();
+            let at_ns = state.now_ns() + state.network_latency();
             (at_ns, Err(io::ErrorKind::BrokenPipe.into()))
         } else {
             (state.send_to_client(connection, &buffer), Ok(()))
         };
-        let now_ns = state.now_ns;
+        let now_ns = state.now_ns();
         state.trace.note(now_ns, "send", &buffer, || {
             format!("connection {connection}: {}", String::from_utf8_lossy(&buffer).escape_debug())
         });
@@ -200,7 +200,7 @@ impl Driver for Sim {
         if let Some(shard) = state.shards.get_mut(self.shard.index()) {
             shard.pending.retain(|_, it| !matches!(it, Pending::Sent { socket: of, .. } if *of == socket));
         }
-        let at_ns = state.now_ns + state.network_latency();
+        let at_ns = state.now_ns() + state.network_latency();
         let ended = &mut state.connections[connection as usize];
         assert!(!ended.server_gone, "socket {} closed twice", socket.0);
         ended.server_gone = true;
@@ -211,14 +211,14 @@ impl Driver for Sim {
 
     fn disk(&mut self, token: DiskToken, op: DiskOp) {
         let mut state = self.world.state.borrow_mut();
-        let at_ns = state.now_ns + state.disk_latency();
+        let at_ns = state.now_ns() + state.disk_latency();
         match (token, op) {
             (DiskToken::Commit(_), DiskOp::Write { file, buffer, offset, len, sync })
                 if state.faults.planted.acknowledge_early =>
             {
                 let mut copy = AlignedBuffer::new(len);
                 copy[..len].copy_from_slice(&buffer[..len]);
-                let now_ns = state.now_ns;
+                let now_ns = state.now_ns();
                 let late = DiskOp::Write { file, buffer: copy, offset, len, sync };
                 state.queue(self.shard, at_ns, Pending::DiskAnswered(late));
                 let result = DiskResult::Transferred(Ok(len), buffer);
@@ -230,7 +230,7 @@ impl Driver for Sim {
 
     fn wake(&mut self, shard: ShardId) {
         let mut state = self.world.state.borrow_mut();
-        let at_ns = state.now_ns + state.random.below(2_000);
+        let at_ns = state.now_ns() + state.random.below(2_000);
         state.queue(shard, at_ns, Pending::Woken);
     }
 
@@ -250,16 +250,15 @@ impl Driver for Sim {
         }
         if state.solo {
             let deadline_ns = match wait {
-                Wait::Poll => Some(state.now_ns),
+                Wait::Poll => Some(state.now_ns()),
                 Wait::Forever => None,
-                Wait::AtMost(time) => Some(state.now_ns + nanoseconds(time)),
+                Wait::AtMost(time) => Some(state.now_ns() + nanoseconds(time)),
             };
             let until_ns = deadline_ns.into_iter().chain(state.due_ns(self.shard)).min();
             let Some(until_ns) = until_ns else {
                 return Err(io::Error::new(io::ErrorKind::Deadlock, "a start waits for nothing"));
             };
-            state.now_ns = state.now_ns.max(until_ns);
-            state.time.advance_to(state.now_ns);
+            state.time.advance_to(until_ns);
         }
         if self.peers.take_woken(self.shard) {
             events.push(Event::Woken);

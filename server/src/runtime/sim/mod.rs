@@ -1,8 +1,8 @@
 //! The simulated backend: virtual time, a virtual network and a virtual disk, from one seed, for all shards of a
 //! server in one thread. The shard code above it is the production code.
 //!
-//! A [`World`] owns everything outside the shards: clock, disk, connections, what is on its way, and the only randomness. [`Sim`] is one
-//! shard's driver in it. Whoever runs the simulation calls the two halves of [`crate::shard::Shard::turn`] in an order
+//! A [`World`] is one machine: it owns everything outside the shards, which is clock, disk, connections, what is on its way, and the
+//! only randomness. Several may stand side by side, in the same time. [`Sim`] is one shard's driver in it. Whoever runs the simulation calls the two halves of [`crate::shard::Shard::turn`] in an order
 //! of its choice, and moves time on when nobody has anything to do.
 //!
 //! Invariants:

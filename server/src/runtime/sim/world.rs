@@ -47,7 +47,6 @@ pub(super) struct ShardState {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) time: Arc<VirtualTime>,
-    pub(super) now_ns: u64,
     pub(super) random: Rng,
     pub(super) faults: Faults,
     pub(super) trace: Trace,
@@ -62,13 +61,17 @@ pub(super) struct State {
     pub(super) power_cut_in: Option<u32>,
 }
 
-/// A simulated world; clones are the same one.
+/// A simulated machine and all around it; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct World {
     pub(super) state: Rc<RefCell<State>>,
 }
 
 impl State {
+    pub(super) fn now_ns(&self) -> u64 {
+        self.time.monotonic_ns()
+    }
+
     pub(super) fn queue(&mut self, shard: ShardId, at_ns: u64, what: Pending) {
         self.sequence += 1;
         if self.shards.len() <= shard.index() {
@@ -87,8 +90,9 @@ impl State {
 
     /// The next thing that a shard is to learn by now.
     pub(super) fn take_due(&mut self, shard: ShardId) -> Option<Pending> {
+        let now_ns = self.now_ns();
         let first = self.shards.get_mut(shard.index())?.pending.first_entry()?;
-        (first.key().0 <= self.now_ns).then(|| first.remove())
+        (first.key().0 <= now_ns).then(|| first.remove())
     }
 
     /// When a shard next has something to learn.
@@ -105,7 +109,7 @@ impl State {
 
     /// Sends a client bytes in pieces; returns when the last has arrived.
     pub(super) fn send_to_client(&mut self, connection: u32, bytes: &[u8]) -> u64 {
-        let mut at_ns = self.now_ns.max(self.connections[connection as usize].reads_from_ns);
+        let mut at_ns = self.now_ns().max(self.connections[connection as usize].reads_from_ns);
         for piece in self.pieces(bytes) {
             at_ns += self.network_latency();
             at_ns = self.connections[connection as usize].queue_to_client(at_ns, ToClient::Bytes(piece));
@@ -129,12 +133,22 @@ impl State {
 impl World {
     /// An empty world. A readable trace costs memory.
     pub fn new(seed: u64, faults: Faults, readable_trace: bool) -> World {
+        World::made(seed, faults, Arc::default(), Trace::new(readable_trace))
+    }
+
+    /// Another machine in the same world: time passes for both together, and they write to one trace; all else is its own.
+    #[must_use]
+    pub fn beside(&self, seed: u64, faults: Faults) -> World {
+        let state = self.state.borrow();
+        World::made(seed, faults, Arc::new(state.time.beside()), state.trace.beside())
+    }
+
+    fn made(seed: u64, faults: Faults, time: Arc<VirtualTime>, trace: Trace) -> World {
         let state = State {
-            time: Arc::default(),
-            now_ns: 0,
+            time,
             random: Rng::from_seed(seed),
             faults,
-            trace: Trace::new(readable_trace),
+            trace,
             memory: MemoryDisk::new(),
             files: Files::default(),
             shards: Vec::new(),
@@ -173,14 +187,17 @@ impl World {
 
     /// Now, monotonic ns.
     pub fn now_ns(&self) -> u64 {
-        self.state.borrow().now_ns
+        self.state.borrow().now_ns()
+    }
+
+    /// The Unix clock, ms.
+    pub fn unix_ms(&self) -> u64 {
+        self.clock().read().unix_ms()
     }
 
     /// Moves time on.
     pub fn advance_to(&self, at_ns: u64) {
-        let mut state = self.state.borrow_mut();
-        state.now_ns = state.now_ns.max(at_ns);
-        state.time.advance_to(state.now_ns);
+        self.state.borrow().time.advance_to(at_ns);
     }
 
     /// Makes the Unix clock jump.
@@ -200,8 +217,8 @@ impl World {
 
     /// Adds to the trace.
     pub fn note(&self, kind: &str, bytes: &[u8], text: impl FnOnce() -> String) {
-        let mut state = self.state.borrow_mut();
-        let now_ns = state.now_ns;
+        let state = self.state.borrow();
+        let now_ns = state.now_ns();
         state.trace.note(now_ns, kind, bytes, text);
     }
 
@@ -212,7 +229,7 @@ impl World {
 
     /// The readable trace so far, once.
     pub fn take_trace(&self) -> Vec<String> {
-        self.state.borrow_mut().trace.take_lines()
+        self.state.borrow().trace.take_lines()
     }
 
     /// Begins a start: shards recover one after the other, and waiting moves time on. The power goes after so
@@ -269,17 +286,17 @@ impl World {
         state.memory = disk::after_crash(&state.memory, &mut state.random, style);
         state.files.clear();
         let replies_arrive = state.random.below(2) == 0;
+        let now_ns = state.now_ns();
         for connection in &mut state.connections {
             connection.to_server.clear();
             connection.server_gone = true;
             if replies_arrive {
-                connection.to_client.iter_mut().for_each(|(at, _)| *at = state.now_ns);
+                connection.to_client.iter_mut().for_each(|(at, _)| *at = now_ns);
             } else {
                 connection.to_client.clear();
             }
-            connection.to_client.push_back((state.now_ns, ToClient::Close));
+            connection.to_client.push_back((now_ns, ToClient::Close));
         }
-        let now_ns = state.now_ns;
         state.trace.note(now_ns, "crash", &[style as u8, u8::from(replies_arrive)], || format!("{style:?}"));
     }
 
@@ -293,7 +310,7 @@ impl World {
         let mut state = self.state.borrow_mut();
         let connection = state.connections.len() as u32;
         state.connections.push(Connection::default());
-        let at_ns = state.now_ns + state.network_latency();
+        let at_ns = state.now_ns() + state.network_latency();
         state.queue(shard, at_ns, Pending::Accept { listener, connection });
         ConnectionId(connection)
     }
@@ -301,7 +318,7 @@ impl World {
     /// A client sends.
     pub fn client_send(&self, connection: ConnectionId, bytes: &[u8]) {
         let mut state = self.state.borrow_mut();
-        let mut at_ns = state.now_ns;
+        let mut at_ns = state.now_ns();
         for piece in state.pieces(bytes) {
             at_ns += state.network_latency();
             let connection = &mut state.connections[connection.0 as usize];
@@ -312,14 +329,14 @@ impl World {
     /// A client finishes sending, and still reads.
     pub fn client_finish(&self, connection: ConnectionId) {
         let mut state = self.state.borrow_mut();
-        let at_ns = state.now_ns + state.network_latency();
+        let at_ns = state.now_ns() + state.network_latency();
         state.connections[connection.0 as usize].queue_to_server(at_ns, ToServer::Finish);
     }
 
     /// A client goes away without a word.
     pub fn client_close(&self, connection: ConnectionId) {
         let mut state = self.state.borrow_mut();
-        let at_ns = state.now_ns + state.network_latency();
+        let at_ns = state.now_ns() + state.network_latency();
         let connection = &mut state.connections[connection.0 as usize];
         connection.client_gone = true;
         connection.to_client.clear();
@@ -334,7 +351,7 @@ impl World {
     /// What a client finds to read.
     pub fn client_receive(&self, connection: ConnectionId) -> Received {
         let mut state = self.state.borrow_mut();
-        let now_ns = state.now_ns;
+        let now_ns = state.now_ns();
         state.connections[connection.0 as usize].take_for_client(now_ns)
     }
 }

@@ -1,11 +1,12 @@
 //! The exhaustive way: every configuration that is possible, kept side by side, moment by moment.
 //!
 //! A configuration is a state of the keys, and which of the pending operations have already happened. At an operation's return all orders
-//! of pending operations are tried in which it has happened (Lowe, 2017). It costs more than [`super::witness`], and it
-//! alone knows *all* states that ever were possible, which a restart after undecidable damage may come back to.
+//! of pending operations are tried in which it has happened (Lowe, 2017). It costs far more than [`super::witness`], whose model
+//! it is.
 
 use super::super::history::{History, Loss, Operation, Outcome};
-use super::super::model::{KEYS, State, apply};
+use super::super::model::{KEYS, State};
+use super::possible::{Possible, Turns};
 use super::{Set, Verdict, explain, leaves_no_mark};
 
 /// Configurations of one group at most.
@@ -18,6 +19,8 @@ struct Configuration {
     state: State,
     /// Bit *i*: the operation in slot *i* has happened.
     happened: u64,
+    /// The turn of the last operation that has happened.
+    turn: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +32,12 @@ enum Moment {
 
 struct Walk<'h> {
     operations: &'h [Operation],
+    turns: Turns<'h>,
     configurations: Set<Configuration>,
-    /// States that were possible in this life of the server.
-    life: Set<State>,
+    /// States that were possible in this life of the server, with their turns.
+    life: Set<(State, usize)>,
     /// And in any.
-    ever: Set<State>,
+    ever: Set<(State, usize)>,
     keeps_states: bool,
     slots: [Option<usize>; PENDING_MAX],
 }
@@ -51,20 +55,21 @@ pub(super) fn check_group(history: &History, group: usize) -> Verdict {
         }
     }
     moments.sort_unstable_by_key(|(at, _)| *at);
-    let start = Configuration { state: [const { None }; KEYS], happened: 0 };
+    let start = Configuration { state: [const { None }; KEYS], happened: 0, turn: 0 };
     let mut walk = Walk {
         operations: &history.operations,
+        turns: Turns::new(history, group),
         configurations: Set::from_iter([start.clone()]),
-        life: Set::from_iter([start.state.clone()]),
-        ever: Set::from_iter([start.state]),
+        life: Set::from_iter([(start.state.clone(), 0)]),
+        ever: Set::from_iter([(start.state, 0)]),
         keeps_states: history.restarts.iter().any(|(_, loss)| *loss != Loss::Nothing),
         slots: [None; PENDING_MAX],
     };
-    for (_, moment) in moments {
+    for (at, moment) in moments {
         let went_on = match moment {
             Moment::Call(operation) => walk.on_call(operation),
-            Moment::Return(operation) => walk.on_return(operation),
-            Moment::Restart(loss) => walk.on_restart(loss),
+            Moment::Return(operation) => walk.on_return(operation, at),
+            Moment::Restart(loss) => walk.on_restart(loss, at),
         };
         if !went_on {
             return Verdict::Undecided;
@@ -85,10 +90,10 @@ impl Walk<'_> {
         free.map(|slot| *slot = Some(operation)).is_some()
     }
 
-    fn on_return(&mut self, operation: usize) -> bool {
+    fn on_return(&mut self, operation: usize, at: u64) -> bool {
         let Some(slot) = self.slots.iter().position(|it| *it == Some(operation)) else { return true };
         let bit = 1u64 << slot;
-        if !self.close(Some(bit)) {
+        if !self.close(Some(bit), at) {
             return false;
         }
         let may_not_have_happened = self.operations[operation].outcome == Outcome::Partial;
@@ -101,24 +106,25 @@ impl Walk<'_> {
         true
     }
 
-    fn on_restart(&mut self, loss: Loss) -> bool {
-        if !self.close(None) {
+    fn on_restart(&mut self, loss: Loss, at: u64) -> bool {
+        if !self.close(None, at) {
             return false;
         }
-        let states: Set<State> = match loss {
-            Loss::Nothing => self.configurations.iter().map(|it| it.state.clone()).collect(),
+        let states: Set<(State, usize)> = match loss {
+            Loss::Nothing => self.configurations.iter().map(|it| (it.state.clone(), it.turn)).collect(),
             Loss::Tail => std::mem::take(&mut self.life),
             Loss::Any => self.ever.clone(),
         };
         self.slots = [None; PENDING_MAX];
         self.life.clone_from(&states);
-        self.configurations = states.into_iter().map(|state| Configuration { state, happened: 0 }).collect();
+        let begins = |(state, turn)| Configuration { state, happened: 0, turn };
+        self.configurations = states.into_iter().map(begins).collect();
         true
     }
 
     /// Adds all configurations that pending operations can lead to. With `until`, those in which that one has happened go no
     /// further: what could happen after it is tried when it matters.
-    fn close(&mut self, until: Option<u64>) -> bool {
+    fn close(&mut self, until: Option<u64>, at: u64) -> bool {
         let mut work: Vec<Configuration> = self.configurations.iter().cloned().collect();
         while let Some(from) = work.pop() {
             if until.is_some_and(|bit| from.happened & bit != 0) {
@@ -132,17 +138,15 @@ impl Walk<'_> {
                     continue;
                 }
                 let operation = &self.operations[operation];
-                let (state, reply) = apply(&from.state, &operation.action);
-                if matches!(&operation.outcome, Outcome::Replied(seen) if *seen != reply) {
-                    continue;
-                }
-                if self.keeps_states {
-                    self.life.insert(state.clone());
-                    self.ever.insert(state.clone());
-                }
-                let to = Configuration { state, happened: from.happened | (1 << slot) };
-                if self.configurations.insert(to.clone()) {
-                    work.push(to);
+                for Possible { state, turn } in self.turns.possible(&from.state, from.turn, operation, at) {
+                    if self.keeps_states {
+                        self.life.insert((state.clone(), turn));
+                        self.ever.insert((state.clone(), turn));
+                    }
+                    let to = Configuration { state, happened: from.happened | (1 << slot), turn };
+                    if self.configurations.insert(to.clone()) {
+                        work.push(to);
+                    }
                 }
             }
             if self.configurations.len() > CONFIGURATIONS_MAX {

@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::resp::Value;
 
 fn set(value: &str) -> Action {
-    Action::Set { key: 0, value: value.as_bytes().into(), expires: false }
+    Action::Set { key: 0, value: value.as_bytes().into(), expires: None }
 }
 
 fn replied(value: Value) -> Outcome {
@@ -99,7 +99,7 @@ fn a_lost_tail_is_a_tail() {
     // Two keys: the later write survives, the earlier one does not.
     let mut history = History::default();
     for key in [0, 1] {
-        let write = history.call(0, 1, Action::Set { key, value: Rc::from(*b"x"), expires: false });
+        let write = history.call(0, 1, Action::Set { key, value: Rc::from(*b"x"), expires: None });
         history.answer(write, replied(Value::ok()));
     }
     history.restart(Loss::Tail);
@@ -123,7 +123,7 @@ fn random_history(random: &mut Random, spoil: bool) -> History {
         };
         // Each connection has one operation at a time, so that any order of the open ones is allowed.
         let operation = history.call(0, number, action.clone());
-        let (next, reply) = apply(&state, &action);
+        let (next, reply) = apply(&state, &action, 0).remove(0);
         state = next;
         open.push((operation, reply));
         while open.len() > random.below(4) {

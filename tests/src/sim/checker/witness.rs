@@ -2,19 +2,24 @@
 //! and Gong, 1993, and Lowe, 2017).
 //!
 //! The search moves from return to return. An operation may happen anywhere between its call and its return; one whose
-//! outcome is unknown, anywhere until that life of the server ends, or never. Where a restart may have lost the tail of a life, some
-//! state of that life is the one that survived: the search guesses it when it passes it.
+//! outcome is unknown, anywhere until that life of the server ends, or never.
+//!
+//! Where a restart may have lost something, some state before it is the one that survived. That splits the question in two, which are
+//! answered apart: whether that state explains what came after the restart, and whether the life that it
+//! comes from can be explained to its end. So the many ends that a life can have are not multiplied by its many states.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::super::history::{History, Loss, Operation, Outcome};
-use super::super::model::{KEYS, State, apply};
+use super::super::model::{KEYS, State};
+use super::possible::{Possible, Turns};
 use super::{Set, Verdict, explain, leaves_no_mark};
 
 /// Configurations that led nowhere, of one group at most.
-const FAILED_MAX: usize = 400_000;
+const FAILED_MAX: usize = 4_000_000;
 /// Operations of one group that may be pending at once.
-const PENDING_MAX: usize = 64;
+const PENDING_MAX: usize = 128;
 
 /// Something that the order must account for.
 #[derive(Clone, Copy, Debug)]
@@ -27,28 +32,31 @@ enum Moment {
 #[derive(Debug)]
 struct Step {
     moment: Moment,
+    at: u64,
     /// Slot and number of each pending operation: those with a reply first.
     pending: Vec<(usize, usize)>,
-    /// The life that this moment is in loses its tail.
-    loses_tail: bool,
+    /// Restarts at which a state of this time may be what is left: the end of this life, and one after damage.
+    outlives: [Option<usize>; 2],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Hash)]
 struct Node {
     step: usize,
     /// Bit *i*: the operation in slot *i* has happened.
-    happened: u64,
+    happened: u128,
     state: State,
-    /// The state that will have survived, if it has been passed.
-    survives: Option<State>,
+    /// The turn of the last operation that has happened; see [`Turns`].
+    turn: usize,
 }
 
 struct Search<'h> {
     operations: &'h [Operation],
+    turns: Turns<'h>,
     steps: Vec<Step>,
     /// The last operation on this group of each connection.
     last_of_connection: BTreeMap<u64, usize>,
-    failed: Set<Node>,
+    /// Hashes of nodes and goals: of 128 bits, so that two of them are never equal by chance.
+    failed: Set<u128>,
     deepest: usize,
 }
 
@@ -58,15 +66,18 @@ struct Exhausted;
 /// Judges one group.
 pub(super) fn check_group(history: &History, group: usize) -> Verdict {
     let Some(steps) = steps_of(history, group) else { return Verdict::Undecided };
-    let own = history.operations.iter().enumerate().filter(|(_, operation)| operation.group == group);
-    let mut search = Search {
-        operations: &history.operations,
-        steps,
-        last_of_connection: own.map(|(index, operation)| (operation.connection, index)).collect(),
-        failed: Set::default(),
-        deepest: 0,
-    };
-    match search.begin_life(0, [const { None }; KEYS]) {
+    let mut last_of_connection = BTreeMap::new();
+    for (index, operation) in history.operations.iter().enumerate() {
+        if operation.group == group && !leaves_no_mark(operation) {
+            last_of_connection.insert(operation.connection, index);
+        }
+    }
+    let turns = Turns::new(history, group);
+    let operations = &history.operations;
+    let mut search =
+        Search { operations, turns, steps, last_of_connection, failed: Set::default(), deepest: 0 };
+    let start = Node { step: 0, happened: 0, state: [const { None }; KEYS], turn: 0 };
+    match search.explore(start, search.steps.len()) {
         Ok(true) => Verdict::Linearizable,
         Err(Exhausted) => Verdict::Undecided,
         Ok(false) => match search.steps.get(search.deepest).map(|step| step.moment) {
@@ -96,24 +107,34 @@ fn steps_of(history: &History, group: usize) -> Option<Vec<Step>> {
     let mut slots = [None; PENDING_MAX];
     let mut steps: Vec<Step> = Vec::new();
     let mut life_from = 0;
-    for (_, at) in moments {
-        match at {
-            At::Call(operation) => *slots.iter_mut().find(|slot| slot.is_none())? = Some(operation),
+    for (at, what) in moments {
+        let moment = match what {
+            At::Call(operation) => {
+                *slots.iter_mut().find(|slot| slot.is_none())? = Some(operation);
+                continue;
+            }
             At::Return(operation) => {
                 let Some(slot) = slots.iter().position(|it| *it == Some(operation)) else { continue };
-                let pending = pending_of(history, &slots);
-                steps.push(Step { moment: Moment::Return { operation, slot }, pending, loses_tail: false });
-                slots[slot] = None;
+                Moment::Return { operation, slot }
             }
-            At::Restart(loss) => {
-                let pending = pending_of(history, &slots);
-                steps.push(Step { moment: Moment::Restart, pending, loses_tail: false });
-                for step in &mut steps[life_from..] {
-                    step.loses_tail = loss == Loss::Tail;
+            At::Restart(_) => Moment::Restart,
+        };
+        steps.push(Step { moment, at, pending: pending_of(history, &slots), outlives: [None; 2] });
+        match (moment, what) {
+            (Moment::Return { slot, .. }, _) => slots[slot] = None,
+            (_, At::Restart(loss)) => {
+                let restart = steps.len() - 1;
+                match loss {
+                    Loss::Nothing => {}
+                    Loss::Tail => steps[life_from..].iter_mut().for_each(|it| it.outlives[0] = Some(restart)),
+                    // A second one would forget the first.
+                    Loss::Any if steps.iter().any(|it| it.outlives[1].is_some()) => return None,
+                    Loss::Any => steps.iter_mut().for_each(|it| it.outlives[1] = Some(restart)),
                 }
                 life_from = steps.len();
                 slots = [None; PENDING_MAX];
             }
+            _ => {}
         }
     }
     Some(steps)
@@ -129,57 +150,102 @@ fn pending_of(history: &History, slots: &[Option<usize>]) -> Vec<(usize, usize)>
     pending
 }
 
-impl Search<'_> {
-    fn begin_life(&mut self, step: usize, state: State) -> Result<bool, Exhausted> {
-        let node = Node { step, happened: 0, state, survives: None };
-        if self.explore(node.clone())? {
-            return Ok(true);
-        }
-        let loses_tail = self.steps.get(step).is_some_and(|step| step.loses_tail);
-        Ok(loses_tail && self.explore(Node { survives: Some(node.state.clone()), ..node })?)
+impl Node {
+    fn fingerprint(&self, goal: usize) -> u128 {
+        let half = |which: u8| {
+            let mut hasher = DefaultHasher::new();
+            (which, goal, self).hash(&mut hasher);
+            hasher.finish()
+        };
+        u128::from(half(0)) << 64 | u128::from(half(1))
     }
+}
 
-    fn explore(&mut self, mut node: Node) -> Result<bool, Exhausted> {
-        // What has happened already needs no choice.
-        while let Some(Step { moment: Moment::Return { slot, .. }, .. }) = self.steps.get(node.step)
-            && node.happened & (1 << slot) != 0
-        {
-            node.happened &= !(1 << slot);
-            node.step += 1;
-        }
-        if node.step == self.steps.len() {
+impl Search<'_> {
+    /// Whether what comes before the step `goal` can be explained from here on.
+    fn explore(&mut self, mut node: Node, goal: usize) -> Result<bool, Exhausted> {
+        self.settle(&mut node, goal);
+        if node.step >= goal {
             return Ok(true);
         }
-        if self.failed.contains(&node) {
+        let fingerprint = node.fingerprint(goal);
+        if self.failed.contains(&fingerprint) {
             return Ok(false);
         }
         self.deepest = self.deepest.max(node.step);
-        let found = match self.steps[node.step].moment {
+        if self.is_left(&node, goal)? || self.explore_next(&node, goal)? {
+            return Ok(true);
+        }
+        if self.failed.len() >= FAILED_MAX {
+            return Err(Exhausted);
+        }
+        self.failed.insert(fingerprint);
+        Ok(false)
+    }
+
+    /// Goes on as far as there's no choice.
+    fn settle(&self, node: &mut Node, goal: usize) {
+        while let Some(step) = self.steps.get(node.step).filter(|_| node.step < goal) {
+            match step.moment {
+                // What has happened already.
+                Moment::Return { slot, .. } if node.happened & (1 << slot) != 0 => {
+                    node.happened &= !(1 << slot);
+                    node.step += 1;
+                }
+                _ => match self.inert(node, step) {
+                    Some(slot) => node.happened |= 1 << slot,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// An operation that changes nothing and can happen now. There's no reason to let it wait: if any order explains everything, so
+    /// does the one in which it comes first.
+    fn inert(&self, node: &Node, step: &Step) -> Option<usize> {
+        let stays = |index: usize| {
+            let operation = &self.operations[index];
+            let Outcome::Replied(seen) = &operation.outcome else { return false };
+            operation.action.is_inert(seen) && self.is_next(node, index) && {
+                let possible = self.turns.possible(&node.state, node.turn, operation, step.at);
+                possible.iter().any(|it| it.turn == node.turn && it.state == node.state)
+            }
+        };
+        let mut waiting = step.pending.iter().filter(|(slot, _)| node.happened & (1 << slot) == 0);
+        waiting.find(|(_, index)| stays(*index)).map(|(slot, _)| *slot)
+    }
+
+    /// Whether the state of this moment may be what a restart has left.
+    fn is_left(&mut self, node: &Node, goal: usize) -> Result<bool, Exhausted> {
+        for restart in self.steps[node.step].outlives.into_iter().flatten() {
+            let after = Node { step: restart + 1, happened: 0, ..node.clone() };
+            if restart < goal && self.explore(after, goal)? && self.explore(node.clone(), restart)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn explore_next(&mut self, node: &Node, goal: usize) -> Result<bool, Exhausted> {
+        match self.steps[node.step].moment {
             Moment::Restart => {
-                let state = node.survives.clone().unwrap_or_else(|| node.state.clone());
-                self.begin_life(node.step + 1, state)? || self.try_pending(&node, None)?
+                let next = Node { step: node.step + 1, happened: 0, ..node.clone() };
+                Ok(self.explore(next, goal)? || self.try_pending(node, None, goal)?)
             }
             Moment::Return { operation, slot } => {
                 let skips = self.operations[operation].outcome == Outcome::Partial;
-                self.try_one(&node, (slot, operation))?
-                    || self.try_pending(&node, Some(slot))?
-                    || (skips && self.explore(Node { step: node.step + 1, ..node.clone() })?)
+                Ok(self.try_one(node, (slot, operation), goal)?
+                    || self.try_pending(node, Some(slot), goal)?
+                    || (skips && self.explore(Node { step: node.step + 1, ..node.clone() }, goal)?))
             }
-        };
-        if !found {
-            if self.failed.len() >= FAILED_MAX {
-                return Err(Exhausted);
-            }
-            self.failed.insert(node);
         }
-        Ok(found)
     }
 
     /// Lets each pending operation but one happen next.
-    fn try_pending(&mut self, node: &Node, but: Option<usize>) -> Result<bool, Exhausted> {
+    fn try_pending(&mut self, node: &Node, but: Option<usize>, goal: usize) -> Result<bool, Exhausted> {
         for place in 0..self.steps[node.step].pending.len() {
             let (slot, operation) = self.steps[node.step].pending[place];
-            if Some(slot) != but && self.try_one(node, (slot, operation))? {
+            if Some(slot) != but && self.try_one(node, (slot, operation), goal)? {
                 return Ok(true);
             }
         }
@@ -187,28 +253,32 @@ impl Search<'_> {
     }
 
     /// Lets an operation happen next, if it can.
-    fn try_one(&mut self, node: &Node, (slot, index): (usize, usize)) -> Result<bool, Exhausted> {
+    fn try_one(
+        &mut self,
+        node: &Node,
+        (slot, index): (usize, usize),
+        goal: usize,
+    ) -> Result<bool, Exhausted> {
         if node.happened & (1 << slot) != 0 || !self.is_next(node, index) {
             return Ok(false);
         }
         let operation = &self.operations[index];
-        let (state, reply) = apply(&node.state, &operation.action);
-        if matches!(&operation.outcome, Outcome::Replied(seen) if *seen != reply) {
-            return Ok(false);
-        }
-        let changed = state != node.state;
-        if !changed && operation.outcome == Outcome::Unknown {
+        for Possible { state, turn } in
+            self.turns.possible(&node.state, node.turn, operation, self.steps[node.step].at)
+        {
             // As if it never happened; but those behind it on its connection may follow.
-            if self.last_of_connection.get(&operation.connection) == Some(&index) {
-                return Ok(false);
+            if state == node.state
+                && operation.outcome == Outcome::Unknown
+                && self.last_of_connection.get(&operation.connection) == Some(&index)
+            {
+                continue;
+            }
+            let next = Node { step: node.step, happened: node.happened | (1 << slot), state, turn };
+            if self.explore(next, goal)? {
+                return Ok(true);
             }
         }
-        let next = Node { happened: node.happened | (1 << slot), state, ..node.clone() };
-        if self.explore(next.clone())? {
-            return Ok(true);
-        }
-        let may_survive = changed && next.survives.is_none() && self.steps[node.step].loses_tail;
-        Ok(may_survive && self.explore(Node { survives: Some(next.state.clone()), ..next })?)
+        Ok(false)
     }
 
     /// Whether all earlier operations of its connection have happened.
