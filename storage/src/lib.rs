@@ -8,6 +8,7 @@
 #[expect(unsafe_code, reason = "aligned memory that a kernel may hold an address of")]
 pub mod buffer;
 pub mod checkpoint;
+pub mod coverage;
 mod database;
 mod deferred;
 pub mod disk;

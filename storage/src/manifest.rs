@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::buffer::AlignedBuffer;
+use crate::coverage::{Branch, reached};
 use crate::disk::{Disk, LockError, OpenMode, WriteSync};
 use crate::log::LogIdentity;
 use crate::{Lsn, ShardId};
@@ -233,6 +234,7 @@ pub async fn open_data_directory<D: Disk>(
         (false, _) => Opened::Created,
         (true, true) => Opened::Existing,
         (true, false) => {
+            reached(Branch::EpochOpened);
             manifest.epochs.push(Epoch { number: last.number + 1, shards: options.shards });
             Opened::NewEpoch { shards_before: last.shards }
         }
@@ -481,6 +483,7 @@ pub async fn close_logs<D: Disk>(
         }
     }
     if manifest.closed.len() > before {
+        reached(Branch::EpochClosed);
         manifest.closed.sort_by_key(|log| (log.epoch, log.shard));
         manifest.write(disk, &directory.path).await?;
     }

@@ -17,6 +17,8 @@ pub struct Planted {
     pub skip_commit_sync: bool,
     /// A log calls its part of a transaction durable without waiting for the other logs.
     pub half_commit: bool,
+    /// A key is there for a while after its time.
+    pub expire_late: bool,
 }
 
 static EVERYWHERE: OnceLock<Planted> = OnceLock::new();

@@ -32,6 +32,7 @@ pub use survey::{logs_to_survey, survey_and_resolve, survey_log};
 
 use image::{Before, Image};
 
+use crate::coverage::{Branch, reached};
 use crate::disk::{Disk, OpenMode};
 use crate::log::{LogStart, SegmentId};
 use crate::manifest::{ClosedLog, DataDirectory, Epoch};
@@ -145,6 +146,7 @@ pub async fn recover_shard<D: Disk>(
                     None => report.closed.push(found),
                     Some(recorded) if *recorded == found => {}
                     Some(recorded) => {
+                        reached(Branch::ClosedChanged);
                         let path = directory.shard_directory(*epoch, logging);
                         let (recorded, found) = (Box::new(recorded.clone()), Box::new(found));
                         return Err(RecoveryError::ClosedLogChanged { path, recorded, found });

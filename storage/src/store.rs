@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub use image::ImageStart;
 
 use crate::checkpoint::walk::Walk;
+use crate::coverage::{Branch, reached};
 use crate::database::{Database, GROUPS, group_of};
 use crate::deferred::Outlet;
 use crate::entry::{OwnedEntry, clock};
@@ -345,6 +346,7 @@ impl<S: EffectSink> Store<S> {
         if let Some(table) = self.databases[database.index()].table(group) {
             at = table.find(hash, key.slot, key.bytes);
             if let Some(position) = at.filter(|&at| table.entry(at).is_expired(self.now_ms)) {
+                reached(Branch::ExpiredMet);
                 self.expire(database, group, hash, position);
                 at = None;
             }
@@ -867,6 +869,7 @@ impl<S: EffectSink> Store<S> {
                 const HELD_MS: u64 = 100;
                 return Some((at, self.now_ms + HELD_MS));
             }
+            reached(Branch::ExpiredFound);
             self.expire(database, hint.group(), hash, at);
             self.end_group();
         }

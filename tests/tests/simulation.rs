@@ -83,4 +83,5 @@ found! {
     a_forgotten_read_gate_is_found: ForgetReadGate;
     a_skipped_checksum_is_found: SkipChecksum;
     a_frame_applied_twice_is_found: ReplayTwice;
+    a_key_that_outlives_its_time_is_found: ExpireLate;
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::log::{PreparedSegment, prepare_segment, sync_segments};
 use annulus_storage::{AlignedBuffer, Durability, LogState, Lsn, WriteId, WriteRefusal};
 
@@ -134,6 +135,7 @@ impl Core {
         // In the queue a reply may stand behind a higher gate than its own: what is durable still leaves.
         for (socket, client) in self.gates.take_connections() {
             if let Some(connection) = self.connections.of_client(socket, client) {
+                reached(Branch::LeftAfterFailure);
                 connection.replies.release(durable);
                 self.intents.mark_dirty(&mut self.connections, socket);
             }

@@ -5,6 +5,7 @@
 //! is then forgotten, and its bytes stay in the connection's input.
 
 use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, peek_key, slot};
+use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{DatabaseId, Key, Lsn, ShardId};
 use smallvec::SmallVec;
 
@@ -337,8 +338,10 @@ impl Core {
         if replies.waiting() >= REPLIES_WAITING_MAX
             || connection.output_bytes() + replies.expected_bytes() >= OUTPUT_HIGH_BYTES
         {
+            reached(Branch::Held);
             Some(Hold::Output)
         } else if backlog_bytes >= LOG_BACKLOG_BYTES || links.congested() {
+            reached(Branch::Held);
             Some(Hold::Pressure)
         } else {
             None
@@ -534,6 +537,7 @@ impl Core {
         let gate = self.store.end_command();
         if gate > self.durable() && self.log_failed {
             // What this reply shows will never be durable: say so instead.
+            reached(Branch::ReadRefused);
             out.truncate(start);
             Encoder::new(out, version).error(super::commit::FAILED_READ);
             return Lsn::ZERO;

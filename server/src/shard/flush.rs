@@ -1,6 +1,7 @@
 //! What a turn leaves for the driver to do.
 
 use annulus_storage::ShardId;
+use annulus_storage::coverage::{Branch, reached};
 
 use super::connection::Modes;
 use super::limits::{OUTPUT_POOL_MAX, OUTPUT_POOLED_BYTES_MAX};
@@ -91,6 +92,7 @@ impl Core {
         }
         for socket in self.intents.pause.drain(..) {
             if self.connections.get_mut(socket).is_some_and(|connection| connection.receive_paused) {
+                reached(Branch::ReceivePaused);
                 driver.pause(socket);
             }
         }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{Lsn, ShardId};
 
 use super::Core;
@@ -140,6 +141,7 @@ impl Links {
                 }
                 Err(message) => {
                     self.counters.stalls += 1;
+                    reached(Branch::QueueFull);
                     link.outbox.push_front(message);
                     // A peer with a full queue may sleep only until it is told of it.
                     link.sent = true;
@@ -148,6 +150,9 @@ impl Links {
             }
         }
         let over = link.outbox.len() > OUTBOX_MESSAGES_MAX;
+        if over && !link.over {
+            reached(Branch::OutboxFull);
+        }
         self.congested = self.congested + usize::from(over) - usize::from(link.over);
         link.over = over;
     }
@@ -159,6 +164,7 @@ impl Links {
             let link = &mut self.peers[index];
             let (requests, replies) = (link.requests.take(), link.replies.take());
             if let Some((gate, batch)) = link.gated.take() {
+                reached(Branch::BatchGated);
                 gates.hold(gate, shard, batch);
             }
             let had_outbox = !link.outbox.is_empty();
@@ -236,6 +242,7 @@ impl Core {
                 }
             }
             Message::Lost(batch) => {
+                reached(Branch::BatchLost);
                 for (target, _) in batch.iter() {
                     self.lose(target);
                 }
@@ -341,6 +348,7 @@ impl Core {
                 let Some(connection) = self.connections.of_client(socket, client) else { return };
                 let waits = connection.replies.fill(place, reply, gate, durable);
                 if let Some(gate) = waits {
+                    reached(Branch::Gated);
                     self.gates.wait(connection, gate);
                 }
                 self.intents.mark_dirty(&mut self.connections, socket);
@@ -360,6 +368,7 @@ impl Core {
             }
             Target::Nobody => {}
             Target::Operation { index, .. } => {
+                reached(Branch::PartLost);
                 if let Some(target) = self.lose_part(index) {
                     self.lose(target);
                 }

@@ -1,6 +1,8 @@
 //! The clean stop, in steps that all shards take together: no new commands; what is under way ends everywhere; the
 //! log is drained and marked; the last replies go out.
 
+use annulus_storage::coverage::{Branch, reached};
+
 use super::Core;
 use super::limits::STOP_PATIENCE_NS;
 use crate::runtime::Driver;
@@ -75,6 +77,9 @@ impl Core {
             let sealed = self.store.sink().is_closed() && self.connections.iter().all(|it| !it.sending);
             if sealed || late || self.log_failed {
                 self.stopping.gave_up = !self.store.sink().is_closed();
+                if self.stopping.gave_up {
+                    reached(Branch::StopGaveUp);
+                }
                 self.stopping.step = Step::Done;
             }
         }

@@ -30,6 +30,7 @@ use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, Segme
 use super::sync::SyncRequest;
 use super::undecided::Undecided;
 use crate::buffer::AlignedBuffer;
+use crate::coverage::{Branch, reached};
 use crate::disk::WriteSync;
 use crate::{Effect, EffectSink, GroupNote, Lsn, ShardId, TransactionId};
 
@@ -562,10 +563,12 @@ impl<F: Clone> Log<F> {
             return Ok(());
         }
         if self.failure.is_some() {
+            reached(Branch::RefusedFailed);
             Err(WriteRefusal::Failed)
         } else if self.closing != Closing::No {
             Err(WriteRefusal::Closing)
         } else if self.room_bytes() < self.reserve_bytes().saturating_add(bytes) {
+            reached(Branch::NoSpace);
             Err(WriteRefusal::NoSpace)
         } else {
             Ok(())
@@ -617,6 +620,9 @@ impl<F: Clone> Log<F> {
                 self.latch(format!("a log write at offset {offset} failed: {error}"));
                 return;
             }
+        }
+        if self.in_flight.front().is_some_and(|first| !first.done) {
+            reached(Branch::OutOfOrder);
         }
         if self.failure.is_some() {
             // An earlier write failed; what came after it has nothing to stand on.
@@ -787,6 +793,7 @@ impl<F: Clone> Log<F> {
     /// The segment asked for could not be made. The log goes on with what it has, and asks again after a while.
     pub fn segment_failed(&mut self, error: &io::Error) {
         self.segment_requested = false;
+        reached(Branch::SegmentFailed);
         self.segment_error = Some(format!("segment {} could not be made: {error}", self.next_segment));
         self.segment_retry_at_ns = Some(self.now_ns.saturating_add(self.options.segment_retry_ns));
     }
@@ -904,6 +911,9 @@ impl<F: Clone> Log<F> {
         };
         self.chain = seal_frame(&mut frame.buffer[..frame_bytes], &header, self.identity, self.seed);
         self.announced = claims;
+        if due == Due::Horizon {
+            reached(Branch::HorizonFrame);
+        }
         if due == Due::CleanStop {
             self.closing = Closing::Marked;
         }
@@ -913,7 +923,11 @@ impl<F: Clone> Log<F> {
     /// Takes the next prepared segment into use; the write is its header. Nothing if there's none: the shard learns so
     /// from `need_segment`.
     fn enter_next_segment(&mut self) -> Option<LogWrite<F>> {
-        let segment = self.prepared.pop_front()?;
+        let Some(segment) = self.prepared.pop_front() else {
+            reached(Branch::SegmentAwaited);
+            return None;
+        };
+        reached(Branch::SegmentFull);
         let entered_before_ns = self.segment_entered_ns.replace(self.now_ns);
         self.segment_fill_ns = entered_before_ns.map(|before| self.now_ns.saturating_sub(before));
         let header = SegmentHeader {
@@ -1013,6 +1027,7 @@ impl<F: Clone> Log<F> {
             self.push_whole(record);
             return;
         }
+        reached(Branch::EffectSplit);
         let mut from = 0;
         while from < record.body_bytes() {
             if self.open_room() < LENGTH_BYTES_MAX + 1 + FRAGMENT_BYTES_MIN {
@@ -1031,6 +1046,7 @@ impl<F: Clone> Log<F> {
     fn close_full(&mut self) {
         let frame = self.close_open(self.last_lsn);
         if !frame.is_empty() {
+            reached(Branch::FrameFull);
             self.full_bytes += (frame.used - FRAME_HEADER_BYTES) as u64;
             self.full.push_back(frame);
         }
@@ -1055,6 +1071,7 @@ impl<F: Clone> Log<F> {
     }
 
     fn latch(&mut self, reason: String) {
+        reached(Branch::Latched);
         self.failure.get_or_insert(reason);
         self.undecided.latch();
         self.full.clear();

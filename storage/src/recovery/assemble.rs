@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::RecoveryReport;
 use super::scan::FrameTaker;
 use crate::checkpoint::window::Window;
+use crate::coverage::{Branch, reached};
 use crate::log::frame::FrameHeader;
 use crate::log::limits::RECORD_BYTES_MAX;
 use crate::log::record::{Record, RecordFault, decode_body, decode_note, is_note, take_record};
@@ -178,6 +179,9 @@ impl<'a> Assembler<'a> {
     fn drops(&mut self, lsn: Lsn, group_end: bool) -> bool {
         let dropping = self.dropping || self.group.is_empty() && self.dropped.binary_search(&lsn).is_ok();
         self.dropping = dropping && !group_end;
+        if dropping {
+            reached(Branch::TransactionDropped);
+        }
         self.report.dropped += u64::from(dropping);
         dropping
     }
@@ -231,6 +235,9 @@ impl FrameTaker for Assembler<'_> {
     }
 
     fn abandon_unfinished(&mut self) {
+        if self.group_effects > 0 {
+            reached(Branch::GroupDropped);
+        }
         self.report.dropped += self.group_effects;
         self.group.clear();
         self.group_effects = 0;

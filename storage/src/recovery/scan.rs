@@ -10,6 +10,7 @@ use super::reader::SegmentReader;
 use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, TornTail};
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint::files::is_checkpoint_name;
+use crate::coverage::{Branch, reached};
 use crate::disk::{Disk, OpenMode, WriteSync};
 use crate::log::frame::{
     FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameFault, FrameHeader, claimed_frame_bytes, claims_place,
@@ -332,7 +333,10 @@ async fn enter_segment<D: Disk>(
 ) -> Result<Option<SegmentFault>, RecoveryError> {
     let id = segment.id;
     let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
-    let wrong = |fault| Err(RecoveryError::WrongSegment { path: log.path(id), fault });
+    let wrong = |fault| {
+        reached(Branch::WrongSegment);
+        Err(RecoveryError::WrongSegment { path: log.path(id), fault })
+    };
     let header = match SegmentHeader::decode(block) {
         Ok(header) => header,
         Err(fault @ SegmentFault::Version { .. }) => return wrong(fault),
@@ -438,6 +442,7 @@ async fn judge_end<D: Disk>(
         let rest = read_rest(disk, log, segment, from).await?;
         end.chain.incarnation_max = end.chain.incarnation_max.max(rest.incarnation_max);
         if let Some(proof) = rest.proof.filter(|proof| proof.horizon >= missing) {
+            reached(Branch::Damaged);
             return Err(RecoveryError::Damaged {
                 path: log.path(place.segment),
                 offset: place.offset,
@@ -453,6 +458,7 @@ async fn judge_end<D: Disk>(
     }
     // After a clean stop nothing was in flight: what is there then was left, and reported, before.
     if torn_bytes > 0 && !end.chain.clean_stop {
+        reached(Branch::TornTail);
         report.torn_tails.push(TornTail {
             path: log.path(place.segment),
             offset: place.offset,
@@ -531,6 +537,7 @@ pub(super) async fn clear_torn_end<D: Disk>(
     if buffer.iter().take(read).all(|byte| *byte == 0) {
         return Ok(());
     }
+    reached(Branch::TornWiped);
     buffer.fill(0);
     let (written, _) = disk.write_at(&segment.file, buffer, offset, alignment, WriteSync::DataSync).await;
     let whole = written.and_then(|bytes| {
@@ -548,6 +555,7 @@ async fn make_durable<D: Disk>(
 ) -> Result<(), RecoveryError> {
     for (id, last_lsn) in ends {
         if *last_lsn > horizon {
+            reached(Branch::MadeDurable);
             let file = disk.open(&log.path(*id), log.mode).await.map_err(log.io(*id, "open"))?;
             disk.sync(&file).await.map_err(log.io(*id, "sync"))?;
         }

@@ -5,20 +5,22 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use annulus_tests::sim::commit::{Head, run_at};
 use annulus_tests::sim::plan::{MISTAKES, Mistake};
 use annulus_tests::sim::report::{Counts, Report};
 use annulus_tests::sim::run::{Options, run};
 
-const USAGE: &str =
-    "usage: simulate (--seed N | --seconds S [--from SEED]) [--shards N] [--trace] [--mistake NAME]";
+const USAGE: &str = "usage: simulate (--seed N | --seconds S [--from SEED]) [--shards N] [--trace] [--mistake NAME] \
+                     [--commit HASH]";
 
 struct Arguments {
     options: Options,
     seconds: Option<u64>,
+    commit: Option<String>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { options: Options::default(), seconds: None };
+    let mut arguments = Arguments { options: Options::default(), seconds: None, commit: None };
     let mut words = std::env::args().skip(1);
     let mut named = false;
     while let Some(word) = words.next() {
@@ -33,6 +35,7 @@ fn arguments() -> Result<Arguments, String> {
                 let shards = u16::try_from(shards).ok().filter(|it| (1..=8).contains(it));
                 arguments.options.shards = Some(shards.ok_or("--shards is 1 to 8")?);
             }
+            "--commit" => arguments.commit = Some(value()?),
             "--trace" => arguments.options.trace = true,
             "--mistake" => arguments.options.mistake = Some(mistake(&value()?)?),
             _ => return Err(format!("unknown: {word}")),
@@ -50,10 +53,48 @@ fn mistake(name: &str) -> Result<Mistake, String> {
 fn replay_command(options: Options) -> String {
     let shards = options.shards.map(|shards| format!(" --shards {shards}")).unwrap_or_default();
     let mistake = options.mistake.map(|it| format!(" --mistake {}", it.name())).unwrap_or_default();
+    let (commit, dirty) = match Head::of_tree() {
+        Some(head) if head.dirty => (
+            format!(" --commit {}", head.hash),
+            "\n(this tree has changes since that commit: leave --commit away in it)",
+        ),
+        Some(head) => (format!(" --commit {}", head.hash), ""),
+        None => (String::new(), ""),
+    };
     format!(
-        "cargo run --release -p annulus-tests --bin simulate -- --seed {}{shards}{mistake} --trace",
+        "cargo run --release -p annulus-tests --bin simulate -- --seed {}{shards}{mistake} --trace{commit}{dirty}",
         options.seed
     )
+}
+
+/// The same arguments without the commit, which the other commit's simulator may not know.
+fn arguments_elsewhere() -> Vec<String> {
+    let mut words = std::env::args().skip(1);
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "--commit" {
+            words.next();
+        } else {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+/// Runs the simulator of another commit. Nothing: it's this one.
+fn elsewhere(commit: &str) -> Option<ExitCode> {
+    let here = Head::of_tree().is_some_and(|head| head.hash == commit && !head.dirty);
+    if here {
+        return None;
+    }
+    Some(match run_at(commit, &arguments_elsewhere()) {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn show(options: Options, report: &Report) {
@@ -73,6 +114,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(code) = arguments.commit.as_deref().and_then(elsewhere) {
+        return code;
+    }
     let mut options = arguments.options;
     let began = Instant::now();
     let mut counts = Counts::default();
@@ -84,8 +128,8 @@ fn main() -> ExitCode {
         }));
         let report = run(options);
         show(options, &report);
-        counts += report.counts;
         failures += u32::from(report.failure.is_some());
+        counts += report.counts;
         if arguments.seconds.is_none() {
             println!("trace {:016x}", report.trace_hash);
         }
@@ -97,7 +141,7 @@ fn main() -> ExitCode {
     }
     let seconds = began.elapsed().as_secs_f64();
     let cycles = (counts.crashes + counts.stops + counts.failed_starts) as f64;
+    println!("{:<50} {:>12.0}", "cycles a minute", cycles / seconds * 60.0);
     print!("{counts}");
-    println!("{:<20} {:>12.0}", "cycles a minute", cycles / seconds * 60.0);
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

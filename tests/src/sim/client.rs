@@ -22,6 +22,8 @@ pub struct Manners {
     pub half_closes: usize,
     /// Not reading for a while.
     pub rests: usize,
+    /// Sending many commands, each by itself, without waiting for replies.
+    pub floods: usize,
     /// Longest pause between two actions, ns.
     pub pause_ns: u64,
 }
@@ -119,6 +121,18 @@ impl Client {
         self.world.client_send(connection, &bytes);
     }
 
+    /// Sends a crowd of commands, each in a piece of its own.
+    fn flood(&mut self, random: &mut Random, workload: &mut Workload) {
+        let Some(connection) = self.connection.filter(|_| !self.finished) else { return };
+        let count = 20 + random.below(60);
+        self.world.note("flood", &[], || format!("client {}: {count} commands", self.number));
+        for _ in 0..count {
+            let command = workload.noise(random);
+            self.outstanding.push_back(command.sent);
+            self.world.client_send(connection, &command.bytes);
+        }
+    }
+
     /// Does something, as its manners have it.
     pub fn act(
         &mut self,
@@ -149,6 +163,8 @@ impl Client {
             self.finished = true;
         } else if chance(random, manners.rests) {
             self.world.client_rests(connection, now_ns + random.below(20_000_000) as u64);
+        } else if chance(random, manners.floods) {
+            self.flood(random, workload);
         } else {
             let count = 1 + random.below(manners.pipeline_max);
             self.send(random, workload, count, history);

@@ -63,6 +63,7 @@ impl Life {
     pub(super) async fn live(mut self) -> (Counts, Result<(), String>) {
         let result = self.live_all().await;
         self.counts.operations = self.history.operations.len() as u64;
+        self.counts.faults = self.world.take_happened();
         (self.counts, result)
     }
 
@@ -410,6 +411,20 @@ impl Life {
         let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
         let at = *written.get(self.random.below(written.len().max(1)))?;
         let before = memory.crash_copy(&mut EverythingSurvives);
+        if self.random.one_in(8)
+            && let Some(other) = segments.get(self.random.below(segments.len()))
+        {
+            // A block of another file, or of the same: then nothing changes.
+            let from = memory.contents(other).unwrap_or_default();
+            // Often the first, which says whose file it is.
+            let begin = if self.random.one_in(2) { 0 } else { at / 4096 * 4096 };
+            let block = begin..(begin + 4096).min(bytes.len());
+            self.world.note("damage", &[], || format!("{} {block:?} of {}", path.display(), other.display()));
+            if let Some(source) = from.get(block.clone()) {
+                memory.edit(path, |bytes| bytes[block].copy_from_slice(source));
+            }
+            return Some(before);
+        }
         let bit = 1 << self.random.below(8);
         let misdirected = self.random.one_in(4).then(|| self.random.below(bytes.len() / 512) * 512);
         self.world.note("damage", &[bit], || format!("{} at {at}, {misdirected:?}", path.display()));

@@ -26,10 +26,12 @@ pub enum Mistake {
     SkipChecksum,
     /// Recovery applies a frame again after the one behind it.
     ReplayTwice,
+    /// A key is there for ten milliseconds after its time.
+    ExpireLate,
 }
 
 /// All of them.
-pub const MISTAKES: [Mistake; 7] = [
+pub const MISTAKES: [Mistake; 8] = [
     Mistake::AcknowledgeEarly,
     Mistake::SkipSync,
     Mistake::LoseMessage,
@@ -37,6 +39,7 @@ pub const MISTAKES: [Mistake; 7] = [
     Mistake::ForgetReadGate,
     Mistake::SkipChecksum,
     Mistake::ReplayTwice,
+    Mistake::ExpireLate,
 ];
 
 impl Mistake {
@@ -50,6 +53,7 @@ impl Mistake {
             Mistake::ForgetReadGate => "forget-read-gate",
             Mistake::SkipChecksum => "skip-checksum",
             Mistake::ReplayTwice => "replay-twice",
+            Mistake::ExpireLate => "expire-late",
         }
     }
 }
@@ -122,6 +126,8 @@ impl Plan {
             loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },
         };
         let groups = 2 + random.below(4);
+        // A crowd is nothing to a server of which no shard falls behind.
+        let floods = random.one_in(4);
         Plan {
             faults: faults(random, mistake),
             manners: Manners {
@@ -130,6 +136,7 @@ impl Plan {
                 closes: chance(random, 40),
                 half_closes: chance(random, 60),
                 rests: chance(random, 20),
+                floods: if floods { 30 } else { 0 },
                 pause_ns: [20_000, 200_000, 2_000_000][random.below(3)],
             },
             clients: 2 + random.below(4),
@@ -142,7 +149,7 @@ impl Plan {
             cuts_in_start: chance(random, 5),
             damages: if mistake == Some(Mistake::SkipChecksum) { 1 } else { chance(random, 6) },
             jumps: chance(random, 300),
-            stalls: chance(random, 200),
+            stalls: if floods { 40 } else { chance(random, 200) },
             full_disks: if random.one_in(4) { 3 } else { 0 },
             mistake,
         }

@@ -1,10 +1,11 @@
 //! What came of runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
 /// Counts of one run, or of many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Runs.
     pub seeds: u64,
@@ -44,6 +45,16 @@ pub struct Counts {
     pub full_disks: u64,
     /// Histories that the checker could not decide.
     pub undecided: u64,
+    /// Faults of machines by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Rare branches of the server, those included that were never taken.
+    pub branches: BTreeMap<&'static str, u64>,
+}
+
+fn add(sums: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>) {
+    for (name, count) in counts {
+        *sums.entry(name).or_default() += count;
+    }
 }
 
 impl AddAssign for Counts {
@@ -67,6 +78,8 @@ impl AddAssign for Counts {
         self.stalls += other.stalls;
         self.full_disks += other.full_disks;
         self.undecided += other.undecided;
+        add(&mut self.faults, other.faults);
+        add(&mut self.branches, other.branches);
     }
 }
 
@@ -93,7 +106,12 @@ impl fmt::Display for Counts {
             ("full disks", self.full_disks),
             ("undecided", self.undecided),
         ];
-        lines.iter().try_for_each(|(name, count)| writeln!(f, "{name:<20} {count:>12}"))
+        lines.iter().try_for_each(|(name, count)| writeln!(f, "{name:<50} {count:>12}"))?;
+        for (title, counts) in [("faults", &self.faults), ("rare branches", &self.branches)] {
+            writeln!(f, "\n{title}")?;
+            counts.iter().try_for_each(|(name, count)| writeln!(f, "  {name:<48} {count:>12}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use annulus::runtime::sim::World;
+use annulus_storage::coverage;
 
 use super::life::Life;
 use super::plan::{Mistake, Plan};
@@ -29,9 +30,12 @@ pub struct Options {
     pub mistake: Option<Mistake>,
 }
 
+/// What a server's story comes to.
+type Ending = (Counts, Result<(), String>);
+
 /// A server's story, and when it goes on.
 struct Story {
-    future: Pin<Box<dyn Future<Output = (Counts, Result<(), String>)>>>,
+    future: Pin<Box<dyn Future<Output = Ending>>>,
     until_ns: Rc<Cell<u64>>,
     ended: bool,
 }
@@ -66,11 +70,14 @@ pub fn run(options: Options) -> Report {
     let counts = Counts { seeds: 1, servers: servers as u64, ..Counts::default() };
     let mut together = Together { world: world.clone(), random, stories, counts };
     plant(options.mistake);
+    // What other runs on this thread have left.
+    drop(coverage::take());
     let failure = match catch_unwind(AssertUnwindSafe(|| together.run())) {
         Ok(result) => result.err(),
         Err(panic) => Some(panic_text(&*panic)),
     };
     plant(None);
+    together.counts.branches = coverage::take().map(|(branch, count)| (branch.name(), count)).collect();
     Report {
         seed: options.seed,
         trace_hash: world.trace_hash(),
@@ -114,6 +121,7 @@ fn plant(mistake: Option<Mistake>) {
         forget_read_gate: mistake == Some(Mistake::ForgetReadGate),
         skip_checksum: mistake == Some(Mistake::SkipChecksum),
         replay_twice: mistake == Some(Mistake::ReplayTwice),
+        expire_late: mistake == Some(Mistake::ExpireLate),
         ..Planted::default()
     });
 }

@@ -41,6 +41,8 @@ enum Parts {
     Several(Vec<usize>),
     /// No data: PING and the like.
     Nothing(Value),
+    /// Keys that nobody judges, to make a crowd.
+    Noise,
 }
 
 /// A command that was sent.
@@ -65,7 +67,7 @@ fn name(group: usize, key: usize) -> String {
 /// The hash slot of a group's keys: CRC16 (XMODEM) of their hash tag, modulo 16384.
 fn slot(group: usize) -> u16 {
     let crc = format!("g{group}").bytes().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| crc << 1 ^ (crc >> 15) * 0x1021)
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| (crc << 1) ^ ((crc >> 15) * 0x1021))
     });
     crc % 16_384
 }
@@ -152,6 +154,16 @@ impl Workload {
         let bytes = encode(&words(group, &action));
         let operation = history.call(group, connection, action);
         Command { bytes, sent: Sent { parts: Parts::Whole(operation) } }
+    }
+
+    /// One of a crowd: a key of any shard, and no history.
+    pub fn noise(&mut self, random: &mut Random) -> Command {
+        let key = format!("{{n{}}}", random.below(32));
+        let bytes = match random.below(3) {
+            0 => encode(&["GET", &key]),
+            _ => encode(&[b"SET".to_vec(), key.into_bytes(), vec![b'n'; 1 + random.below(self.large_bytes)]]),
+        };
+        Command { bytes, sent: Sent { parts: Parts::Noise } }
     }
 
     fn action(&mut self, random: &mut Random, kind: usize, now_ms: u64) -> Action {
@@ -278,17 +290,13 @@ pub enum Heard {
 }
 
 impl Sent {
-    /// Whether the server may have done anything for it.
-    pub fn has_effect(&self) -> bool {
-        !matches!(self.parts, Parts::Nothing(_))
-    }
-
     /// The reply has come: the history learns what it says. An error is a reply that no server may give.
     pub fn on_reply(self, reply: Value, history: &mut History) -> Result<Heard, String> {
         let refused = matches!(&reply, Value::Error(text) if text.starts_with(b"MISCONF"));
         match self.parts {
             Parts::Nothing(expected) if reply == expected => return Ok(Heard::Answer),
             Parts::Nothing(expected) => return Err(format!("{reply:?} where {expected:?} was due")),
+            Parts::Noise => {}
             Parts::Whole(operation) if refused => history.answer(operation, Outcome::Refused),
             Parts::Whole(operation) => {
                 let reply = normalized(&history.operations[operation].action, reply);

@@ -75,7 +75,9 @@ struct Recorder {
 
 impl Recorder {
     fn new(mut random: Random) -> Self {
-        let workload = Workload::new(&mut random, GROUPS);
+        let mut workload = Workload::new(&mut random, GROUPS, 0);
+        // Nobody here knows in which turn, and at which time, a command ran.
+        workload.expires_soon = false;
         Self { random, workload, history: History::default(), connections: 0 }
     }
 
@@ -123,7 +125,7 @@ impl Recorder {
         let replies = 1 + self.random.below(PIPELINE_MAX);
         let mut bytes = Vec::new();
         for _ in 0..replies {
-            let command = self.workload.command(&mut self.random, client.number, &mut self.history);
+            let command = self.workload.command(&mut self.random, client.number, &mut self.history, 0);
             bytes.extend_from_slice(&command.bytes);
             client.outstanding.push_back(command.sent);
         }

@@ -12,9 +12,8 @@ use annulus_storage::disk::{Disk, OpenMode, WriteSync};
 
 use super::super::driver::{DiskOp, DiskResult, DiskToken};
 use super::super::file::FileId;
-use super::super::rng::Rng;
 use super::World;
-use super::faults::{CrashStyle, Faults, happens};
+use super::faults::{CrashStyle, Faults, Luck};
 
 /// What a handle of this disk stands for.
 #[derive(Clone, Debug)]
@@ -87,7 +86,7 @@ pub(super) fn perform(
     memory: &MemoryDisk,
     files: &mut Files,
     faults: &Faults,
-    random: &mut Rng,
+    random: &mut Luck,
     token: DiskToken,
     op: DiskOp,
 ) -> DiskResult {
@@ -95,7 +94,7 @@ pub(super) fn perform(
         DiskOp::Open { path, mode } => DiskResult::Opened(open(memory, files, faults, random, &path, mode)),
         DiskOp::Read { file, buffer, offset, len } => match files.of(&file) {
             Ok(Opened::File(file)) => {
-                let fails = happens(random, faults.read_error);
+                let fails = random.happens("read fails or ends early", faults.read_error);
                 let short = fails && random.below(2) == 0;
                 let (result, buffer) = run_ready(memory.read_at(&file, buffer, offset, len));
                 match result {
@@ -110,7 +109,9 @@ pub(super) fn perform(
             Ok(Opened::File(file)) => write(memory, faults, random, token, (file, buffer, offset, len, sync)),
             _ => DiskResult::Transferred(Err(bad_handle()), buffer),
         },
-        _ if happens(random, faults.file_error) => DiskResult::Done(Err(input_output())),
+        _ if random.happens("file operation fails", faults.file_error) => {
+            DiskResult::Done(Err(input_output()))
+        }
         DiskOp::Sync { .. } if faults.planted.skip_sync => DiskResult::Done(Ok(())),
         DiskOp::Sync { file } => DiskResult::Done(match files.of(&file) {
             Ok(Opened::File(file)) => run_ready(memory.sync(&file)),
@@ -130,11 +131,11 @@ fn open(
     memory: &MemoryDisk,
     files: &mut Files,
     faults: &Faults,
-    random: &mut Rng,
+    random: &mut Luck,
     path: &Path,
     mode: OpenMode,
 ) -> io::Result<FileId> {
-    if happens(random, faults.file_error) {
+    if random.happens("file operation fails", faults.file_error) {
         return Err(input_output());
     }
     Ok(files.add(Opened::File(run_ready(memory.open(path, mode))?)))
@@ -143,13 +144,16 @@ fn open(
 fn write(
     memory: &MemoryDisk,
     faults: &Faults,
-    random: &mut Rng,
+    random: &mut Luck,
     token: DiskToken,
     (file, buffer, offset, len, sync): (MemoryFile, AlignedBuffer, u64, usize, WriteSync),
 ) -> DiskResult {
     let (fails, short) = match token {
-        DiskToken::Commit(_) => (happens(random, faults.write_error), happens(random, faults.short_write)),
-        DiskToken::Task(_) => (happens(random, faults.file_error), false),
+        DiskToken::Commit(_) => (
+            random.happens("log write fails", faults.write_error),
+            random.happens("log write ends early", faults.short_write),
+        ),
+        DiskToken::Task(_) => (random.happens("file operation fails", faults.file_error), false),
     };
     if fails {
         tear(memory, random, file, offset, &buffer[..len]);
@@ -162,24 +166,31 @@ fn write(
 }
 
 /// Leaves any part of a write on the disk.
-fn tear(memory: &MemoryDisk, random: &mut Rng, file: MemoryFile, offset: u64, bytes: &[u8]) {
+fn tear(memory: &MemoryDisk, random: &mut Luck, file: MemoryFile, offset: u64, bytes: &[u8]) {
     let Some(path) = memory.paths().into_iter().find(|path| memory.is_file(path, file)) else { return };
     if !offset.is_multiple_of(SECTOR_BYTES as u64) {
         return;
     }
     match random.below(4) {
-        0 => {}
-        1 => memory.write_sectors(&path, offset, bytes, |_| true),
+        0 => random.note("caught write leaves nothing"),
+        1 => {
+            random.note("caught write leaves all");
+            memory.write_sectors(&path, offset, bytes, |_| true);
+        }
         2 => {
+            random.note("caught write leaves a beginning");
             let whole = random.below(1 + bytes.len() as u64 / SECTOR_BYTES as u64) as usize;
             memory.write_sectors(&path, offset, bytes, |sector| sector < whole);
         }
-        _ => memory.write_sectors(&path, offset, bytes, |_| random.below(2) == 0),
+        _ => {
+            random.note("caught write leaves any sectors");
+            memory.write_sectors(&path, offset, bytes, |_| random.below(2) == 0);
+        }
     }
 }
 
 /// A write that the power cut catches.
-pub(super) fn catch(memory: &MemoryDisk, files: &Files, random: &mut Rng, op: &DiskOp) {
+pub(super) fn catch(memory: &MemoryDisk, files: &Files, random: &mut Luck, op: &DiskOp) {
     if let DiskOp::Write { file, buffer, offset, len, .. } = op
         && let Ok(Opened::File(file)) = files.of(file)
     {
@@ -187,7 +198,7 @@ pub(super) fn catch(memory: &MemoryDisk, files: &Files, random: &mut Rng, op: &D
     }
 }
 
-struct Random<'a>(&'a mut Rng);
+struct Random<'a>(&'a mut Luck);
 
 impl CrashChoice for Random<'_> {
     fn sector_survives(&mut self, _index: usize) -> bool {
@@ -199,10 +210,19 @@ impl CrashChoice for Random<'_> {
 }
 
 /// What a crash leaves of everything that was written and not synced.
-pub(super) fn after_crash(memory: &MemoryDisk, random: &mut Rng, style: CrashStyle) -> MemoryDisk {
+pub(super) fn after_crash(memory: &MemoryDisk, random: &mut Luck, style: CrashStyle) -> MemoryDisk {
     match style {
-        CrashStyle::Nothing => memory.crash_copy(&mut NothingSurvives),
-        CrashStyle::Everything => memory.crash_copy(&mut EverythingSurvives),
-        CrashStyle::Anything => memory.crash_copy(&mut Random(random)),
+        CrashStyle::Nothing => {
+            random.note("crash: nothing unsynced survives");
+            memory.crash_copy(&mut NothingSurvives)
+        }
+        CrashStyle::Everything => {
+            random.note("crash: the process dies, all survives");
+            memory.crash_copy(&mut EverythingSurvives)
+        }
+        CrashStyle::Anything => {
+            random.note("crash: any of the unsynced survives");
+            memory.crash_copy(&mut Random(random))
+        }
     }
 }

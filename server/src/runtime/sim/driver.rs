@@ -12,7 +12,6 @@ use super::super::driver::{
     SocketId, Wait,
 };
 use super::super::peers::Peers;
-use super::faults::happens;
 use super::network::{SimSocket, ToClient, ToServer};
 use super::world::{Pending, State};
 use super::{World, disk};
@@ -178,7 +177,7 @@ impl Driver for Sim {
         let mut state = self.world.state.borrow_mut();
         let fails = state.connections[connection as usize].client_gone || {
             let State { random, faults, .. } = &mut *state;
-            happens(random, faults.send_error)
+            random.happens("send fails", faults.send_error)
         };
         let (at_ns, result) = if fails {
             let at_ns = state.now_ns() + state.network_latency();

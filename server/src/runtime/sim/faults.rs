@@ -1,5 +1,7 @@
 //! What goes wrong, how often, and the mistakes that are planted to see that they are found.
 
+use std::collections::BTreeMap;
+
 use super::super::rng::Rng;
 
 /// A chance, in 1/10,000.
@@ -65,12 +67,44 @@ pub enum CrashStyle {
     Anything,
 }
 
-pub(super) fn happens(random: &mut Rng, chance: Chance) -> bool {
-    chance > 0 && random.below(10_000) < u64::from(chance)
+/// The only randomness of a world, and what it has made happen.
+#[derive(Debug)]
+pub(super) struct Luck {
+    random: Rng,
+    happened: BTreeMap<&'static str, u64>,
+}
+
+impl Luck {
+    pub(super) fn new(seed: u64) -> Self {
+        Luck { random: Rng::from_seed(seed), happened: BTreeMap::new() }
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.random.below(bound)
+    }
+
+    /// Whether a fault happens.
+    pub(super) fn happens(&mut self, fault: &'static str, chance: Chance) -> bool {
+        let happens = chance > 0 && self.random.below(10_000) < u64::from(chance);
+        if happens {
+            self.note(fault);
+        }
+        happens
+    }
+
+    /// A fault happens.
+    pub(super) fn note(&mut self, fault: &'static str) {
+        *self.happened.entry(fault).or_default() += 1;
+    }
+
+    pub(super) fn take_happened(&mut self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.happened)
+    }
 }
 
 /// A duration in a range, with an occasional spike.
-pub(super) fn latency(random: &mut Rng, (least, greatest): (u64, u64), faults: &Faults) -> u64 {
-    let spike = if happens(random, faults.spike) { random.below(faults.spike_ns.max(1)) } else { 0 };
+pub(super) fn latency(random: &mut Luck, (least, greatest): (u64, u64), faults: &Faults) -> u64 {
+    let late = random.happens("late by a spike", faults.spike);
+    let spike = if late { random.below(faults.spike_ns.max(1)) } else { 0 };
     least + random.below((greatest - least).max(1)) + spike
 }

@@ -12,9 +12,8 @@ use super::super::RuntimeDisk;
 use super::super::clock::{Clock, VirtualTime};
 use super::super::driver::{AnyDriver, DiskOp, DiskResult, DiskToken, SocketId};
 use super::super::peers::Peers;
-use super::super::rng::Rng;
 use super::disk::{self, Files};
-use super::faults::{CrashStyle, Faults, happens, latency};
+use super::faults::{CrashStyle, Faults, Luck, latency};
 use super::network::{Connection, ConnectionId, Received, ToClient, ToServer};
 use super::trace::Trace;
 use super::{Sim, SimDisk};
@@ -47,7 +46,7 @@ pub(super) struct ShardState {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) time: Arc<VirtualTime>,
-    pub(super) random: Rng,
+    pub(super) random: Luck,
     pub(super) faults: Faults,
     pub(super) trace: Trace,
     pub(super) memory: MemoryDisk,
@@ -120,7 +119,10 @@ impl State {
     fn pieces(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut pieces = Vec::new();
         let mut rest = bytes;
-        while rest.len() > 1 && pieces.len() < 8 && happens(&mut self.random, self.faults.fragment) {
+        while rest.len() > 1
+            && pieces.len() < 8
+            && self.random.happens("bytes cut into pieces", self.faults.fragment)
+        {
             let (piece, after) = rest.split_at(1 + self.random.below(rest.len() as u64 - 1) as usize);
             pieces.push(piece.to_vec());
             rest = after;
@@ -146,7 +148,7 @@ impl World {
     fn made(seed: u64, faults: Faults, time: Arc<VirtualTime>, trace: Trace) -> World {
         let state = State {
             time,
-            random: Rng::from_seed(seed),
+            random: Luck::new(seed),
             faults,
             trace,
             memory: MemoryDisk::new(),
@@ -213,6 +215,11 @@ impl World {
     /// A number below `bound`, for whoever runs the simulation.
     pub fn below(&self, bound: u64) -> u64 {
         self.state.borrow_mut().random.below(bound)
+    }
+
+    /// What faults have happened since the last call, and how often.
+    pub fn take_happened(&self) -> BTreeMap<&'static str, u64> {
+        self.state.borrow_mut().random.take_happened()
     }
 
     /// Adds to the trace.

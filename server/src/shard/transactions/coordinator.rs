@@ -1,5 +1,6 @@
 //! The coordinator's side: gathers the grants, and has the transaction run when it has them all.
 
+use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{ShardId, TransactionId};
 use smallvec::SmallVec;
 
@@ -179,6 +180,7 @@ impl Core {
         if locking.decided || !*granted {
             return;
         }
+        reached(Branch::Wounded);
         *granted = false;
         locking.missing += 1;
         let shard = *shard;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::super::history::{History, Loss, Outcome};
-use super::super::model::{Action, apply};
+use super::super::model::{Action, Expiry, apply};
 use super::{Verdict, every, witness};
 use crate::random::Random;
 use crate::resp::Value;
@@ -144,5 +144,106 @@ fn both_ways_agree_on_random_histories() {
         let mut random = Random::new(seed);
         let spoil = random.one_in(2);
         judge(&random_history(&mut random, spoil), !spoil);
+    }
+}
+
+/// A key that expires at 100 ms is set at 50; then the owner takes turns at these times, after each of which the key is read.
+fn reads_over(times: &[u64], seen: &[bool]) -> History {
+    let mut history = History::default();
+    let expires = Some(Expiry::At(100));
+    let write = history.call(0, 1, Action::Set { key: 0, value: b"a".as_slice().into(), expires });
+    history.turn(0, 50);
+    history.answer(write, replied(Value::ok()));
+    for (unix_ms, seen) in times.iter().zip(seen) {
+        let read = history.call(0, 1, Action::Get(0));
+        history.turn(0, *unix_ms);
+        history.answer(read, replied(if *seen { Value::bulk("a") } else { Value::NullBulk }));
+    }
+    history
+}
+
+#[test]
+fn a_key_is_there_through_its_last_millisecond_and_not_longer() {
+    judge(&reads_over(&[99, 100, 101], &[true, true, false]), true);
+    judge(&reads_over(&[101], &[true]), false);
+    judge(&reads_over(&[100], &[false]), false);
+}
+
+#[test]
+fn a_key_that_somebody_has_found_expired_does_not_come_back_with_the_clock() {
+    judge(&reads_over(&[101, 90], &[false, false]), true);
+    judge(&reads_over(&[101, 90], &[false, true]), false);
+}
+
+#[test]
+fn a_key_that_nobody_looked_at_may_come_back_with_the_clock_or_not() {
+    for seen in [true, false] {
+        let mut history = reads_over(&[], &[]);
+        history.turn(0, 150);
+        for _ in 0..2 {
+            let read = history.call(0, 1, Action::Get(0));
+            history.turn(0, 90);
+            history.answer(read, replied(if seen { Value::bulk("a") } else { Value::NullBulk }));
+        }
+        judge(&history, true);
+        // But once it has been seen, it is there, and the other way round.
+        let read = history.call(0, 1, Action::Get(0));
+        history.turn(0, 90);
+        history.answer(read, replied(if seen { Value::NullBulk } else { Value::bulk("a") }));
+        judge(&history, false);
+    }
+}
+
+#[test]
+fn a_relative_expiry_counts_from_the_turn_that_ran_it() {
+    for (left, linearizable) in [(6, false), (7, true), (8, false), (9, true), (10, false)] {
+        let mut history = History::default();
+        let expires = Some(Expiry::In(10));
+        let write = history.call(0, 1, Action::Set { key: 0, value: b"a".as_slice().into(), expires });
+        for unix_ms in [50, 52] {
+            history.turn(0, unix_ms);
+        }
+        history.answer(write, replied(Value::ok()));
+        let read = history.call(0, 1, Action::Pttl(0));
+        history.turn(0, 53);
+        history.answer(read, replied(Value::Integer(left)));
+        judge(&history, linearizable);
+    }
+}
+
+#[test]
+fn operations_happen_in_the_order_of_their_turns() {
+    // The second read can only have happened in a later turn than the first, and by then the key's time had come.
+    let mut history = reads_over(&[], &[]);
+    let first = history.call(0, 1, Action::Get(0));
+    history.turn(0, 101);
+    let second = history.call(0, 2, Action::Get(0));
+    history.turn(0, 102);
+    history.answer(first, replied(Value::NullBulk));
+    let mut good = history.clone();
+    history.answer(second, replied(Value::bulk("a")));
+    judge(&history, false);
+    good.answer(second, replied(Value::NullBulk));
+    judge(&good, true);
+}
+
+#[test]
+fn both_ways_agree_on_random_lives() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let loss = [Loss::Nothing, Loss::Tail, Loss::Any][random.below(3)];
+        let mut history = random_history(&mut random, false);
+        history.restart(loss);
+        // Reads after the restart see something that was there at some time, or nothing.
+        let value = history.operations[random.below(40)].outcome.clone();
+        let read = history.call(0, 1000, Action::Get(0));
+        let seen = match value {
+            Outcome::Replied(value @ Value::Bulk(_)) => value,
+            _ => Value::NullBulk,
+        };
+        history.answer(read, replied(seen));
+        let verdicts = [witness::check_group(&history, 0), every::check_group(&history, 0)];
+        let explained = verdicts.each_ref().map(|verdict| *verdict == Verdict::Linearizable);
+        assert_eq!(explained[0], explained[1], "seed {seed}: {verdicts:?}");
     }
 }
