@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use crate::value::{Collection, Hash, Kind, List, Set, Value, canonical_i64};
+use crate::value::{Collection, Hash, Kind, List, Set, SortedSet, Value, canonical_i64};
 
 /// Values up to this many bytes lie inside the entry. Longer ones have a buffer of their own, so that growing them is
 /// amortised and changing them does not move the key; their extra 64 bytes are then below a tenth of the value.
@@ -290,6 +290,14 @@ impl<'a> Entry<'a> {
     pub fn set(&self) -> Option<&'a Set> {
         match self.value() {
             Value::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a sorted set.
+    pub fn sorted_set(&self) -> Option<&'a SortedSet> {
+        match self.value() {
+            Value::SortedSet(set) => Some(set),
             _ => None,
         }
     }

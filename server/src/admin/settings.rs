@@ -165,6 +165,10 @@ settings! {
     Live "set-max-listpack-entries" set_max_listpack_entries: u32 = 128, (0, i64::from(u32::MAX));
     /// Up to how many bytes of a member a set is kept in one compact piece of memory.
     Live "set-max-listpack-value" set_max_listpack_value: u64 = 64, (0, i64::MAX);
+    /// Up to how many members a sorted set is kept in one compact piece of memory.
+    Live "zset-max-listpack-entries" zset_max_listpack_entries: u32 = 128, (0, i64::from(u32::MAX));
+    /// Up to how many bytes of a member a sorted set is kept in one compact piece of memory.
+    Live "zset-max-listpack-value" zset_max_listpack_value: u64 = 64, (0, i64::MAX);
     /// The longest argument of a command.
     Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
     /// The longest sparse form of a HyperLogLog, its header of 16 bytes included; a longer one becomes dense.

@@ -227,5 +227,7 @@ pub(crate) fn value_limits(settings: &Settings) -> ValueLimits {
         set_integer_entries: settings.set_max_intset_entries as usize,
         set_small_entries: settings.set_max_listpack_entries as usize,
         set_small_value_bytes: size(settings.set_max_listpack_value),
+        sorted_set_small_entries: settings.zset_max_listpack_entries as usize,
+        sorted_set_small_value_bytes: size(settings.zset_max_listpack_value),
     }
 }

@@ -670,6 +670,7 @@ fn described(store: &mut Store<Recorder>) -> BTreeMap<Vec<u8>, (String, Option<u
                 Value::List(list) => list.iter_from(0).map(|element| format!("{element:?}")).collect(),
                 Value::Hash(hash) => hash.iter(0).map(|field| format!("{field:?}")).collect(),
                 Value::Set(set) => set.iter().map(|member| format!("{member:?}")).collect(),
+                Value::SortedSet(set) => set.iter().map(|member| format!("{member:?}")).collect(),
             };
             if entry.list().is_none() {
                 elements.sort_unstable();

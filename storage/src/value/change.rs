@@ -8,6 +8,7 @@ use super::codec::check;
 use super::hash::HashChange;
 use super::list::ListChange;
 use super::set::SetChange;
+use super::sorted_set::SortedSetChange;
 
 /// A change of the collection at a key.
 ///
@@ -20,6 +21,8 @@ pub enum Change<'a> {
     Hash(HashChange<'a>),
     /// Of a set.
     Set(SetChange<'a>),
+    /// Of a sorted set.
+    SortedSet(SortedSetChange<'a>),
     /// Elements in bulk, in the encoding of [`super::codec`].
     Load {
         /// The type of the collection.
@@ -86,6 +89,7 @@ impl<'a> Change<'a> {
             Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
             Self::Load { kind, .. } => *kind,
         }
     }
@@ -96,6 +100,7 @@ impl<'a> Change<'a> {
             Self::List(change) => change.creates(),
             Self::Hash(change) => change.creates(),
             Self::Set(change) => change.creates(),
+            Self::SortedSet(change) => change.creates(),
             Self::Load { .. } => true,
         }
     }
@@ -105,6 +110,7 @@ impl<'a> Change<'a> {
             Self::List(change) => change.to_parts().of(Kind::List as u8),
             Self::Hash(change) => change.to_parts().of(Kind::Hash as u8),
             Self::Set(change) => change.to_parts().of(Kind::Set as u8),
+            Self::SortedSet(change) => change.to_parts().of(Kind::SortedSet as u8),
             Self::Load { kind, first, elements } => {
                 Parts::new(kind as u8, &[], elements).numbers(&[u64::from(first)])
             }
@@ -128,6 +134,7 @@ impl<'a> Change<'a> {
             Kind::List => ListChange::from_parts(parts).map(Self::List),
             Kind::Hash => HashChange::from_parts(parts).map(Self::Hash),
             Kind::Set => SetChange::from_parts(parts).map(Self::Set),
+            Kind::SortedSet => SortedSetChange::from_parts(parts).map(Self::SortedSet),
             Kind::String => None,
         }
     }
@@ -157,5 +164,11 @@ impl<'a> From<HashChange<'a>> for Change<'a> {
 impl<'a> From<SetChange<'a>> for Change<'a> {
     fn from(change: SetChange<'a>) -> Change<'a> {
         Change::Set(change)
+    }
+}
+
+impl<'a> From<SortedSetChange<'a>> for Change<'a> {
+    fn from(change: SortedSetChange<'a>) -> Change<'a> {
+        Change::SortedSet(change)
     }
 }

@@ -6,6 +6,7 @@
 //!            of a list     an element each
 //!            of a hash     field, value, number: expiry in ms of Unix time plus one, 0 for none
 //!            of a set      a member each
+//!            of a sorted set   member, number: the bytes of its score as a double, the highest as the lowest
 //! element    length (number), bytes
 //! number     LEB128 varint
 //! ```
@@ -75,7 +76,7 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
 /// Writes elements of a value from `cursor` on (0: the start) until they are `budget` bytes or a little more. Returns where to
 /// go on; none at the end. A string is one piece; so is a collection in its small form.
 ///
-/// If a set or hash changes between two pieces, an element that was there all the time is written at least once, and any
+/// If a set, sorted or not, or a hash changes between two pieces, an element that was there all the time is written at least once, and any
 /// other perhaps. A list has to stay as it is: a [clone](super::List) of it does.
 pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
     match value {
@@ -86,6 +87,7 @@ pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<
         Value::List(list) => list.encode(cursor, budget, out),
         Value::Hash(hash) => hash.encode(cursor, budget, out),
         Value::Set(set) => set.encode(cursor, budget, out),
+        Value::SortedSet(set) => set.encode(cursor, budget, out),
     }
 }
 
@@ -110,6 +112,7 @@ pub(crate) fn check(kind: Kind, elements: &[u8]) -> Result<(), Fault> {
         Kind::List => super::list::check(elements),
         Kind::Hash => super::hash::check(elements),
         Kind::Set => super::set::check(elements),
+        Kind::SortedSet => super::sorted_set::check(elements),
     }
 }
 
@@ -120,6 +123,7 @@ impl Collection {
             Self::List(list) => list.load(elements, shaping),
             Self::Hash(hash) => hash.load(elements, shaping),
             Self::Set(set) => set.load(elements, shaping),
+            Self::SortedSet(set) => set.load(elements, shaping),
         }
     }
 }

@@ -17,6 +17,7 @@ mod list;
 mod members;
 mod packed;
 mod set;
+mod sorted_set;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub(crate) use element::canonical_i64;
 pub use hash::{Field, Hash, HashChange};
 pub use list::{List, ListChange, Side};
 pub use set::{Set, SetChange};
+pub use sorted_set::{SortedSet, SortedSetChange};
 
 /// The type of a value. The numbers are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum Kind {
     Hash = 2,
     /// A set.
     Set = 3,
+    /// A sorted set.
+    SortedSet = 4,
 }
 
 impl Kind {
@@ -54,6 +58,7 @@ impl Kind {
             Self::List => "list",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "zset",
         }
     }
 
@@ -70,6 +75,7 @@ impl Kind {
             1 => Some(Self::List),
             2 => Some(Self::Hash),
             3 => Some(Self::Set),
+            4 => Some(Self::SortedSet),
             _ => None,
         }
     }
@@ -86,6 +92,8 @@ pub enum Value<'a> {
     Hash(&'a Hash),
     /// A set.
     Set(&'a Set),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
 }
 
 impl Value<'_> {
@@ -96,6 +104,7 @@ impl Value<'_> {
             Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 }
@@ -115,6 +124,10 @@ pub struct ValueLimits {
     pub set_small_entries: usize,
     /// `set-max-listpack-value`: bytes of a member of a small set.
     pub set_small_value_bytes: usize,
+    /// `zset-max-listpack-entries`: members of a small sorted set.
+    pub sorted_set_small_entries: usize,
+    /// `zset-max-listpack-value`: bytes of a member of a small sorted set.
+    pub sorted_set_small_value_bytes: usize,
 }
 
 impl Default for ValueLimits {
@@ -126,6 +139,8 @@ impl Default for ValueLimits {
             set_integer_entries: 512,
             set_small_entries: 128,
             set_small_value_bytes: 64,
+            sorted_set_small_entries: 128,
+            sorted_set_small_value_bytes: 64,
         }
     }
 }
@@ -143,6 +158,7 @@ pub(crate) enum Collection {
     List(List),
     Hash(Hash),
     Set(Set),
+    SortedSet(SortedSet),
 }
 
 impl Collection {
@@ -154,6 +170,7 @@ impl Collection {
             Kind::List => Self::List(List::new()),
             Kind::Hash => Self::Hash(Hash::new()),
             Kind::Set => Self::Set(Set::new()),
+            Kind::SortedSet => Self::SortedSet(SortedSet::new()),
             Kind::String => unreachable!("a string is no collection"),
         }
     }
@@ -163,6 +180,7 @@ impl Collection {
             Self::List(_) => Kind::List,
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -171,6 +189,7 @@ impl Collection {
             Self::List(list) => Value::List(list),
             Self::Hash(hash) => Value::Hash(hash),
             Self::Set(set) => Value::Set(set),
+            Self::SortedSet(set) => Value::SortedSet(set),
         }
     }
 
@@ -179,6 +198,7 @@ impl Collection {
             Self::List(list) => list.len(),
             Self::Hash(hash) => hash.len(),
             Self::Set(set) => set.len(),
+            Self::SortedSet(set) => set.len(),
         }
     }
 
@@ -187,6 +207,7 @@ impl Collection {
             Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
+            Self::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -196,6 +217,7 @@ impl Collection {
             Self::List(list) => list.memory_bytes(),
             Self::Hash(hash) => hash.memory_bytes(),
             Self::Set(set) => set.memory_bytes(),
+            Self::SortedSet(set) => set.memory_bytes(),
         }
     }
 
@@ -205,6 +227,7 @@ impl Collection {
             (Self::List(list), Change::List(change)) => list.apply(change, shaping),
             (Self::Hash(hash), Change::Hash(change)) => hash.apply(change, shaping),
             (Self::Set(set), Change::Set(change)) => set.apply(change, shaping),
+            (Self::SortedSet(set), Change::SortedSet(change)) => set.apply(change, shaping),
             (collection, Change::Load { kind, elements, .. }) if kind == collection.kind() => {
                 let before = collection.len();
                 let loaded = collection.load(elements, shaping);
@@ -228,6 +251,7 @@ impl Collection {
             Self::List(list) => list.free(budget),
             Self::Hash(hash) => hash.free(budget),
             Self::Set(set) => set.free(budget),
+            Self::SortedSet(set) => set.free(budget),
         }
     }
 
@@ -237,6 +261,7 @@ impl Collection {
             Self::List(list) => list.is_freed(),
             Self::Hash(hash) => hash.is_freed(),
             Self::Set(set) => set.is_freed(),
+            Self::SortedSet(set) => set.is_freed(),
         }
     }
 }

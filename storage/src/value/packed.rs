@@ -230,6 +230,14 @@ impl Packed {
         (raw.element(), next)
     }
 
+    /// The element at a position as an integer, or else as bytes, and the position behind it.
+    pub(crate) fn split(&self, at: usize) -> (Option<i64>, &[u8], usize) {
+        match self.raw(at) {
+            (Raw::Integer(value), next) => (Some(value), &[], next),
+            (Raw::Bytes(bytes), next) => (None, bytes, next),
+        }
+    }
+
     /// The position behind an element.
     pub(crate) fn next(&self, at: usize) -> usize {
         self.raw(at).1
