@@ -1,6 +1,10 @@
 //! What a row of the command table is made of. Everything that the server says or decides about a command (routing,
 //! `COMMAND`, ACL categories, documentation, statistics) is derived from its row.
 
+use std::ops::Range;
+
+use annulus_protocol::parse_i64;
+
 use super::Run;
 
 macro_rules! named_bits {
@@ -97,6 +101,12 @@ named_bits! {
         READ = 1 "read",
         /// Changes data.
         WRITE = 2 "write",
+        /// Works on sets.
+        SET = 3 "set",
+        /// Works on lists.
+        LIST = 5 "list",
+        /// Works on hashes.
+        HASH = 6 "hash",
         /// Works on strings.
         STRING = 7 "string",
         /// Works on the bits of strings.
@@ -153,36 +163,69 @@ named_bits! {
 pub struct KeyUse {
     /// What is done with these keys.
     pub flags: KeyFlags,
-    /// Position of the first one.
-    pub first: u8,
-    /// The last one: relative to `first`, or, if negative, counted from the end of the arguments.
-    pub last: i8,
-    /// Distance from one key to the next.
-    pub step: u8,
+    /// Where they are.
+    pub places: KeyPlaces,
     /// Why the flags are what they are, where that is not obvious.
     pub notes: Option<&'static str>,
+}
+
+/// Where a run of keys is among the arguments; position 0 is the command's name.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyPlaces {
+    /// At fixed positions.
+    Range {
+        /// Position of the first one.
+        first: u8,
+        /// The last one: relative to `first`, or, if negative, counted from the end of the arguments.
+        last: i8,
+        /// Distance from one key to the next.
+        step: u8,
+    },
+    /// Behind the argument that says how many they are.
+    Counted {
+        /// Position of that number.
+        at: u8,
+    },
 }
 
 impl KeyUse {
     /// One key at a position.
     pub const fn one(first: u8, flags: &[KeyFlags]) -> Self {
-        Self { flags: KeyFlags::of(flags), first, last: 0, step: 1, notes: None }
+        Self::range(first, 0, 1, flags)
     }
 
     /// Two keys side by side.
     pub const fn two(first: u8, flags: &[KeyFlags]) -> Self {
-        Self { last: 1, ..Self::one(first, flags) }
+        Self::range(first, 1, 1, flags)
     }
 
     /// Every argument from `first` on, or every `step`th one.
     pub const fn every(first: u8, step: u8, flags: &[KeyFlags]) -> Self {
-        Self { last: -1, step, ..Self::one(first, flags) }
+        Self::range(first, -1, step, flags)
     }
 
-    /// Its positions alone.
-    pub(super) const fn spec(&self) -> KeySpec {
-        let last = if self.last < 0 { self.last } else { self.first as i8 + self.last };
-        KeySpec { first: self.first, last, step: self.step }
+    /// As many keys as the number at a position says, right behind it.
+    pub const fn counted(at: u8, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Counted { at }, notes: None }
+    }
+
+    const fn range(first: u8, last: i8, step: u8, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Range { first, last, step }, notes: None }
+    }
+
+    /// The positions of its keys among these arguments; none if they are counted and the number is not right.
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + Clone + use<> {
+        let (range, step) = match self.places {
+            KeyPlaces::Range { first, last, step } => KeySpec::fixed(first, last, step).range(args.len()),
+            KeyPlaces::Counted { at } => {
+                let first = usize::from(at) + 1;
+                let count = args.get(usize::from(at)).and_then(|number| parse_i64(number)).unwrap_or(0);
+                let count = usize::try_from(count).unwrap_or(0);
+                let fits = count <= args.len().saturating_sub(first);
+                (first..first + if fits { count } else { 0 }, 1)
+            }
+        };
+        range.step_by(step)
     }
 
     /// Adds a note.
@@ -192,10 +235,10 @@ impl KeyUse {
     }
 }
 
-/// Where a command's keys are among its arguments; position 0 is the command's name.
+/// Where a command's keys at fixed positions are; position 0 is the command's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Position of the first key; 0: the command has no keys.
+    /// Position of the first key; 0: the command has no keys there.
     pub first: u8,
     /// Position of the last key; negative positions count from the end (-1: the last argument).
     pub last: i8,
@@ -204,12 +247,18 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
-    /// The one range that covers all uses.
+    const fn fixed(first: u8, last: i8, step: u8) -> Self {
+        let last = if last < 0 { last } else { first as i8 + last };
+        Self { first, last, step }
+    }
+
+    /// The one range that covers the uses at fixed positions. As in Redis, counted ones are not in it.
     const fn covering(uses: &[KeyUse]) -> Self {
         let mut spec = Self { first: 0, last: 0, step: 0 };
         let mut index = 0;
         while index < uses.len() {
-            let each = uses[index].spec();
+            let KeyPlaces::Range { first, last, step } = uses[index].places else { break };
+            let each = Self::fixed(first, last, step);
             if index == 0 {
                 spec = each;
             } else {
@@ -225,10 +274,16 @@ impl KeySpec {
 
     /// Positions of the keys in a command of `count` arguments, its name included.
     pub fn positions(self, count: usize) -> impl Iterator<Item = usize> + Clone {
+        let (range, step) = self.range(count);
+        range.step_by(step)
+    }
+
+    /// The range that they are in, and the distance from one to the next.
+    fn range(self, count: usize) -> (Range<usize>, usize) {
         let last = if self.last < 0 { count as i64 + i64::from(self.last) } else { i64::from(self.last) };
         // A range that ends beyond the arguments has been refused by the arity check; here it only must not panic.
         let end = if self.first == 0 { 0 } else { usize::try_from(last + 1).unwrap_or(0).min(count) };
-        (usize::from(self.first)..end).step_by(usize::from(self.step).max(1))
+        (usize::from(self.first)..end, usize::from(self.step).max(1))
     }
 }
 
@@ -239,6 +294,12 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Lists.
+    List,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
     /// The bits of strings.
     Bitmap,
     /// Counts of distinct elements.
@@ -261,6 +322,9 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::List => "list",
+            Self::Hash => "hash",
+            Self::Set => "set",
             Self::Bitmap => "bitmap",
             Self::Hyperloglog => "hyperloglog",
             Self::Connection => "connection",
@@ -283,7 +347,7 @@ pub struct Command {
     pub arity: i8,
     /// Properties.
     pub flags: Flags,
-    /// Where the keys are.
+    /// Where the keys are, as far as they are at fixed positions.
     pub keys: KeySpec,
     /// What is done with the keys.
     pub key_uses: &'static [KeyUse],
@@ -375,8 +439,21 @@ impl Command {
 
     /// Where the keys are among these arguments, and what is done with each.
     pub fn key_positions(&self, args: &[&[u8]]) -> impl Iterator<Item = (usize, KeyFlags)> {
-        let count = args.len();
-        self.key_uses.iter().flat_map(move |uses| uses.spec().positions(count).map(|at| (at, uses.flags)))
+        self.key_uses.iter().flat_map(move |uses| uses.positions(args).map(|at| (at, uses.flags)))
+    }
+
+    /// The first key among these arguments.
+    pub fn first_key<'a>(&self, args: &[&'a [u8]]) -> Option<&'a [u8]> {
+        let position = match self.keys.first {
+            0 => self.key_positions(args).next()?.0,
+            first => usize::from(first),
+        };
+        args.get(position).copied()
+    }
+
+    /// Whether it is about keys that its arguments name.
+    pub const fn names_keys(&self) -> bool {
+        !self.key_uses.is_empty()
     }
 
     /// Its place in the table, `0..COUNT`: the index into per-command statistics.

@@ -4,7 +4,7 @@ use annulus_protocol::Encoder;
 
 use super::CommandCommand;
 use super::arguments::is;
-use super::command::{Categories, Command, KeyFlags, KeyUse};
+use super::command::{Categories, Command, KeyFlags, KeyPlaces, KeyUse};
 use super::errors::{Failure, Outcome, SYNTAX, fail};
 use super::glob::{Case, glob_match};
 use super::lookup::{lookup, lookup_subcommand};
@@ -132,11 +132,16 @@ fn write_key_use(each: &KeyUse, out: &mut Encoder<'_>) {
     }
     out.bulk("flags");
     statuses(each.flags.names(), out);
+    let (first, kind, places) = match each.places {
+        KeyPlaces::Range { first, last, step } => {
+            (first, "range", [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)])
+        }
+        KeyPlaces::Counted { at } => (at, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+    };
     out.bulk("begin_search");
-    write_search("index", &[("index", i64::from(each.first))], out);
+    write_search("index", &[("index", i64::from(first))], out);
     out.bulk("find_keys");
-    let range = [("lastkey", i64::from(each.last)), ("keystep", i64::from(each.step)), ("limit", 0)];
-    write_search("range", &range, out);
+    write_search(kind, &places, out);
 }
 
 fn write_search(kind: &str, spec: &[(&str, i64)], out: &mut Encoder<'_>) {
@@ -269,12 +274,15 @@ fn keys(words: &[&[u8]], out: &mut Encoder<'_>, write: fn(&[u8], KeyFlags, &mut 
     let start = out.position();
     let mut count = 0;
     for each in command.key_uses {
-        for position in each.spec().positions(words.len()) {
+        for position in each.positions(words) {
             if let Some(key) = words.get(position) {
                 write(key, flags_in_use(each, words), out);
                 count += 1;
             }
         }
+    }
+    if count == 0 {
+        return Err(fail("ERR Invalid arguments specified for command"));
     }
     out.insert_array_header(start, count);
     Ok(())

@@ -9,8 +9,8 @@ use annulus_storage::{DatabaseId, Log, LogOptions, ShardId, Store, StoreOptions}
 
 use super::replies::{elements, error_among, integer_reply};
 use super::{
-    ConnectionCommand, Context, Hop, HopStep, Keyed, Merge, Run, ShardStore, cursor_group, help, introspect,
-    lookup, resolve,
+    Command, ConnectionCommand, Context, Hop, HopStep, Keyed, Merge, Run, ShardStore, cursor_group, help,
+    introspect, lookup, resolve,
 };
 use crate::runtime::Rng;
 
@@ -66,7 +66,7 @@ impl Server {
             Err(refusal) => refusal.write(args, &mut Encoder::new(&mut reply, self.version)),
             Ok(command) => match command.run {
                 Run::Connection(which) => self.serve(which, args, &mut reply),
-                run => reply = self.run(run, command.keys, args, self.version),
+                run => reply = self.run(run, command, args, self.version),
             },
         }
         reply
@@ -91,20 +91,20 @@ impl Server {
         }
     }
 
-    fn run(&mut self, run: Run, keys: super::KeySpec, args: &[&[u8]], version: Version) -> Vec<u8> {
-        let positions: Vec<usize> = keys.positions(args.len()).collect();
+    fn run(&mut self, run: Run, command: &Command, args: &[&[u8]], version: Version) -> Vec<u8> {
+        let positions: Vec<usize> = command.key_positions(args).map(|(place, _)| place).collect();
         let owners: Vec<usize> = positions.iter().map(|place| self.owner(slot(args[*place]) >> 6)).collect();
         let common = owners.iter().all(|owner| *owner == owners[0]);
         match run {
             Run::Keyed(handler) => {
                 assert!(common, "keys of a keyed command on several shards");
-                self.keyed(owners[0], handler, args, version)
+                self.keyed(owners.first().copied().unwrap_or(0), handler, args, version)
             }
             Run::Split(handler, _) | Run::Hops(_, handler) if common => {
-                self.keyed(owners[0], handler, args, version)
+                self.keyed(owners.first().copied().unwrap_or(0), handler, args, version)
             }
             Run::Split(handler, merge) => {
-                let step = usize::from(keys.step);
+                let step = usize::from(command.keys.step);
                 let parts: Vec<Vec<u8>> = (0..self.stores.len())
                     .map(|shard| {
                         let mine = positions.iter().zip(&owners).filter(|(_, owner)| **owner == shard);
@@ -150,7 +150,7 @@ impl Server {
                             let args: Vec<&[u8]> = request.args.iter().map(Vec::as_slice).collect();
                             let command = lookup(args[0]).expect("a known command");
                             assert!(command.accepts(args.len()), "{:?}", request.args);
-                            self.run(command.run, command.keys, &args, Version::Resp2)
+                            self.run(command.run, command, &args, Version::Resp2)
                         })
                         .collect();
                 }
@@ -187,10 +187,10 @@ impl Server {
 
     fn keyed(&mut self, shard: usize, handler: Keyed, args: &[&[u8]], version: Version) -> Vec<u8> {
         let mut reply = Vec::new();
-        let first = lookup(args[0]).map_or(0, |command| {
+        let first = lookup(args[0]).and_then(|command| {
             let command =
                 args.get(1).and_then(|name| super::lookup_subcommand(command, name)).unwrap_or(command);
-            usize::from(command.keys.first)
+            command.first_key(args)
         });
         let shards = self.stores.len();
         let store = &mut self.stores[shard];
@@ -202,7 +202,7 @@ impl Server {
             random: &mut self.random,
             shard: ShardId(shard as u16),
             groups: (GROUPS * shard / shards) as u16..(GROUPS * (shard + 1) / shards) as u16,
-            slot: if first == 0 { 0 } else { slot(args[first]) },
+            slot: first.map_or(0, slot),
             bulk_bytes_max: self.bulk_bytes_max,
             hll_sparse_bytes_max: 3000,
         };

@@ -399,7 +399,7 @@ impl Core {
             Run::Keyed(keyed) => {
                 let slot = match (known_slot, command.keys.first) {
                     (Some(slot), 1) => slot,
-                    (_, first) => args.get(usize::from(first)).map_or(0, |key| slot(key)),
+                    _ => command.first_key(args).map_or(0, slot),
                 };
                 self.run_keyed(socket, command, keyed, args, slot)
             }
@@ -440,10 +440,11 @@ impl Core {
         });
     }
 
-    /// The first key's slot if one shard owns all keys.
+    /// The first key's slot if one shard owns all keys. Any slot of this shard's if the arguments are so wrong that they
+    /// name none: then the command has an error to tell.
     pub(super) fn common_owner(&self, command: &Command, args: &[&[u8]]) -> Option<u16> {
-        let mut slots = command.keys.positions(args.len()).map(|index| slot(args[index]));
-        let first = slots.next()?;
+        let mut slots = command.key_positions(args).map(|(index, _)| slot(args[index]));
+        let Some(first) = slots.next() else { return Some(self.groups.start << 6) };
         if self.shards == 1 {
             return Some(first);
         }

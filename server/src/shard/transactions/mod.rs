@@ -32,7 +32,7 @@ pub(super) fn lock_request(command: &Command, args: &[&[u8]]) -> LockRequest {
 /// Adds the locks of a command, or of a part of it that has whole keys.
 pub(super) fn add_locks(locks: &mut LockRequest, command: &Command, args: &[&[u8]]) {
     let writes = command.flags.contains(Flags::WRITE);
-    if command.keys.first == 0 {
+    if !command.names_keys() {
         locks.add_whole(if writes { Mode::Exclusive } else { Mode::Shared });
         return;
     }

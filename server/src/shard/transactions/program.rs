@@ -274,7 +274,8 @@ fn hop_request(args: Arguments, call: Call) -> RoundRequest {
     let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed)) = command.run else {
         unreachable!("a plan requests commands with keys, not {}", command.name)
     };
-    let slot = args.get(usize::from(command.keys.first)).map_or(0, |key| slot(key));
+    let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let slot = command.first_key(&slices).map_or(0, slot);
     let work = Work::Keyed(command, keyed);
     RoundRequest::Keyed(
         Request { target: Target::Nobody, work, call: Call { slot, ..call }, arguments: 0 },
@@ -346,10 +347,7 @@ impl Core {
 
     fn way(&self, command: &'static Command, args: &[&[u8]]) -> Way {
         match command.run {
-            Run::Keyed(keyed) => {
-                let first = args.get(usize::from(command.keys.first));
-                Way::One(keyed, first.map_or(0, |key| slot(key)))
-            }
+            Run::Keyed(keyed) => Way::One(keyed, command.first_key(args).map_or(0, slot)),
             Run::Cursor(keyed) => {
                 let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
                 Way::One(keyed, group.min(255) << 6)
