@@ -11,7 +11,8 @@ use annulus_tests::{
 /// Everything that a client may rely on; a missing one is a missing feature.
 const EXPECTED: &str = "set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
     incrbyfloat mget mset msetnx setnx setex psetex lcs \
-    setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest del unlink exists touch type expire pexpire expireat pexpireat \
+    setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
+    lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
     shutdown module lolwut cluster";

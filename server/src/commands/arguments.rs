@@ -1,5 +1,7 @@
 //! Arguments as numbers, times and options.
 
+use std::ops::Range;
+
 use annulus_protocol::parse_i64;
 use annulus_storage::DatabaseId;
 
@@ -8,6 +10,42 @@ use super::errors::{self, Failure, fail};
 /// An integer of 64 bits.
 pub(super) fn integer(arg: &[u8]) -> Result<i64, Failure> {
     parse_i64(arg).ok_or(fail(errors::NOT_INTEGER))
+}
+
+/// A number of things that may be none; whatever is wrong has the same text.
+pub(super) fn positive(arg: &[u8]) -> Result<usize, Failure> {
+    let count = parse_i64(arg).and_then(|count| usize::try_from(count).ok());
+    count.ok_or(fail("ERR value is out of range, must be positive"))
+}
+
+/// A number of things, at least one; whatever is wrong has the same text.
+pub(super) fn one_or_more(arg: &[u8], unusable: &'static str) -> Result<usize, Failure> {
+    let count = parse_i64(arg).and_then(|count| usize::try_from(count).ok());
+    count.filter(|count| *count > 0).ok_or(fail(unusable))
+}
+
+/// Keys that are counted, and what follows them.
+pub(super) struct Counted<'a> {
+    pub(super) keys: &'a [&'a [u8]],
+    pub(super) rest: &'a [&'a [u8]],
+}
+
+/// Reads `numkeys key [key …]`.
+pub(super) fn counted<'a>(args: &'a [&'a [u8]]) -> Result<Counted<'a>, Failure> {
+    let (count, rest) = args.split_first().ok_or(fail(errors::SYNTAX))?;
+    let count = one_or_more(count, "ERR numkeys should be greater than 0")?;
+    let (keys, rest) = rest.split_at_checked(count).ok_or(fail(errors::SYNTAX))?;
+    Ok(Counted { keys, rest })
+}
+
+/// The part from `start` to `stop`, both included, of something with a length; negative positions count from its end, and what lies outside
+/// is left out.
+pub(super) fn span(start: i64, stop: i64, len: usize) -> Range<usize> {
+    let len = len as i64;
+    let from_start = |position: i64| if position < 0 { position.saturating_add(len) } else { position };
+    let start = from_start(start).clamp(0, len);
+    let end = from_start(stop).saturating_add(1).clamp(start, len);
+    start as usize..end as usize
 }
 
 /// A database of this server, for commands that let an index beyond 32 bits be "out of range" of integers.
@@ -66,5 +104,24 @@ pub(super) fn point_in_time(amount: i64, unit: Unit, base: Base, now_ms: u64) ->
     match base {
         Base::Now => milliseconds.checked_add(i64::try_from(now_ms).ok()?),
         Base::Epoch => Some(milliseconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_lie_within() {
+        assert_eq!(span(0, -1, 5), 0..5);
+        assert_eq!(span(-2, 100, 5), 3..5);
+        assert_eq!(span(1, 2, 5), 1..3);
+        assert_eq!(span(-100, 0, 5), 0..1);
+        assert!(span(3, 1, 5).is_empty());
+        assert!(span(7, 9, 5).is_empty());
+        assert!(span(-9, -7, 5).is_empty());
+        assert!(span(i64::MIN, i64::MIN, 5).is_empty());
+        assert_eq!(span(i64::MIN, i64::MAX, 5), 0..5);
+        assert!(span(0, -1, 0).is_empty());
     }
 }

@@ -19,6 +19,7 @@ mod hyperloglog;
 mod internal;
 mod introspection;
 mod lcs;
+mod lists;
 mod lookup;
 mod object;
 mod replies;
@@ -41,7 +42,7 @@ use annulus_storage::{DatabaseId, Entry, Key, Log, ShardId, Store};
 
 use crate::runtime::{FileId, Rng};
 
-pub use command::{Categories, Command, Flags, Group, KeyFlags, KeySpec, KeyUse};
+pub use command::{Categories, Command, Flags, Group, KeyFlags, KeyPlaces, KeySpec, KeyUse};
 pub use glob::{Case, glob_match};
 pub use hyperloglog::debug::self_test as hyperloglog_self_test;
 pub use introspection::{help, introspect};

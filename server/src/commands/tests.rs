@@ -13,6 +13,7 @@ fn replies_are_those_of_redis() {
         play("strings", include_str!("transcripts/strings.txt"), shards);
         play("bitmap", include_str!("transcripts/bitmap.txt"), shards);
         play("hyperloglog", include_str!("transcripts/hyperloglog.txt"), shards);
+        play("lists", include_str!("transcripts/lists.txt"), shards);
         play("generic", include_str!("transcripts/generic.txt"), shards);
         play("introspection", include_str!("transcripts/introspection.txt"), shards);
     }

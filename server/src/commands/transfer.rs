@@ -221,6 +221,6 @@ pub(super) fn end(hop: &Hop<'_>, write: impl FnOnce(&mut Encoder<'_>)) -> HopSte
 }
 
 /// The end of a command in hops that cannot go on.
-fn refuse(hop: &Hop<'_>, error: impl AsRef<[u8]>) -> HopStep {
+pub(super) fn refuse(hop: &Hop<'_>, error: impl AsRef<[u8]>) -> HopStep {
     end(hop, |out| out.error(error))
 }

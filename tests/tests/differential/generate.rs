@@ -79,6 +79,17 @@ const BIT_OPERATIONS: &[&[Kind]] = &[
 /// Keys that hold HyperLogLogs when nothing else has been put there; they would rarely last among the other keys.
 const SKETCH: Kind = Word(&["sketch:1", "sketch:2", "sketch:3", "{tag}sketch"]);
 
+/// Keys of collections likewise, by type.
+const LIST: Kind = Word(&["list:1", "list:2", "list:3", "{tag}list"]);
+/// Few, so that they meet; and at times anything.
+const ELEMENT: Kind = Either(&[
+    &[Word(&["a", "b", "c", "1", "-1", "300"])],
+    &[Word(&["a", "b", "c", "70000", "9223372036854775807", "007"])],
+    &[Value],
+]);
+const SIDE: Kind = Word(&["LEFT", "RIGHT", "LEFT", "RIGHT", "LEFT", "RIGHT", "UP"]);
+const HOW_MANY: Kind = Either(&[&[Word(&["1", "2", "3"])], &[Word(&["1", "2", "10"])], &[Offset]]);
+
 const ROWS: &[Row] = &[
     row(
         30,
@@ -160,6 +171,47 @@ const ROWS: &[Row] = &[
     row(6, "PFMERGE", &[SKETCH, Several(3, &[SKETCH])]),
     row(1, "PFMERGE", &[Key, Keys(3)]),
     row(4, "PFDEBUG", &[Word(&["ENCODING", "DECODE", "TODENSE", "NOSUCH"]), SKETCH]),
+    row(20, "LPUSH", &[LIST, ELEMENT, Several(6, &[ELEMENT])]),
+    row(20, "RPUSH", &[LIST, ELEMENT, Several(6, &[ELEMENT])]),
+    row(1, "RPUSH", &[Key, ELEMENT]),
+    row(4, "LPUSHX", &[LIST, ELEMENT, Several(2, &[ELEMENT])]),
+    row(4, "RPUSHX", &[LIST, ELEMENT, Several(2, &[ELEMENT])]),
+    row(4, "LPOP", &[LIST]),
+    row(3, "LPOP", &[LIST, HOW_MANY]),
+    row(4, "RPOP", &[LIST]),
+    row(3, "RPOP", &[LIST, HOW_MANY]),
+    row(4, "LLEN", &[LIST]),
+    row(1, "LLEN", &[Key]),
+    row(6, "LINDEX", &[LIST, Offset]),
+    row(6, "LSET", &[LIST, Offset, ELEMENT]),
+    row(8, "LINSERT", &[LIST, Word(&["BEFORE", "AFTER", "BEFORE", "AFTER", "NEAR"]), ELEMENT, ELEMENT]),
+    row(6, "LREM", &[LIST, Offset, ELEMENT]),
+    row(10, "LRANGE", &[LIST, Offset, Offset]),
+    row(3, "LTRIM", &[LIST, Offset, Offset]),
+    row(
+        8,
+        "LPOS",
+        &[
+            LIST,
+            ELEMENT,
+            Options(&[("RANK", Some(&Offset)), ("COUNT", Some(&Offset)), ("MAXLEN", Some(&Offset))]),
+        ],
+    ),
+    row(8, "LMOVE", &[LIST, LIST, SIDE, SIDE]),
+    row(5, "RPOPLPUSH", &[LIST, LIST]),
+    row(1, "RPOPLPUSH", &[Key, LIST]),
+    row(3, "LMPOP", &[Word(&["1"]), LIST, SIDE, Options(&[("COUNT", Some(&HOW_MANY))])]),
+    row(
+        6,
+        "LMPOP",
+        &[Word(&["2", "2", "2", "1", "0", "3"]), LIST, LIST, SIDE, Options(&[("COUNT", Some(&HOW_MANY))])],
+    ),
+    row(3, "RENAME", &[LIST, LIST]),
+    row(3, "COPY", &[LIST, LIST, Options(&[("REPLACE", None), ("DB", Some(&Database))])]),
+    row(1, "COPY", &[LIST, Key, Options(&[("REPLACE", None)])]),
+    row(1, "MOVE", &[LIST, Database]),
+    row(2, "EXPIRE", &[LIST, Seconds]),
+    row(2, "OBJECT", &[Word(&["ENCODING", "REFCOUNT"]), LIST]),
     row(6, "DEL", &[Key, Keys(3)]),
     row(4, "UNLINK", &[Key, Keys(3)]),
     row(6, "EXISTS", &[Key, Keys(4)]),

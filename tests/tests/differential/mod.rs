@@ -203,8 +203,12 @@ fn dump(connection: &mut Connection) -> Vec<Value> {
         for key in keys {
             let name = key.bytes().expect("a key is a string").to_vec();
             let ask = |command: &[&[u8]]| command.iter().map(|part| part.to_vec()).collect::<Arguments>();
-            let questions =
-                [ask(&[b"GET", &name]), ask(&[b"PTTL", &name]), ask(&[b"OBJECT", b"ENCODING", &name])];
+            let questions = [
+                ask(&[b"GET", &name]),
+                ask(&[b"PTTL", &name]),
+                ask(&[b"OBJECT", b"ENCODING", &name]),
+                ask(&[b"LRANGE", &name, b"0", b"-1"]),
+            ];
             let mut entry = vec![Value::Integer(database), key];
             entry.extend(connection.pipeline(&questions).expect("the server answers"));
             entries.push(Value::Array(entry));

@@ -6,6 +6,7 @@ mod connection;
 mod generic;
 mod hyperloglog;
 mod internal;
+mod list;
 mod pubsub;
 mod server;
 mod string;
@@ -18,6 +19,7 @@ const CHAPTERS: &[&[Command]] = &[
     string::ROWS,
     bitmap::ROWS,
     hyperloglog::ROWS,
+    list::ROWS,
     generic::ROWS,
     connection::ROWS,
     transactions::ROWS,
@@ -134,7 +136,7 @@ mod tests {
             let (writes, reads) =
                 (command.flags.contains(Flags::WRITE), command.flags.contains(Flags::READONLY));
             assert!(!(writes && reads), "{name}");
-            let keyed = command.keys.first > 0;
+            let keyed = command.names_keys();
             match command.run {
                 Run::Keyed(_) | Run::Hops(..) => {
                     assert!(keyed && (writes || reads), "{name} runs where its keys are");
