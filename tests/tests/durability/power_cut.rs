@@ -120,7 +120,7 @@ fn holds(promise: Promise, setup: &Setup, cuts: usize) {
         assert!(found.missing + found.refused > 0, "{cuts} cuts did not find the mistake: {found:?}");
         return;
     }
-    assert_eq!((found.holes, found.changed, found.refused), (0, 0, 0), "{found:?}");
+    assert_eq!((found.holes, found.halves, found.changed, found.refused), (0, 0, 0, 0), "{found:?}");
     if promise == Promise::Everything {
         assert_eq!((found.missing, found.unshown), (0, 0), "{found:?}");
     } else {
