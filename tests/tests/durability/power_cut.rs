@@ -66,13 +66,19 @@ fn one_disk(setup: &Setup, cuts: usize, random: &mut Random) -> Option<Findings>
     let mut server = setup.start();
     for round in 0..cuts {
         let cut = Cut::random(random, AFTER_MAX);
+        let saves = random.one_in(2);
         ledger.run(server.port(), 20 + random.below(400), || {
+            // Then the cut may meet a checkpoint under way.
+            if saves {
+                server.connect().line("BGSAVE");
+            }
             disk.arm(cut);
             disk.wait_for_cut();
             server.kill();
         });
         disk.restore();
         if random.one_in(4) {
+            eprintln!("round {round}: and again during the start");
             cut_while_starting(&mut disk, &mut server, &setup, random);
         }
         if let Err(failed) = server.try_start_again_as(&setup) {

@@ -23,27 +23,49 @@ const PIPELINE_MAX: usize = 10;
 const TAGS: [&str; 2] = ["{a}", "{b}"];
 
 /// What a write does.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Set,
-    /// Two keys, one on each shard.
+    /// A SET whose key write `Delete` deletes later.
+    Brief,
+    /// A SET whose key write `Rename` renames later.
+    Moving,
+    /// MSET of two keys, one on each shard.
     Pair,
-    /// The key of the write three before it.
+    /// MULTI: two keys on one shard, one on the other; EXEC.
+    Block,
+    /// The key of the `Brief` so many writes before it.
     Delete,
+    /// The key of the `Moving` so many writes before it, to another shard.
+    Rename,
 }
 
-/// Kinds follow one another in rows of so many writes.
-const KINDS: u64 = 8;
-/// Write 3 of a row makes the key that write 6 deletes.
-const DELETED: u64 = 3;
+/// Kinds follow one another in rows like this.
+const ROW: [Kind; 12] = [
+    Kind::Set,
+    Kind::Brief,
+    Kind::Moving,
+    Kind::Set,
+    Kind::Pair,
+    Kind::Delete,
+    Kind::Block,
+    Kind::Rename,
+    Kind::Set,
+    Kind::Pair,
+    Kind::Set,
+    Kind::Block,
+];
+/// From `Brief` to `Delete`.
+const DELETE_AFTER: u64 = 4;
+/// From `Moving` to `Rename`.
+const RENAME_AFTER: u64 = 5;
 
-fn kind(number: u64) -> Kind {
-    match number % KINDS {
-        5 => Kind::Pair,
-        6 => Kind::Delete,
-        _ => Kind::Set,
-    }
+const fn kind(number: u64) -> Kind {
+    ROW[(number % ROW.len() as u64) as usize]
 }
+
+const _: () = assert!(matches!(kind(5 - DELETE_AFTER), Kind::Brief) && matches!(kind(5), Kind::Delete));
+const _: () = assert!(matches!(kind(7 - RENAME_AFTER), Kind::Moving) && matches!(kind(7), Kind::Rename));
 
 fn key(writer: u64, number: u64, tag: usize) -> String {
     format!("{}w{writer}:{number}", TAGS[tag])
@@ -51,10 +73,7 @@ fn key(writer: u64, number: u64, tag: usize) -> String {
 
 /// The shard of a write that concerns only one.
 fn tag(number: u64) -> usize {
-    match kind(number) {
-        Kind::Delete => tag(number - 3),
-        _ => (number % 3 % 2) as usize,
-    }
+    (number % 5 % 2) as usize
 }
 
 fn value(writer: u64, number: u64) -> Vec<u8> {
@@ -66,18 +85,44 @@ fn value(writer: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
-fn command(writer: u64, number: u64) -> Vec<Vec<u8>> {
-    let name = |number: u64, tag: usize| key(writer, number, tag).into_bytes();
-    let value = || value(writer, number);
+/// The keys that a write gives its value to.
+fn keys(writer: u64, number: u64) -> Vec<String> {
+    let name = |tag: usize| key(writer, number, tag);
     match kind(number) {
-        Kind::Set => vec![b"SET".to_vec(), name(number, tag(number)), value()],
-        Kind::Delete => vec![b"DEL".to_vec(), name(number - 3, tag(number))],
-        Kind::Pair => vec![b"MSET".to_vec(), name(number, 0), value(), name(number, 1), value()],
+        Kind::Set | Kind::Brief | Kind::Moving => vec![name(tag(number))],
+        Kind::Pair => vec![name(0), name(1)],
+        Kind::Block => vec![name(0), name(1), format!("{}:too", name(tag(number)))],
+        Kind::Delete => vec![key(writer, number - DELETE_AFTER, tag(number - DELETE_AFTER))],
+        Kind::Rename => vec![key(writer, number - RENAME_AFTER, 1 - tag(number - RENAME_AFTER))],
     }
 }
 
-fn is_expected(number: u64, reply: &Value) -> bool {
-    *reply == if kind(number) == Kind::Delete { Value::Integer(1) } else { Value::ok() }
+/// A write as commands, and the replies that they must get.
+fn commands(writer: u64, number: u64) -> (Vec<u8>, Vec<Value>) {
+    let value = value(writer, number);
+    let keys = keys(writer, number);
+    let set = |key: &String| encode(&[b"SET".as_slice(), key.as_bytes(), &value]);
+    match kind(number) {
+        Kind::Set | Kind::Brief | Kind::Moving => (set(&keys[0]), vec![Value::ok()]),
+        Kind::Pair => {
+            let pair = [b"MSET".as_slice(), keys[0].as_bytes(), &value, keys[1].as_bytes(), &value];
+            (encode(&pair), vec![Value::ok()])
+        }
+        Kind::Block => {
+            let mut bytes = encode(&["MULTI"]);
+            bytes.extend(keys.iter().flat_map(set));
+            bytes.extend(encode(&["EXEC"]));
+            let mut replies = vec![Value::ok()];
+            replies.resize(1 + keys.len(), Value::simple("QUEUED"));
+            replies.push(Value::Array(vec![Value::ok(); keys.len()]));
+            (bytes, replies)
+        }
+        Kind::Delete => (encode(&["DEL", &keys[0]]), vec![Value::Integer(1)]),
+        Kind::Rename => {
+            let from = key(writer, number - RENAME_AFTER, tag(number - RENAME_AFTER));
+            (encode(&["RENAME", &from, &keys[0]]), vec![Value::ok()])
+        }
+    }
 }
 
 /// What is known of one writer's writes.
@@ -96,7 +141,7 @@ pub(super) struct Findings {
     pub(super) acknowledged: u64,
     /// Acknowledged writes that are not there.
     pub(super) missing: u64,
-    /// Writes over two shards of which one half is there.
+    /// Writes over two shards of which a part is there: of an MSET, a MULTI block or a RENAME.
     pub(super) halves: u64,
     /// Writes that are there although an earlier one of the same connection on the same shard is not.
     pub(super) holes: u64,
@@ -176,7 +221,7 @@ impl Ledger {
         for writer in &mut self.writers {
             let first = writer.settled.len() as u64;
             // The next round begins with a whole row of kinds: none of its writes concerns a key of this round.
-            let next = writer.sent.next_multiple_of(KINDS);
+            let next = writer.sent.next_multiple_of(ROW.len() as u64);
             let found = writer.look(connection, first..next, &mut findings.halves);
             writer.judge(first, &found, &mut findings);
             let unshown = |number: &u64| {
@@ -214,69 +259,93 @@ impl Writer {
         loop {
             let first = self.sent;
             let last = first + 1 + random.below(PIPELINE_MAX) as u64;
-            let bytes: Vec<u8> =
-                (first..last).flat_map(|number| encode(&command(self.number, number))).collect();
+            let writes: Vec<_> = (first..last).map(|number| commands(self.number, number)).collect();
+            let bytes: Vec<u8> = writes.iter().flat_map(|(bytes, _)| bytes).copied().collect();
             self.sent = last;
             reached.store(last, Ordering::Relaxed);
             if let Err(error) = connection.send(&bytes) {
                 assert!(ended(), "the server closed the connection of a writer: {error}");
                 return;
             }
-            for number in first..last {
-                match connection.read() {
-                    Ok(reply) if is_expected(number, &reply) => {
-                        self.acknowledged = number + 1;
-                        acknowledged.fetch_add(1, Ordering::Relaxed);
-                    }
-                    // A server whose disk is gone may refuse, or close.
-                    Ok(reply) if reply.is_error() && ended() => return,
-                    Ok(reply) => panic!("reply {reply} to write {number} of writer {}", self.number),
-                    Err(error) => {
-                        assert!(ended(), "a writer got no reply: {error}");
-                        return;
+            for (number, (_, expected)) in (first..last).zip(&writes) {
+                for expected in expected {
+                    match connection.read() {
+                        Ok(reply) if reply == *expected => {}
+                        // A server whose disk is gone may refuse, or close.
+                        Ok(reply) if reply.is_error() && ended() => return,
+                        Ok(reply) => panic!("reply {reply} to write {number} of writer {}", self.number),
+                        Err(error) => {
+                            assert!(ended(), "a writer got no reply: {error}");
+                            return;
+                        }
                     }
                 }
+                self.acknowledged = number + 1;
+                acknowledged.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Which of these writes are there, by looking at their keys. A write that deletes is there when its key is not, if that
-    /// was written; so it is settled together with the write that made the key.
+    /// Which of these writes are there, by looking at their keys. What concerns the key of another write (to delete it, to rename
+    /// it) is told by what became of that key; so the two are settled together.
     fn look(&self, connection: &mut Connection, numbers: Range<u64>, halves: &mut u64) -> Vec<bool> {
-        let mut found = Vec::new();
         let numbers: Vec<u64> = numbers.collect();
+        let mut found = Vec::new();
         for numbers in numbers.chunks(200) {
             let asked: Vec<Vec<String>> = numbers
                 .iter()
-                .map(|&number| match kind(number) {
-                    Kind::Set => vec!["GET".into(), key(self.number, number, tag(number))],
-                    Kind::Delete => vec!["GET".into(), key(self.number, number - 3, tag(number))],
-                    Kind::Pair => {
-                        vec!["MGET".into(), key(self.number, number, 0), key(self.number, number, 1)]
-                    }
-                })
+                .map(|&number| ["MGET".to_owned()].into_iter().chain(self.watched(number)).collect())
                 .collect();
             let replies = connection.pipeline(&asked).expect("a healthy server answers");
             for (&number, reply) in numbers.iter().zip(&replies) {
-                found.push(match kind(number) {
-                    Kind::Set => self.is_there(number, reply),
-                    Kind::Delete => !self.is_there(number - 3, reply),
-                    Kind::Pair => {
-                        let [one, other] = [0, 1].map(|half| self.is_there(number, &reply.items()[half]));
-                        *halves += u64::from(one != other);
-                        one && other
-                    }
-                });
+                found.push(self.is_there(number, reply.items(), halves));
             }
         }
         found
     }
 
-    fn is_there(&self, number: u64, reply: &Value) -> bool {
-        let right = reply.bytes().is_some_and(|bytes| bytes == value(self.number, number));
+    /// The keys that tell whether a write is there.
+    fn watched(&self, number: u64) -> Vec<String> {
+        match kind(number) {
+            Kind::Moving => vec![key(self.number, number, 0), key(self.number, number, 1)],
+            _ => keys(self.number, number),
+        }
+    }
+
+    fn is_there(&self, number: u64, values: &[Value], halves: &mut u64) -> bool {
+        let holds = |made_by: u64| values.iter().filter(|found| self.made(made_by, found)).count();
+        let half = match kind(number) {
+            // Under both names: half of a RENAME.
+            Kind::Moving => holds(number) == 2,
+            Kind::Pair | Kind::Block => (1..values.len()).contains(&holds(number)),
+            Kind::Set | Kind::Brief | Kind::Delete | Kind::Rename => false,
+        };
+        if half {
+            let found: Vec<bool> = values.iter().map(|value| !value.is_null()).collect();
+            eprintln!(
+                "write {number} of writer {} ({:?}; acknowledged to {}, sent to {}): {:?} {found:?}",
+                self.number,
+                kind(number),
+                self.acknowledged,
+                self.sent,
+                self.watched(number)
+            );
+            *halves += 1;
+        }
+        match kind(number) {
+            Kind::Delete => holds(number - DELETE_AFTER) == 0,
+            Kind::Rename => holds(number - RENAME_AFTER) == 1,
+            Kind::Moving => holds(number) > 0,
+            Kind::Set | Kind::Brief | Kind::Pair | Kind::Block => holds(number) == values.len(),
+        }
+    }
+
+    /// Whether this is the value of that write; nobody else's may it be.
+    fn made(&self, number: u64, found: &Value) -> bool {
+        let right = found.bytes().is_some_and(|bytes| bytes == value(self.number, number));
         assert!(
-            right || reply.is_null(),
-            "write {number} of writer {} made another value: {reply}",
+            right || found.is_null(),
+            "write {number} of writer {} made another value: {found}",
             self.number
         );
         right
@@ -284,24 +353,24 @@ impl Writer {
 
     /// What `look` has found, against what was acknowledged.
     fn judge(&self, first: u64, found: &[bool], findings: &mut Findings) {
-        let there = |number: u64| found.get(number.wrapping_sub(first) as usize).copied();
+        let there = |number: u64| found.get(number.wrapping_sub(first) as usize).copied() == Some(true);
         // The key of a write that was deleted again says nothing by its absence, and the write that deletes says nothing by
         // the absence of a key that was never there.
         let deleted = |number: u64| {
-            number % KINDS == DELETED && number + 3 < self.sent && there(number + 3) == Some(true)
+            let delete = number + DELETE_AFTER;
+            kind(number) == Kind::Brief && delete < self.sent && there(delete)
         };
         let mut ended = [false; 2];
         for number in first..self.sent {
             if number < self.acknowledged {
                 findings.acknowledged += 1;
-                findings.missing += u64::from(there(number) == Some(false) && !deleted(number));
+                findings.missing += u64::from(!there(number) && !deleted(number));
             }
-            if kind(number) != Kind::Set || number % KINDS == DELETED {
-                continue;
+            if kind(number) == Kind::Set {
+                let ended = &mut ended[tag(number)];
+                findings.holes += u64::from(*ended && there(number));
+                *ended |= !there(number);
             }
-            let ended = &mut ended[tag(number)];
-            findings.holes += u64::from(*ended && there(number) == Some(true));
-            *ended |= there(number) == Some(false);
         }
     }
 }
@@ -321,12 +390,16 @@ fn read(
                 let reached = reached[writer].load(Ordering::Relaxed);
                 (writer as u64, reached.saturating_sub(1 + random.below(16) as u64))
             })
-            // Of a key that is deleted later nothing can be said.
-            .filter(|&(_, number)| kind(number) == Kind::Set && number % KINDS != DELETED)
+            // Of a key that is deleted or renamed later nothing can be said.
+            .filter(|&(_, number)| matches!(kind(number), Kind::Set | Kind::Pair | Kind::Block))
             .collect();
+        // One key of each: by the whole write it is shown, or not at all.
         let commands: Vec<Vec<String>> = asked
             .iter()
-            .map(|&(writer, number)| vec!["GET".into(), key(writer, number, tag(number))])
+            .map(|&(writer, number)| {
+                let mut keys = keys(writer, number);
+                vec!["GET".into(), keys.swap_remove(random.below(keys.len()))]
+            })
             .collect();
         let Ok(replies) = connection.pipeline(&commands) else {
             assert!(ended.load(Ordering::Relaxed), "the server closed the connection of the reader");
