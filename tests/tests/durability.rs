@@ -8,7 +8,7 @@ mod histories;
 mod load;
 mod power_cut;
 
-use std::env;
+use std::{env, fs, path::Path};
 
 use annulus_tests::{
     process::wait_for,
@@ -290,6 +290,43 @@ fn crash_in_the_middle_of_a_start_harms_nothing() {
     }
     server.start_again();
     assert!(before == contents(&mut server.connect()));
+}
+
+/// Once, the ids of transactions began at 1 in every life. A log then had transactions of the same name, and a part
+/// without its other half was taken for that of an earlier one that was whole.
+#[test]
+fn half_of_a_transaction_goes_although_earlier_lives_had_as_many_transactions() {
+    if target_is_redis() {
+        return;
+    }
+    let mset =
+        |value: &str| ["MSET".to_owned(), "{a}half".into(), value.into(), "{b}half".into(), value.into()];
+    let mut server = Setup::annulus().durability("always").shards(2).start();
+    // On several connections, so that each shard coordinates some.
+    for _ in 0..10 {
+        assert_eq!(server.connect().command(&mset("whole")), Value::ok());
+    }
+    server.kill();
+    // Written without a sync, a part is not called durable for a while.
+    server.start_again_as(&Setup::annulus().durability("none").shards(2));
+    assert_eq!(server.connect().command(&mset("needle")), Value::ok());
+    let logs =
+        [0, 1].map(|shard| server.data().join(format!("epoch-0001/shard-{shard:03}/000000000001.log")));
+    let frame_of_needle = |path: &Path| {
+        let bytes = fs::read(path).expect("a segment can be read");
+        let needle = memchr::memmem::rfind(&bytes, b"needle")?;
+        memchr::memmem::rfind(&bytes[..needle], b"ANFR")
+    };
+    wait_for("both parts are written", || logs.iter().all(|log| frame_of_needle(log).is_some()));
+    server.kill();
+    // One of them has not reached the disk.
+    let mut bytes = fs::read(&logs[1]).expect("a segment can be read");
+    let frame = frame_of_needle(&logs[1]).expect("it was just there");
+    bytes[frame..frame + 512].fill(0);
+    fs::write(&logs[1], bytes).expect("a segment can be written");
+    server.start_again();
+    let reply = server.connect().command(&["MGET", "{a}half", "{b}half"]);
+    assert_eq!(reply, Value::Array(vec![Value::bulk("whole"), Value::bulk("whole")]));
 }
 
 #[test]
