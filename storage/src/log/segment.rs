@@ -122,7 +122,7 @@ pub enum SegmentFault {
     Directory { expected: u64, found: u64 },
     /// A segment of another shard or epoch.
     Owner { shard: ShardId, epoch: u32 },
-    /// A segment of this log with another number than its name says.
+    /// A segment of this log with another number than its name says; for a spare, that is 0.
     Number { expected: SegmentId, found: SegmentId },
     /// It doesn't follow the segment before it.
     Chain { expected: u32, found: u32 },
@@ -149,6 +149,9 @@ impl fmt::Display for SegmentFault {
             }
             Self::Owner { shard, epoch } => {
                 write!(f, "the segment belongs to shard {shard} of epoch {epoch}")
+            }
+            Self::Number { expected, found } if expected.0 == 0 => {
+                write!(f, "the header says segment {found}, the name that it is a spare")
             }
             Self::Number { expected, found } => {
                 write!(f, "the header says segment {found}, the name {expected}")

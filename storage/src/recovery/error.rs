@@ -103,7 +103,9 @@ impl fmt::Display for RecoveryError {
                 "log segment {} has {found} bytes, it was made with {expected}; {RESTORE}",
                 path.display()
             ),
-            Self::WrongSegment { path, fault } => write!(f, "{}: {fault}; {RESTORE}", path.display()),
+            Self::WrongSegment { path, fault } => {
+                write!(f, "{} at offset 0: {fault}; {RESTORE}", path.display())
+            }
             Self::Damaged { path, offset, fault, missing, proof_path, proof_offset, proof_horizon } => {
                 write!(
                     f,

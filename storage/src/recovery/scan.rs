@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::assemble::{Assembler, PayloadFault};
 use super::image::{Claim, Image};
@@ -204,6 +204,11 @@ pub(super) async fn walk<D: Disk>(
     taker: &mut impl FrameTaker,
 ) -> Result<Walked<D::File>, RecoveryError> {
     let ids = list_segments(disk, log, !matches!(given, Given::Nothing)).await?;
+    let first = ids.first().copied().unwrap_or(SegmentId::FIRST);
+    // Without any segment nothing says which were given up; an image says better what is missing then.
+    if !ids.is_empty() || matches!(given, Given::Nothing) {
+        check_spares(disk, log, first).await?;
+    }
     let mut chain = Chain::default();
     let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
     let mut unused = Vec::new();
@@ -212,15 +217,17 @@ pub(super) async fn walk<D: Disk>(
     let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
     for &id in &ids {
         let mut segment = open_segment(disk, log, id).await?;
+        let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
         if !unused.is_empty() {
+            let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+            let _ = own_header(log, &log.path(id), (id, first), block)?;
             unused.push(segment);
             continue;
         }
-        let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
         if Some(&id) == ids.first() && id > SegmentId::FIRST {
             begin_within(log, &segment, &mut reader, given, &mut chain).await?;
         }
-        if let Some(fault) = enter_segment(log, &mut segment, &mut reader, &mut chain, taker).await? {
+        if let Some(fault) = enter_segment(log, first, &mut segment, &mut reader, &mut chain, taker).await? {
             // If this header was ever written, it is at fault itself; else the log broke off before it.
             if in_use.is_none() || matches!(fault, SegmentFault::Magic | SegmentFault::Checksum { .. }) {
                 broken = (Place { segment: id, offset: 0 }, Fault::Segment(fault));
@@ -323,24 +330,22 @@ async fn begin_within<D: Disk>(
     Ok(())
 }
 
-/// Reads a segment's header. Nothing: the log goes on there; otherwise why it doesn't.
-async fn enter_segment<D: Disk>(
+/// The header in a file that is, or may become, segment `id` of a log whose first segment is `first`; or why it has none, which
+/// may be. Refused is a header that shows that the file is not where it belongs: then what belongs here is missing.
+fn own_header(
     log: &LogPlace,
-    segment: &mut PreparedSegment<D::File>,
-    reader: &mut SegmentReader<'_, D>,
-    chain: &mut Chain,
-    taker: &mut impl FrameTaker,
-) -> Result<Option<SegmentFault>, RecoveryError> {
-    let id = segment.id;
-    let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+    path: &Path,
+    (id, first): (SegmentId, SegmentId),
+    block: &[u8],
+) -> Result<Result<SegmentHeader, SegmentFault>, RecoveryError> {
     let wrong = |fault| {
         reached(Branch::WrongSegment);
-        Err(RecoveryError::WrongSegment { path: log.path(id), fault })
+        Err(RecoveryError::WrongSegment { path: path.to_path_buf(), fault })
     };
     let header = match SegmentHeader::decode(block) {
         Ok(header) => header,
         Err(fault @ SegmentFault::Version { .. }) => return wrong(fault),
-        Err(fault) => return Ok(Some(fault)),
+        Err(fault) => return Ok(Err(fault)),
     };
     let owner = header.identity;
     if owner.directory != log.identity.directory {
@@ -349,13 +354,51 @@ async fn enter_segment<D: Disk>(
     if owner != log.identity {
         return wrong(SegmentFault::Owner { shard: owner.shard, epoch: owner.epoch });
     }
-    if header.id > id {
+    if header.id == id {
+        return Ok(Ok(header));
+    }
+    if header.id >= first {
         return wrong(SegmentFault::Number { expected: id, found: header.id });
     }
-    if header.id < id {
-        // The header of an earlier life of the file.
-        return Ok(Some(SegmentFault::Blank));
+    // The header of an earlier life of the file: it was given up before what is first now.
+    Ok(Err(SegmentFault::Blank))
+}
+
+/// A spare is a file that was made ahead, or a segment that was given up: never one that the log may still need.
+async fn check_spares<D: Disk>(disk: &D, log: &LogPlace, first: SegmentId) -> Result<(), RecoveryError> {
+    let path = &log.directory;
+    let io = |path: &Path, doing| {
+        let path = path.to_path_buf();
+        move |error| RecoveryError::Io { path, doing, error }
+    };
+    let entries = disk.list_dir(path).await.map_err(io(path, "list"))?;
+    for entry in entries.iter().filter(|entry| is_spare_name(&entry.name)) {
+        let path = path.join(&entry.name);
+        let file = disk.open(&path, OpenMode::READ_DIRECT).await.map_err(io(&path, "open"))?;
+        let buffer = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
+        let (read, block) = disk.read_at(&file, buffer, 0, SEGMENT_HEADER_BYTES).await;
+        let block = block.get(..read.map_err(io(&path, "read"))?).unwrap_or_default();
+        // As nothing is segment 0, one that has no number yet is none.
+        let _ = own_header(log, &path, (SegmentId(0), first), block)?;
     }
+    Ok(())
+}
+
+/// Reads a segment's header. Nothing: the log goes on there; otherwise why it doesn't.
+async fn enter_segment<D: Disk>(
+    log: &LogPlace,
+    first: SegmentId,
+    segment: &mut PreparedSegment<D::File>,
+    reader: &mut SegmentReader<'_, D>,
+    chain: &mut Chain,
+    taker: &mut impl FrameTaker,
+) -> Result<Option<SegmentFault>, RecoveryError> {
+    let id = segment.id;
+    let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
+    let header = match own_header(log, &log.path(id), (id, first), block)? {
+        Ok(header) => header,
+        Err(fault) => return Ok(Some(fault)),
+    };
     if header.bytes > segment.bytes {
         let (expected, found) = (header.bytes, segment.bytes);
         return Err(RecoveryError::Shortened { path: log.path(id), expected, found });

@@ -7,6 +7,7 @@ use super::RecoveryError;
 use crate::disk::blocking::run_ready;
 use crate::disk::memory::{EverythingSurvives, MemoryDisk, NothingSurvives, Operation};
 use crate::log::frame::{FrameHeader, claims_place, open_frame, seal_frame};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::{LogIdentity, SegmentId};
 use crate::manifest::{DirectoryOptions, OpenError, Opened, close_logs, open_data_directory};
 use crate::testing::{
@@ -393,12 +394,35 @@ fn frames_in_values_are_not_frames() {
     assert!(claims_place(&found[end + 512..], (SegmentId(2), end as u64 + 512)), "the frame stands there");
 }
 
+/// Found by damaging directories at random. The newest segment and a prepared one had changed places: the log seemed to end before it.
+#[test]
+fn a_segment_under_another_name_is_refused() {
+    let bench = idle_log();
+    let newest = (1..100).take_while(|id| in_use(&bench, *id)).last().expect("the log has begun");
+    let path = bench.segment_path(newest);
+    let segment = bench.disk.contents(&path).expect("it is there");
+    for elsewhere in [bench.segment_path(newest + 1), path.with_file_name("spare-7.log")] {
+        let disk = bench.disk.crash_copy(&mut EverythingSurvives);
+        disk.put(&elsewhere, &segment);
+        disk.put(&path, &vec![0; segment.len()]);
+        let error = Bench::recover(&disk, 1, small_options()).map(drop).expect_err("a segment is gone");
+        assert!(matches!(&error, RecoveryError::WrongSegment { path, .. } if *path == elsewhere), "{error}");
+    }
+}
+
+fn in_use(bench: &Bench, id: u64) -> bool {
+    let contents = bench.disk.contents(&bench.segment_path(id));
+    contents.is_some_and(|bytes| SegmentHeader::decode(&bytes).is_ok_and(|header| header.id == SegmentId(id)))
+}
+
 #[test]
 fn a_recycled_segment_does_not_bring_its_earlier_life_back() {
     let mut choices = Choices::new(3);
     for _ in 0..10 {
         let mut bench = idle_log();
-        let old = bench.disk.contents(&bench.segment_path(1)).expect("it is there");
+        let mut old = bench.disk.contents(&bench.segment_path(1)).expect("it is there");
+        // Without its header, because the first segment is still there, and no file may say that it is another one that is.
+        old[..SEGMENT_HEADER_BYTES].fill(0);
         let spare = bench.segment_path(1).with_file_name("spare-1.log");
         // The log has prepared the third segment already; the fourth one is the first one's file.
         bench.disk.put(&spare, &old);
