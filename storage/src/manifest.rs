@@ -11,6 +11,8 @@
 //! What a crash leaves: the old manifest or the new one. Before the first, only an empty skeleton, which the next start takes for
 //! what it is.
 
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
 use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
@@ -122,6 +124,7 @@ impl DataDirectory {
     ///
     /// # Panics
     /// Never: a directory has an epoch.
+    #[expect(clippy::expect_used, reason = "a manifest without an epoch is refused when it is read")]
     pub fn epoch(&self) -> Epoch {
         *self.epochs.last().expect("a data directory has an epoch")
     }
@@ -412,7 +415,7 @@ impl Manifest {
         }
         let file = disk.open(&path, OpenMode::CREATE).await.map_err(io_error(&path, "create"))?;
         let mut buffer = AlignedBuffer::new(text.len());
-        buffer[..text.len()].copy_from_slice(text.as_bytes());
+        buffer.iter_mut().zip(text.as_bytes()).for_each(|(to, from)| *to = *from);
         let (written, _) = disk.write_at(&file, buffer, 0, text.len(), WriteSync::None).await;
         if written.map_err(io_error(&path, "write"))? != text.len() {
             return Err(io_error(&path, "write")(io::ErrorKind::WriteZero.into()));

@@ -11,6 +11,8 @@
 //! - what it has read is durable before the log goes on: the horizon begins at the last effect;
 //! - effects are applied group by group, in order; a group without its end, which only a crash leaves, is dropped.
 
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
 mod assemble;
 mod error;
 mod image;

@@ -14,6 +14,8 @@
 //! - Elements can be cut into pieces at any element: pieces loaded one after the other give the value.
 //! - Nothing of the form that the value had is in it; loading chooses that anew.
 
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
 use super::{Collection, Kind, Value};
 
 /// The version of the encoding.
