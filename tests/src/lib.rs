@@ -9,7 +9,7 @@
 //! - [`resp`]: a minimal raw RESP client of our own, so that no client library hides what was on the wire.
 //! - [`powercut`]: a real file system on a disk whose power can be cut.
 //! - [`script`]: tables of commands and expected replies; [`random`]: one seeded source; [`glob`]: patterns in them.
-//! - [`sim`]: the simulator, which alone has the server's code inside.
+//! - [`sim`]: the simulator, which has the server's code inside; [`mistaken`]: servers with a planted mistake.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +19,7 @@
 
 pub mod binaries;
 pub mod glob;
+pub mod mistaken;
 pub mod powercut;
 pub mod process;
 pub mod random;

@@ -3,6 +3,7 @@
 //!
 //! [`load`] writes from several threads and knows, for every key, the states that it may be found in.
 
+mod corruption;
 mod full_disk;
 mod histories;
 mod load;

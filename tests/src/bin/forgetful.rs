@@ -2,25 +2,10 @@
 
 use std::process::ExitCode;
 
-use annulus::admin::cli::{self, Action};
-use annulus::admin::{environment, logging};
-use annulus_storage::planted::{Planted, plant_everywhere};
+use annulus_storage::planted::Planted;
+use annulus_tests::mistaken::serve;
 
 fn main() -> ExitCode {
-    plant_everywhere(Planted { skip_commit_sync: true, ..Planted::default() });
-    let Ok(Action::Serve(loaded)) = cli::parse(std::env::args_os(), &environment()) else {
-        eprintln!("forgetful: it only serves, with the arguments that annulus has for that");
-        return ExitCode::from(2);
-    };
-    let outcome = logging::start(&loaded.settings).map_err(|error| error.to_string()).and_then(|_log| {
-        eprintln!("forgetful: log writes ask for no sync");
-        annulus::start::run(&loaded).map_err(|error| error.to_string())
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("forgetful: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let planted = Planted { skip_commit_sync: true, ..Planted::default() };
+    serve("forgetful", "log writes ask for no sync", planted)
 }

@@ -138,6 +138,10 @@ struct Writer {
 /// What was found after a cut.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Findings {
+    /// Cuts under load.
+    pub(super) cuts: usize,
+    /// Further ones while a server recovered.
+    pub(super) cuts_while_starting: usize,
     pub(super) acknowledged: u64,
     /// Acknowledged writes that are not there.
     pub(super) missing: u64,
@@ -155,6 +159,8 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn add(&mut self, other: Findings) {
+        self.cuts += other.cuts;
+        self.cuts_while_starting += other.cuts_while_starting;
         self.acknowledged += other.acknowledged;
         self.missing += other.missing;
         self.halves += other.halves;
