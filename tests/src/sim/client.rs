@@ -113,7 +113,7 @@ impl Client {
         for _ in 0..count {
             let command = workload.command(random, self.number, history, now_ms);
             bytes.extend_from_slice(&command.bytes);
-            self.outstanding.push_back(command.sent);
+            self.outstanding.extend(command.sent);
         }
         self.world.note("request", &bytes, || {
             format!("client {}: {}", self.number, String::from_utf8_lossy(&bytes).escape_debug())
@@ -128,7 +128,7 @@ impl Client {
         self.world.note("flood", &[], || format!("client {}: {count} commands", self.number));
         for _ in 0..count {
             let command = workload.noise(random);
-            self.outstanding.push_back(command.sent);
+            self.outstanding.extend(command.sent);
             self.world.client_send(connection, &command.bytes);
         }
     }

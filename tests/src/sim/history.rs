@@ -55,6 +55,8 @@ pub struct History {
     pub restarts: Vec<(u64, Loss)>,
     /// For each group: when its owner took a turn, and what the Unix clock showed it, ms. Operations happen in such turns.
     pub turns: Vec<Vec<(u64, u64)>>,
+    /// A token has been seen: see [`super::everywhere`].
+    pub token_seen: bool,
     clock: u64,
 }
 
@@ -95,12 +97,14 @@ impl History {
     pub fn restart(&mut self, loss: Loss) {
         let now = self.tick();
         self.restarts.push((now, loss));
+        self.token_seen &= loss == Loss::Nothing;
     }
 
     /// The last restart turns out to have lost more.
     pub fn restart_lost(&mut self, loss: Loss) {
         if let Some((_, last)) = self.restarts.last_mut() {
             *last = loss;
+            self.token_seen &= loss == Loss::Nothing;
         }
     }
 }

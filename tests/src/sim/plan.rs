@@ -28,10 +28,12 @@ pub enum Mistake {
     ReplayTwice,
     /// A key is there for ten milliseconds after its time.
     ExpireLate,
+    /// A log calls its part of a transaction durable without waiting for the others.
+    HalfCommit,
 }
 
 /// All of them.
-pub const MISTAKES: [Mistake; 8] = [
+pub const MISTAKES: [Mistake; 9] = [
     Mistake::AcknowledgeEarly,
     Mistake::SkipSync,
     Mistake::LoseMessage,
@@ -40,6 +42,7 @@ pub const MISTAKES: [Mistake; 8] = [
     Mistake::SkipChecksum,
     Mistake::ReplayTwice,
     Mistake::ExpireLate,
+    Mistake::HalfCommit,
 ];
 
 impl Mistake {
@@ -54,6 +57,7 @@ impl Mistake {
             Mistake::SkipChecksum => "skip-checksum",
             Mistake::ReplayTwice => "replay-twice",
             Mistake::ExpireLate => "expire-late",
+            Mistake::HalfCommit => "half-commit",
         }
     }
 }

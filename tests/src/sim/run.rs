@@ -122,6 +122,7 @@ fn plant(mistake: Option<Mistake>) {
         skip_checksum: mistake == Some(Mistake::SkipChecksum),
         replay_twice: mistake == Some(Mistake::ReplayTwice),
         expire_late: mistake == Some(Mistake::ExpireLate),
+        half_commit: mistake == Some(Mistake::HalfCommit),
         ..Planted::default()
     });
 }

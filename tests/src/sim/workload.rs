@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use annulus_storage::ShardId;
 
+use super::everywhere::{self, Check};
 use super::history::{History, Outcome};
 use super::model::{Action, Expiry, FAR_MS, KEYS, normalized};
 use crate::random::Random;
@@ -25,6 +26,8 @@ pub struct Workload {
     pub large_bytes: usize,
     /// Commands may go across groups.
     pub crosses: bool,
+    /// There are transactions over all groups.
+    pub everywhere: bool,
     /// Keys may expire while the run lasts.
     pub expires_soon: bool,
     next_value: u64,
@@ -32,13 +35,15 @@ pub struct Workload {
 
 /// How a command's reply comes apart.
 #[derive(Clone, Debug)]
-enum Parts {
+pub(super) enum Parts {
     /// One operation, one reply.
     Whole(usize),
     /// MGET across groups: the operation and index of each element.
     Elements(Vec<(usize, Vec<usize>)>),
     /// MSET, DEL, … across groups: that it was done is all the reply says of each.
     Several(Vec<usize>),
+    /// A transaction over all groups.
+    Everywhere(Check),
     /// No data: PING and the like.
     Nothing(Value),
     /// Keys that nobody judges, to make a crowd.
@@ -48,7 +53,7 @@ enum Parts {
 /// A command that was sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    parts: Parts,
+    pub(super) parts: Parts,
 }
 
 /// A command that is ready to be sent.
@@ -56,8 +61,8 @@ pub struct Sent {
 pub struct Command {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// For its reply.
-    pub sent: Sent,
+    /// For its replies: a block of commands has several.
+    pub sent: Vec<Sent>,
 }
 
 fn name(group: usize, key: usize) -> String {
@@ -94,6 +99,7 @@ impl Workload {
             large_one_in: [0, 0, 20, 60][random.below(4)],
             large_bytes: [600, 5_000, 20_000][random.below(3)],
             crosses: !random.one_in(3),
+            everywhere: groups > 1 && random.one_in(2),
             expires_soon: random.one_in(3),
             next_value: server as u64 * 1_000_000,
         }
@@ -143,7 +149,11 @@ impl Workload {
     ) -> Command {
         if random.one_in(50) {
             let parts = Parts::Nothing(Value::simple("PONG"));
-            return Command { bytes: encode(&["PING"]), sent: Sent { parts } };
+            return Command { bytes: encode(&["PING"]), sent: vec![Sent { parts }] };
+        }
+        if self.everywhere && random.one_in(4) {
+            let value = self.value(random);
+            return everywhere::command(random, self.groups, &value, history);
         }
         let kind = self.kinds[random.below(self.kinds.len())];
         if self.crosses && self.groups > 1 && matches!(kind, 4 | 12 | 13) && random.one_in(2) {
@@ -153,7 +163,7 @@ impl Workload {
         let action = self.action(random, kind, now_ms);
         let bytes = encode(&words(group, &action));
         let operation = history.call(group, connection, action);
-        Command { bytes, sent: Sent { parts: Parts::Whole(operation) } }
+        Command { bytes, sent: vec![Sent { parts: Parts::Whole(operation) }] }
     }
 
     /// One of a crowd: a key of any shard, and no history.
@@ -163,7 +173,7 @@ impl Workload {
             0 => encode(&["GET", &key]),
             _ => encode(&[b"SET".to_vec(), key.into_bytes(), vec![b'n'; 1 + random.below(self.large_bytes)]]),
         };
-        Command { bytes, sent: Sent { parts: Parts::Noise } }
+        Command { bytes, sent: vec![Sent { parts: Parts::Noise }] }
     }
 
     fn action(&mut self, random: &mut Random, kind: usize, now_ms: u64) -> Action {
@@ -227,7 +237,7 @@ impl Workload {
             operations.push(operation);
         }
         let parts = if kind == 4 { Parts::Elements(elements) } else { Parts::Several(operations) };
-        Command { bytes: encode(&words), sent: Sent { parts } }
+        Command { bytes: encode(&words), sent: vec![Sent { parts }] }
     }
 }
 
@@ -297,6 +307,7 @@ impl Sent {
             Parts::Nothing(expected) if reply == expected => return Ok(Heard::Answer),
             Parts::Nothing(expected) => return Err(format!("{reply:?} where {expected:?} was due")),
             Parts::Noise => {}
+            Parts::Everywhere(check) => return check.on_reply(&reply, history),
             Parts::Whole(operation) if refused => history.answer(operation, Outcome::Refused),
             Parts::Whole(operation) => {
                 let reply = normalized(&history.operations[operation].action, reply);
