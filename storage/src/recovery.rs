@@ -164,7 +164,8 @@ pub async fn recover_shard<D: Disk>(
     report.transactions_dropped = outcome.new_parts;
     report.clean_stop = end.clean_stop();
     scan::clear_torn_end(disk, &log, &end, options.alignment).await?;
-    let start = end.into_start(log, directory.incarnation, options.alignment, outcome.new);
+    let greatest = outcomes.greatest_transaction();
+    let start = end.into_start(log, directory.incarnation, options.alignment, outcome.new, greatest);
     Ok(Recovered { start, report })
 }
 

@@ -84,4 +84,5 @@ found! {
     a_skipped_checksum_is_found: SkipChecksum;
     a_frame_applied_twice_is_found: ReplayTwice;
     a_key_that_outlives_its_time_is_found: ExpireLate;
+    half_a_commit_is_found: HalfCommit;
 }

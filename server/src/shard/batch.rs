@@ -35,6 +35,16 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// The client who waits for the reply.
+    pub fn client(self) -> Option<u64> {
+        match self {
+            Target::Connection { client, .. } => Some(client),
+            Target::Nobody | Target::Operation { .. } => None,
+        }
+    }
+}
+
 /// What is to be done on the other shard.
 #[derive(Clone, Copy)]
 pub enum Work {

@@ -1,7 +1,7 @@
 //! One client's connection: what has been read and not parsed, the replies to come, and the session.
 
 use annulus_protocol::{CommandParser, Version};
-use annulus_storage::{DatabaseId, Lsn};
+use annulus_storage::{DatabaseId, Lsn, TransactionId};
 
 use super::batch::{Call, Target};
 use super::pubsub::Listening;
@@ -144,6 +144,8 @@ pub struct Connection {
     pub dirty: bool,
     /// Where the reply of the running command goes, if it stands within a transaction.
     pub capture: Option<Target>,
+    /// The last transaction that it began over several shards, by operation.
+    pub last_transaction: Option<(u32, TransactionId)>,
     /// Why nothing is parsed.
     pub hold: Option<Hold>,
     /// The driver has been told to stop receiving.
@@ -182,6 +184,7 @@ impl Connection {
             sending_bytes: 0,
             dirty: false,
             capture: None,
+            last_transaction: None,
             hold: None,
             receive_paused: false,
             input_ended: false,

@@ -488,7 +488,7 @@ impl Core {
             self.links.request(owner, request, args.iter().copied());
             return Flow::Continue;
         }
-        if self.must_wait(command, args) {
+        if !self.locks.is_empty() && self.must_wait(self.client_of(socket), command, args) {
             let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
             let place = connection.replies.reserve(connection.suppresses_reply());
             let request = batch::Request {
@@ -512,6 +512,10 @@ impl Core {
         }
         self.connections.put_back(connection);
         Flow::Continue
+    }
+
+    fn client_of(&self, socket: SocketId) -> Option<u64> {
+        self.connections.get(socket).map(|connection| connection.client)
     }
 
     /// Runs a handler on this shard's store; the result is the gate of the reply that it has appended to `out`.

@@ -265,7 +265,7 @@ impl Core {
         for (request, args) in batch.iter() {
             match request.work {
                 Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
-                Work::Keyed(command, _) if self.must_wait(command, &args) => {
+                Work::Keyed(command, _) if self.must_wait(request.target.client(), command, &args) => {
                     self.defer(from, request, command, &args);
                 }
                 _ => self.run_request(from, request, &args),

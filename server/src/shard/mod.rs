@@ -147,6 +147,7 @@ impl Core {
         let name_seed = random.next_u64();
         let owners = std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards));
         let (settings, settings_version) = shared.settings();
+        let transactions = store.sink().greatest_transaction().counter();
         let mut core = Core {
             id,
             shards,
@@ -174,8 +175,8 @@ impl Core {
             waits: Waits::default(),
             locks: ShardLocks::default(),
             settling_locks: false,
-            transaction_count: 0,
-            transactions_seen: vec![0; usize::from(shards)].into(),
+            transaction_count: transactions,
+            transactions_seen: vec![transactions; usize::from(shards)].into(),
             commands_deferred: 0,
             scratch: Vec::new(),
             held: Vec::new(),

@@ -32,7 +32,7 @@ enum Plan {
 
 /// An operation under way.
 pub(super) struct Operation {
-    target: Target,
+    pub(super) target: Target,
     version: Version,
     database: DatabaseId,
     touches: bool,

@@ -11,7 +11,7 @@ use super::Place;
 use super::limits::BLOCK_BYTES_MAX;
 use crate::buffer::BUFFER_ALIGNMENT;
 use crate::log::LogIdentity;
-use crate::{Lsn, ShardId};
+use crate::{Lsn, ShardId, TransactionId};
 
 // Header, one block of 4096 bytes (little endian); docs/format.md has the same table.
 //   0    8  magic
@@ -26,7 +26,8 @@ use crate::{Lsn, ShardId};
 //  48    8  seed of the hash that orders the keys
 //  56    8  hash of the identity's bytes under that seed
 //  64    8  Unix time when the walk began, ms
-//  72    …  zeros
+//  72    8  greatest transaction so far
+//  80    …  zeros
 const MAGIC: [u8; 8] = *b"ANNULUSC";
 const COVERED_AT: usize = 12;
 const VERSION_AT: usize = 12;
@@ -39,6 +40,7 @@ const FROM_AT: usize = 40;
 const HASH_SEED_AT: usize = 48;
 const HASH_CHECK_AT: usize = 56;
 const UNIX_MS_AT: usize = 64;
+const TRANSACTION_AT: usize = 72;
 
 // A block (little endian).
 //   0    4  magic
@@ -80,7 +82,7 @@ pub const FLAG_SLICE_END: u32 = 1;
 pub const FLAG_LAST: u32 = 2;
 const FLAGS_KNOWN: u32 = FLAG_SLICE_END | FLAG_LAST;
 
-const _: () = assert!(INDEX_AT + 8 == BLOCK_HEADER_BYTES && UNIX_MS_AT + 8 == 72);
+const _: () = assert!(INDEX_AT + 8 == BLOCK_HEADER_BYTES && TRANSACTION_AT + 8 == 80);
 const _: () = assert!(HEADER_BYTES == BUFFER_ALIGNMENT);
 
 /// What a checkpoint's header says.
@@ -100,6 +102,8 @@ pub struct CheckpointHeader {
     pub hash_check: u64,
     /// Unix time when the walk began, ms.
     pub unix_ms: u64,
+    /// No transaction in the log up to `from` is greater: ids are never given twice, also when the log before is gone.
+    pub transaction: TransactionId,
 }
 
 /// What a block says about itself.
@@ -201,6 +205,7 @@ impl CheckpointHeader {
         put(block, HASH_SEED_AT, self.hash_seed.to_le_bytes());
         put(block, HASH_CHECK_AT, self.hash_check.to_le_bytes());
         put(block, UNIX_MS_AT, self.unix_ms.to_le_bytes());
+        put(block, TRANSACTION_AT, self.transaction.0.to_le_bytes());
         let checksum = crc32fast::hash(&block[COVERED_AT..]);
         put(block, 8, checksum.to_le_bytes());
         checksum
@@ -240,6 +245,7 @@ impl CheckpointHeader {
             hash_seed: u64_at(block, HASH_SEED_AT),
             hash_check: u64_at(block, HASH_CHECK_AT),
             unix_ms: u64_at(block, UNIX_MS_AT),
+            transaction: TransactionId(u64_at(block, TRANSACTION_AT)),
         };
         if header.number != number {
             return Err(CheckpointFault::Number { expected: number, found: header.number });

@@ -86,6 +86,7 @@ impl Imaging {
             hash_seed: start.hash_seed,
             hash_check: start.hash_check,
             unix_ms: start.unix_ms,
+            transaction: store.sink().greatest_transaction(),
         };
         let imaging = Self {
             pipe: BlockPipe::default(),

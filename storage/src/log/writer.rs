@@ -76,6 +76,8 @@ pub struct LogStart<F> {
     pub prepared: Vec<PreparedSegment<F>>,
     /// First LSNs of groups that recovery has dropped from the log, sorted. The log says so before it calls them durable.
     pub abandoned: Vec<Lsn>,
+    /// The greatest transaction of any shard so far.
+    pub greatest_transaction: TransactionId,
 }
 
 impl<F> LogStart<F> {
@@ -95,6 +97,7 @@ impl<F> LogStart<F> {
             current: None,
             prepared: Vec::new(),
             abandoned: Vec::new(),
+            greatest_transaction: TransactionId::default(),
         }
     }
 }
@@ -256,6 +259,7 @@ pub struct Log<F> {
     /// As `local`, but before the first group that is not decided.
     horizon: Lsn,
     undecided: Undecided,
+    greatest_transaction: TransactionId,
     /// Shards whose logs have failed: what waits for them is never decided.
     failed_peers: Vec<ShardId>,
     /// The horizon that the frame sealed last carries.
@@ -336,6 +340,7 @@ impl<F: Clone> EffectSink for Log<F> {
         assert!(!self.group_open, "shard {shard}: transaction {id} begins within a group");
         let encoded: Vec<_> = participants.iter().map(|shard| shard.0.to_le_bytes()).collect();
         let first = self.append_note(&GroupNote::Transaction { id, participants: &encoded });
+        self.greatest_transaction = self.greatest_transaction.max(id);
         self.undecided.begin(id, first, shard, participants);
         let failed = self.failed_peers.iter().copied().find(|peer| participants.contains(peer));
         if let Some(peer) = failed {
@@ -391,6 +396,7 @@ impl<F: Clone> Log<F> {
             local: position.last_lsn,
             horizon: position.last_lsn,
             undecided: Undecided::default(),
+            greatest_transaction: start.greatest_transaction,
             failed_peers: Vec::new(),
             announced: position.last_lsn,
             claimed: Lsn::ZERO,
@@ -492,6 +498,11 @@ impl<F: Clone> Log<F> {
     #[inline]
     pub const fn last_lsn(&self) -> Lsn {
         self.last_lsn
+    }
+
+    /// No transaction in the log, of any life so far, is greater.
+    pub const fn greatest_transaction(&self) -> TransactionId {
+        self.greatest_transaction
     }
 
     /// What the log was told to promise.

@@ -22,7 +22,7 @@ use crate::log::SegmentId;
 use crate::log::record::{Record, decode_body, take_record};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::table::Hasher;
-use crate::{Change, DatabaseId, Effect, Lsn};
+use crate::{Change, DatabaseId, Effect, Lsn, TransactionId};
 
 /// What was read of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +187,21 @@ async fn read_front<D: Disk>(disk: &D, path: PathBuf, len: usize) -> std::io::Re
     let file = disk.open(&path, OpenMode::READ_DIRECT).await?;
     let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
     if read? == len { Ok(buffer) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// The greatest transaction that the checkpoints of a log know of. Damaged ones say nothing: loading them tells.
+pub(super) async fn greatest_transaction<D: Disk>(disk: &D, log: &LogPlace) -> TransactionId {
+    let mut greatest = TransactionId::default();
+    let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+    for number in numbers(&entries) {
+        let path = log.directory.join(checkpoint_name(number));
+        if let Ok(front) = read_front(disk, path, HEADER_BYTES).await
+            && let Ok((header, _)) = CheckpointHeader::decode(&front, log.identity, number)
+        {
+            greatest = greatest.max(header.transaction);
+        }
+    }
+    greatest
 }
 
 /// What is known of a checkpoint while it is read.

@@ -22,7 +22,7 @@ use crate::log::{
     CurrentSegment, LogIdentity, LogPosition, LogStart, PreparedSegment, SegmentId, is_spare_name,
 };
 use crate::manifest::{ClosedLog, DataDirectory, Epoch};
-use crate::{Effect, Lsn, ShardId};
+use crate::{Effect, Lsn, ShardId, TransactionId};
 
 /// Where a log is and whose.
 pub(super) struct LogPlace {
@@ -104,6 +104,7 @@ impl<F> LogEnd<F> {
         incarnation: u32,
         alignment: usize,
         abandoned: Vec<Lsn>,
+        greatest_transaction: TransactionId,
     ) -> LogStart<F> {
         let mut segments = self.segments.into_iter();
         let current =
@@ -121,6 +122,7 @@ impl<F> LogEnd<F> {
             current: current.filter(|current| current.offset.is_multiple_of(alignment as u64)),
             prepared: segments.collect(),
             abandoned,
+            greatest_transaction,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::RecoveryError;
+use super::{RecoveryError, image};
 use super::assemble::PayloadFault;
 use super::outcome::{LogSurvey, Outcomes, PendingGroup};
 use super::scan::{FrameTaker, Given, LogPlace, walk};
@@ -58,7 +58,7 @@ pub async fn survey_log<D: Disk>(
         pending: surveyor.pending.into(),
         abandoned: surveyor.abandoned,
         abandoned_transactions: surveyor.abandoned_transactions,
-        greatest: surveyor.greatest,
+        greatest: surveyor.greatest.max(image::greatest_transaction(disk, &log).await),
     })
 }
 

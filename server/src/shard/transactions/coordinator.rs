@@ -5,7 +5,7 @@ use annulus_storage::{ShardId, TransactionId};
 use smallvec::SmallVec;
 
 use super::part::{Part, Refusal, Shards, Signal, When};
-use super::{LockRequest, add_locks};
+use super::{LockRequest, Mode, add_locks};
 use crate::commands::{Command, Flags};
 use crate::shard::Core;
 use crate::shard::batch::{Request, Target, Work};
@@ -19,6 +19,10 @@ pub(in super::super) struct Locking {
     missing: usize,
     /// All locks are there: nothing is given back any more.
     decided: bool,
+    /// The transaction before it, of the same connection, is yet to be decided: so this one is not, whatever it has.
+    held: bool,
+    /// The transaction behind it that is held for this one.
+    next: Option<(u32, TransactionId)>,
     /// The commands come in rounds, after the locks.
     rounds: bool,
     writes: bool,
@@ -127,14 +131,24 @@ impl Core {
             parts: draft.parts.iter().map(|(shard, _)| (*shard, false)).collect(),
             missing: draft.parts.len(),
             decided: alone,
+            held: false,
+            next: None,
             rounds: draft.rounds,
             writes: !participants.is_empty(),
         };
         self.counters.transactions.started += 1;
         let Some(it) = self.operations.get_mut(operation as usize) else { return };
+        let target = it.target;
         it.locking = Some(Box::new(locking));
+        if !alone {
+            self.hold_back(operation, id, target);
+        }
+        let session = if alone || draft.rounds { Mode::Exclusive } else { Mode::Shared };
         for (index, (shard, mut part)) in draft.parts.into_iter().enumerate() {
             part.id = id;
+            if let Some(client) = target.client() {
+                part.locks.set_session(client, session);
+            }
             part.operation = operation;
             part.index = index as u32;
             part.when = if alone { When::Granted } else { When::Told };
@@ -158,18 +172,46 @@ impl Core {
         let (_, granted) = &mut locking.parts[part as usize];
         assert!(!std::mem::replace(granted, true), "part {part} of transaction {id:?} is granted twice");
         locking.missing -= 1;
-        if locking.missing > 0 {
-            return;
+        self.decide(operation, id);
+    }
+
+    /// A connection's transactions are decided in its order, so that they run in it on every shard.
+    fn hold_back(&mut self, operation: u32, id: TransactionId, target: Target) {
+        let Target::Connection { socket, client, .. } = target else { return };
+        let Some(connection) = self.connections.of_client(socket, client) else { return };
+        let before = connection.last_transaction.replace((operation, id));
+        if let Some((before, before_id)) = before
+            && let Some(locking) = self.locking(before, before_id)
+            && !locking.decided
+        {
+            locking.next = Some((operation, id));
+            if let Some(locking) = self.locking(operation, id) {
+                locking.held = true;
+            }
         }
-        locking.decided = true;
-        if locking.rounds {
-            self.advance(operation);
-            return;
-        }
-        let shards = locking.shards();
-        self.before_run(operation);
-        for shard in shards {
-            self.signal(shard, Signal::Run(id));
+    }
+
+    /// Has a transaction run if nothing is missing, and then those behind it.
+    fn decide(&mut self, mut operation: u32, mut id: TransactionId) {
+        loop {
+            let Some(locking) = self.locking(operation, id) else { return };
+            if locking.missing > 0 || locking.held || locking.decided {
+                return;
+            }
+            locking.decided = true;
+            let (rounds, next, shards) = (locking.rounds, locking.next.take(), locking.shards());
+            if rounds {
+                self.advance(operation);
+            } else {
+                self.before_run(operation);
+                for shard in shards {
+                    self.signal(shard, Signal::Run(id));
+                }
+            }
+            let Some(next) = next else { return };
+            (operation, id) = next;
+            let Some(locking) = self.locking(operation, id) else { return };
+            locking.held = false;
         }
     }
 
@@ -192,10 +234,17 @@ impl Core {
         let Some(locking) = self.locking(operation, id) else { return };
         let others = locking.parts.iter().enumerate().filter(|(index, _)| *index != part as usize);
         let others: Shards = others.map(|(_, (shard, _))| *shard).collect();
+        let next = locking.next.take();
         for shard in others {
             self.signal(shard, Signal::Cancel(id));
         }
         self.fail_operation(operation, why);
+        if let Some((operation, id)) = next
+            && let Some(locking) = self.locking(operation, id)
+        {
+            locking.held = false;
+            self.decide(operation, id);
+        }
     }
 
     /// All rounds are done: every part is logged, as a whole over all shards, and its locks go. The answers say when what

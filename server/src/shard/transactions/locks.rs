@@ -9,6 +9,10 @@
 //!   of all always gets on.
 //! - A key is known by a fingerprint; two keys with the same one wait for each other without need, nothing worse.
 //! - Commands on one shard take no lock: they run when nothing conflicts, and else wait here like the others.
+//! - What a connection sends to a shard runs there in its order. The connection is a lock of its own for that, its *session*:
+//!   commands that wait have it alone, parts of transactions share it (their coordinator keeps their order). A part behind a waiting
+//!   command of its session wants the keys of that command as well: otherwise it would wait, through the command, for
+//!   younger transactions that it doesn't wound.
 //! - Nothing of this outlives the process: what a crash leaves is decided by the logs.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -40,6 +44,12 @@ impl LockKey {
     pub(in super::super) fn new(key: &[u8]) -> LockKey {
         LockKey(rapidhash::v3::rapidhash_v3(key))
     }
+
+    /// Of a client's connection, by its id.
+    fn session(client: u64) -> LockKey {
+        // Fibonacci hashing: ids are small and follow each other.
+        LockKey(client.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
 }
 
 /// What a transaction wants of one shard.
@@ -48,6 +58,8 @@ pub(in super::super) struct LockRequest {
     keys: SmallVec<[(LockKey, Mode); 2]>,
     /// All keys of the shard.
     whole: Option<Mode>,
+    /// Whose it is, and whether it shares the session.
+    session: Option<(LockKey, Mode)>,
 }
 
 impl LockRequest {
@@ -64,14 +76,32 @@ impl LockRequest {
         self.whole = self.whole.max(Some(mode));
     }
 
+    /// Says whose it is: `Exclusive` when nothing of that client may be granted or run beside it.
+    pub(in super::super) fn set_session(&mut self, client: u64, mode: Mode) {
+        self.session = Some((LockKey::session(client), mode));
+    }
+
+    /// Adds all that the other one wants, but not its session.
+    fn extend(&mut self, other: &LockRequest) {
+        for (key, mode) in &other.keys {
+            self.add(*key, *mode);
+        }
+        self.whole = self.whole.max(other.whole);
+    }
+
     fn conflicts(&self, other: &LockRequest) -> bool {
+        let same_session = self
+            .session
+            .zip(other.session)
+            .is_some_and(|((client, mode), (other, it))| client == other && it.conflicts(mode));
         let against_whole = |whole: Option<Mode>, other: &LockRequest| {
             whole.is_some_and(|mode| {
                 other.whole.is_some_and(|it| it.conflicts(mode))
                     || other.keys.iter().any(|(_, it)| it.conflicts(mode))
             })
         };
-        against_whole(self.whole, other)
+        same_session
+            || against_whole(self.whole, other)
             || against_whole(other.whole, self)
             || self
                 .keys
@@ -149,12 +179,15 @@ impl Hasher for Identity {
 
 /// Who wants a key, oldest first, and how.
 type Queue = SmallVec<[(Age, Mode); 3]>;
+type Queues = HashMap<LockKey, Queue, BuildHasherDefault<Identity>>;
 
 /// See the module's documentation. `W` is what waits with a request.
 #[derive(Debug)]
 pub(in super::super) struct Locks<W> {
     entries: BTreeMap<Age, Entry<W>>,
-    queues: HashMap<LockKey, Queue, BuildHasherDefault<Identity>>,
+    queues: Queues,
+    /// By client.
+    sessions: Queues,
     /// Requests for all keys, oldest first.
     whole: Queue,
     /// Requests that were granted and nobody has been told of.
@@ -167,7 +200,8 @@ impl<W> Default for Locks<W> {
     fn default() -> Self {
         Locks {
             entries: BTreeMap::new(),
-            queues: HashMap::default(),
+            queues: Queues::default(),
+            sessions: Queues::default(),
             whole: Queue::new(),
             granted: VecDeque::new(),
             wounded: Vec::new(),
@@ -187,15 +221,23 @@ impl<W> Locks<W> {
         if request.whole.is_some() || !self.whole.is_empty() {
             return self.entries.values().any(|entry| entry.request.conflicts(request));
         }
-        request.keys.iter().any(|(key, mode)| {
-            self.queues.get(key).is_some_and(|queue| queue.iter().any(|(_, it)| it.conflicts(*mode)))
-        })
+        let blocked = |queues: &Queues, (key, mode): &(LockKey, Mode)| {
+            queues.get(key).is_some_and(|queue| queue.iter().any(|(_, it)| it.conflicts(*mode)))
+        };
+        request.keys.iter().any(|it| blocked(&self.queues, it))
+            || request.session.iter().any(|it| blocked(&self.sessions, it))
     }
 
     /// Adds a request. Who can be granted shows in [`Locks::take_granted`], who has to give back in [`Locks::take_wounded`].
-    pub(in super::super) fn insert(&mut self, id: Age, request: LockRequest, work: W) {
+    pub(in super::super) fn insert(&mut self, id: Age, mut request: LockRequest, work: W) {
+        if id.is_transaction() {
+            self.add_waiting_of_session(&mut request);
+        }
         for (key, mode) in &request.keys {
             place(self.queues.entry(*key).or_default(), id, *mode);
+        }
+        if let Some((session, mode)) = request.session {
+            place(self.sessions.entry(session).or_default(), id, mode);
         }
         if let Some(mode) = request.whole {
             place(&mut self.whole, id, mode);
@@ -203,6 +245,14 @@ impl<W> Locks<W> {
         let before = self.entries.insert(id, Entry { request, state: State::Waiting, work });
         assert!(before.is_none(), "transaction {id:?} asks twice");
         self.try_grant(id, true);
+    }
+
+    /// Adds what the commands want that wait before a part, of the same client.
+    fn add_waiting_of_session(&self, request: &mut LockRequest) {
+        let Some(queue) = request.session.and_then(|(session, _)| self.sessions.get(&session)) else { return };
+        for (before, _) in queue.iter().filter(|(before, _)| !before.is_transaction()) {
+            request.extend(&self.entries[before].request);
+        }
     }
 
     /// The next request that has been granted.
@@ -243,12 +293,10 @@ impl<W> Locks<W> {
         self.granted.retain(|it| *it != id);
         self.wounded.retain(|it| *it != id);
         for (key, _) in &entry.request.keys {
-            if let Some(queue) = self.queues.get_mut(key) {
-                queue.retain(|(it, _)| *it != id);
-                if queue.is_empty() {
-                    self.queues.remove(key);
-                }
-            }
+            leave(&mut self.queues, *key, id);
+        }
+        if let Some((session, _)) = entry.request.session {
+            leave(&mut self.sessions, session, id);
         }
         self.whole.retain(|(it, _)| *it != id);
         if !self.entries.is_empty() {
@@ -266,6 +314,8 @@ impl<W> Locks<W> {
             for (key, _) in &freed.keys {
                 waiting.extend(self.queues.get(key).into_iter().flatten().map(|(id, _)| *id));
             }
+            let session = freed.session.and_then(|(session, _)| self.sessions.get(&session));
+            waiting.extend(session.into_iter().flatten().map(|(id, _)| *id));
             waiting.extend(self.whole.iter().map(|(id, _)| *id));
             waiting.sort_unstable();
             waiting.dedup();
@@ -299,6 +349,10 @@ impl<W> Locks<W> {
                 let queue = &self.queues[key];
                 queue.iter().filter(|(_, it)| it.conflicts(*mode)).for_each(|(it, _)| meet(*it));
             }
+            if let Some((session, mode)) = request.session {
+                let queue = &self.sessions[&session];
+                queue.iter().filter(|(_, it)| it.conflicts(mode)).for_each(|(it, _)| meet(*it));
+            }
             for (other, _) in &self.whole {
                 if self.entries[other].request.conflicts(request) {
                     meet(*other);
@@ -329,6 +383,15 @@ impl<W> Locks<W> {
 fn place(queue: &mut Queue, id: Age, mode: Mode) {
     let at = queue.iter().rposition(|(it, _)| *it < id).map_or(0, |before| before + 1);
     queue.insert(at, (id, mode));
+}
+
+fn leave(queues: &mut Queues, key: LockKey, id: Age) {
+    if let Some(queue) = queues.get_mut(&key) {
+        queue.retain(|(it, _)| *it != id);
+        if queue.is_empty() {
+            queues.remove(&key);
+        }
+    }
 }
 
 #[cfg(test)]

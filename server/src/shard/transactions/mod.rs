@@ -22,9 +22,12 @@ pub use self::part::{Part, Refusal, Shards, Signal, When};
 use super::Core;
 use crate::commands::{Command, Flags, KeyFlags};
 
-/// The locks of a command on the shard that owns all its keys.
-pub(super) fn lock_request(command: &Command, args: &[&[u8]]) -> LockRequest {
+/// The locks of a client's command on the shard that owns all its keys.
+pub(super) fn lock_request(client: Option<u64>, command: &Command, args: &[&[u8]]) -> LockRequest {
     let mut locks = LockRequest::default();
+    if let Some(client) = client {
+        locks.set_session(client, Mode::Exclusive);
+    }
     add_locks(&mut locks, command, args);
     locks
 }

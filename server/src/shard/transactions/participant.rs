@@ -25,8 +25,8 @@ pub(in super::super) type ShardLocks = Locks<Waiter>;
 impl Core {
     /// Whether a command whose keys are all here must wait for a transaction. One look when there is none.
     #[inline]
-    pub(in super::super) fn must_wait(&self, command: &Command, args: &[&[u8]]) -> bool {
-        !self.locks.is_empty() && self.locks.blocks(&lock_request(command, args))
+    pub(in super::super) fn must_wait(&self, client: Option<u64>, command: &Command, args: &[&[u8]]) -> bool {
+        !self.locks.is_empty() && self.locks.blocks(&lock_request(client, command, args))
     }
 
     /// Lets a command wait for its keys.
@@ -42,7 +42,8 @@ impl Core {
         one.push(*request, args.iter().copied());
         self.counters.transactions.commands_waited += 1;
         let age = self.command_age(from);
-        self.locks.insert(age, lock_request(command, args), Waiter::Command(from, one));
+        let locks = lock_request(request.target.client(), command, args);
+        self.locks.insert(age, locks, Waiter::Command(from, one));
         self.settle_locks();
     }
 

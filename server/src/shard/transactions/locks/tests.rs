@@ -219,3 +219,44 @@ fn a_command_wounds_nobody() {
     locks.insert(Age::command(TransactionId(3), 1), exclusive(7), ());
     assert_eq!(locks.take_wounded(), None);
 }
+
+fn of(client: u64, mode: Mode, mut request: LockRequest) -> LockRequest {
+    request.set_session(client, mode);
+    request
+}
+
+#[test]
+fn a_command_stays_behind_what_its_connection_has_sent() {
+    let read = |key| request(&[(key, Mode::Shared)], None);
+    let mut locks = Locks::default();
+    locks.insert(age(1), of(9, Mode::Shared, read(7)), ());
+    assert_eq!(granted(&mut locks), [1]);
+    assert!(locks.blocks(&of(9, Mode::Exclusive, read(8))) && !locks.blocks(&of(10, Mode::Exclusive, read(7))));
+    let command = Age::command(TransactionId(1), 1);
+    locks.insert(command, of(9, Mode::Exclusive, read(8)), ());
+    locks.insert(age(2), of(9, Mode::Shared, read(5)), ());
+    assert_eq!(granted(&mut locks), [0; 0]);
+    locks.release(age(1));
+    assert_eq!(locks.take_granted(), Some(command));
+    locks.release(command);
+    assert_eq!(granted(&mut locks), [2]);
+}
+
+#[test]
+fn parts_of_one_connection_are_granted_side_by_side() {
+    let mut locks = Locks::default();
+    locks.insert(age(1), of(9, Mode::Shared, exclusive(7)), ());
+    locks.insert(age(2), of(9, Mode::Shared, exclusive(8)), ());
+    assert_eq!(granted(&mut locks), [1, 2]);
+}
+
+/// Otherwise: 4 waits for 6 through the command, and 6 may wait for 4 elsewhere.
+#[test]
+fn a_part_wounds_what_the_commands_before_it_wait_for() {
+    let mut locks = Locks::default();
+    locks.insert(age(6), of(1, Mode::Shared, exclusive(7)), ());
+    locks.insert(Age::command(TransactionId(3), 1), of(9, Mode::Exclusive, exclusive(7)), ());
+    assert_eq!((granted(&mut locks), locks.take_wounded()), (vec![6], None));
+    locks.insert(age(4), of(9, Mode::Shared, exclusive(8)), ());
+    assert_eq!(locks.take_wounded(), Some(age(6)));
+}
