@@ -266,7 +266,10 @@ impl Core {
 
     /// Whether the next turn should not wait.
     fn has_work_now(&self) -> bool {
-        self.more_background || !self.intents.rerun.is_empty() || self.links.has_outbox()
+        self.more_background
+            || !self.intents.rerun.is_empty()
+            || self.links.has_outbox()
+            || self.synced.borrow().is_some()
     }
 
     /// When the core wants a turn although nothing happens, monotonic ns.

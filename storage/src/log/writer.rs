@@ -382,7 +382,9 @@ impl<F: Clone> Log<F> {
         let position = start.position;
         assert_eq!(options.shard, position.identity.shard, "a log of one shard, options of another");
         let frame_bytes = options.frame_bytes_max;
+        // The first that a write of this life can go to.
         let current = start.current.as_ref().map(|current| current.segment.id);
+        let unsynced_from = current.or_else(|| start.prepared.first().map(|segment| segment.id));
         let mut log = Self {
             directory: start.directory,
             identity: position.identity,
@@ -421,7 +423,7 @@ impl<F: Clone> Log<F> {
             segment_fill_ns: None,
             written_to: position.last_lsn,
             written_claims: Lsn::ZERO,
-            unsynced_from: current.unwrap_or(position.next_segment),
+            unsynced_from: unsynced_from.unwrap_or(position.next_segment),
             syncing: None,
             sync_wanted_since_ns: None,
             waiting_since_ns: None,
