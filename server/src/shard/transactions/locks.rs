@@ -8,11 +8,10 @@
 //! - So waiting points to older requests, or to such as end without waiting: there is no circle, and the oldest transaction
 //!   of all always gets on.
 //! - A key is known by a fingerprint; two keys with the same one wait for each other without need, nothing worse.
-//! - Commands on one shard take no lock: they run when nothing conflicts, and else wait here like the others.
+//! - Commands on one shard take no lock: they run when nothing conflicts, and else wait here like the others; and they wound
+//!   like the others, for something older may wait behind them.
 //! - What a connection sends to a shard runs there in its order. The connection is a lock of its own for that, its *session*:
-//!   commands that wait have it alone, parts of transactions share it (their coordinator keeps their order). A part behind a waiting
-//!   command of its session wants the keys of that command as well: otherwise it would wait, through the command, for
-//!   younger transactions that it doesn't wound.
+//!   commands that wait have it alone, parts of transactions share it (their coordinator keeps their order).
 //! - Nothing of this outlives the process: what a crash leaves is decided by the logs.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -81,14 +80,6 @@ impl LockRequest {
         self.session = Some((LockKey::session(client), mode));
     }
 
-    /// Adds all that the other one wants, but not its session.
-    fn extend(&mut self, other: &LockRequest) {
-        for (key, mode) in &other.keys {
-            self.add(*key, *mode);
-        }
-        self.whole = self.whole.max(other.whole);
-    }
-
     fn conflicts(&self, other: &LockRequest) -> bool {
         let same_session = self
             .session
@@ -130,9 +121,6 @@ impl Age {
         self.id
     }
 
-    fn is_transaction(self) -> bool {
-        self.behind == 0
-    }
 }
 
 impl From<TransactionId> for Age {
@@ -229,10 +217,8 @@ impl<W> Locks<W> {
     }
 
     /// Adds a request. Who can be granted shows in [`Locks::take_granted`], who has to give back in [`Locks::take_wounded`].
-    pub(in super::super) fn insert(&mut self, id: Age, mut request: LockRequest, work: W) {
-        if id.is_transaction() {
-            self.add_waiting_of_session(&mut request);
-        }
+    /// Returns whether it has wounded any.
+    pub(in super::super) fn insert(&mut self, id: Age, request: LockRequest, work: W) -> bool {
         for (key, mode) in &request.keys {
             place(self.queues.entry(*key).or_default(), id, *mode);
         }
@@ -244,15 +230,9 @@ impl<W> Locks<W> {
         }
         let before = self.entries.insert(id, Entry { request, state: State::Waiting, work });
         assert!(before.is_none(), "transaction {id:?} asks twice");
+        let wounded = self.wounded.len();
         self.try_grant(id, true);
-    }
-
-    /// Adds what the commands want that wait before a part, of the same client.
-    fn add_waiting_of_session(&self, request: &mut LockRequest) {
-        let Some(queue) = request.session.and_then(|(session, _)| self.sessions.get(&session)) else { return };
-        for (before, _) in queue.iter().filter(|(before, _)| !before.is_transaction()) {
-            request.extend(&self.entries[before].request);
-        }
+        self.wounded.len() > wounded
     }
 
     /// The next request that has been granted.
@@ -362,8 +342,7 @@ impl<W> Locks<W> {
         if free {
             self.set_state(id, State::Granted);
             self.granted.push_back(id);
-        } else if is_new && id.is_transaction() {
-            // A command holds nothing while it waits, and need not hurry anybody.
+        } else if is_new {
             for other in wounds {
                 if self.entries[&other].state == State::Granted {
                     self.set_state(other, State::Wounded);

@@ -101,6 +101,14 @@ impl Core {
                 self.on_conclude(id, &participants, operation, part);
             }
             Signal::Durable(id) => self.on_part_durable(id, from),
+            Signal::Behind(counter) => {
+                self.transaction_count = self.transaction_count.max(counter);
+                self.signal(from, Signal::CaughtUp(self.transaction_count));
+            }
+            Signal::CaughtUp(counter) => {
+                let last = &mut self.transactions_seen[from.index()];
+                *last = counter.max(*last);
+            }
             Signal::LogFailed => self.on_peer_log_failed(from),
         }
     }

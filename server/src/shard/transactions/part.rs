@@ -104,6 +104,10 @@ pub enum Signal {
     },
     /// From another participant: its part is on stable storage.
     Durable(TransactionId),
+    /// To a shard whose commands look older than they are: the counter of transactions has come so far.
+    Behind(u64),
+    /// The answer: what follows is younger than that.
+    CaughtUp(u64),
     /// From a shard whose log has failed: what waits for a part of its will wait for ever.
     LogFailed,
 }

@@ -43,7 +43,11 @@ impl Core {
         self.counters.transactions.commands_waited += 1;
         let age = self.command_age(from);
         let locks = lock_request(request.target.client(), command, args);
-        self.locks.insert(age, locks, Waiter::Command(from, one));
+        if self.locks.insert(age, locks, Waiter::Command(from, one)) && from != self.id {
+            // It is older than what was here before it: its shard has not heard of that. Or else a stream of such commands would
+            // keep a transaction from ever being decided.
+            self.links.signal(from, Signal::Behind(self.transaction_count));
+        }
         self.settle_locks();
     }
 
@@ -80,10 +84,11 @@ impl Core {
             return;
         }
         loop {
-            if let Some(id) = self.locks.take_wounded() {
-                self.on_wound(id);
-            } else if let Some(id) = self.locks.take_granted() {
+            // First the grants: a coordinator that hears of the wound first would take it for an old one.
+            if let Some(id) = self.locks.take_granted() {
                 self.on_grant(id);
+            } else if let Some(id) = self.locks.take_wounded() {
+                self.on_wound(id);
             } else {
                 break;
             }

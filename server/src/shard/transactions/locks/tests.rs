@@ -213,11 +213,12 @@ fn a_command_comes_right_behind_the_transaction_it_was_sent_after() {
 }
 
 #[test]
-fn a_command_wounds_nobody() {
+fn an_older_command_wounds_too() {
     let mut locks = Locks::default();
-    locks.insert(age(5), exclusive(7), ());
-    locks.insert(Age::command(TransactionId(3), 1), exclusive(7), ());
-    assert_eq!(locks.take_wounded(), None);
+    assert!(!locks.insert(age(5), exclusive(7), ()));
+    assert!(locks.insert(Age::command(TransactionId(3), 1), exclusive(7), ()));
+    assert_eq!(locks.take_wounded(), Some(age(5)));
+    assert!(!locks.insert(Age::command(TransactionId(6), 1), exclusive(7), ()));
 }
 
 fn of(client: u64, mode: Mode, mut request: LockRequest) -> LockRequest {
@@ -248,15 +249,4 @@ fn parts_of_one_connection_are_granted_side_by_side() {
     locks.insert(age(1), of(9, Mode::Shared, exclusive(7)), ());
     locks.insert(age(2), of(9, Mode::Shared, exclusive(8)), ());
     assert_eq!(granted(&mut locks), [1, 2]);
-}
-
-/// Otherwise: 4 waits for 6 through the command, and 6 may wait for 4 elsewhere.
-#[test]
-fn a_part_wounds_what_the_commands_before_it_wait_for() {
-    let mut locks = Locks::default();
-    locks.insert(age(6), of(1, Mode::Shared, exclusive(7)), ());
-    locks.insert(Age::command(TransactionId(3), 1), of(9, Mode::Exclusive, exclusive(7)), ());
-    assert_eq!((granted(&mut locks), locks.take_wounded()), (vec![6], None));
-    locks.insert(age(4), of(9, Mode::Shared, exclusive(8)), ());
-    assert_eq!(locks.take_wounded(), Some(age(6)));
 }
