@@ -459,7 +459,6 @@ pub fn recover_core(
     let random = Rng::from_seed(start.seed);
     let mut core = Core::new(start.id, start.shared, start.mesh, store, random, parts.clock.clone());
     core.note_recovery(report.effects, parts.clock.monotonic_ns() - began_ns);
-    core.note_transactions(outcomes.greatest_transaction());
     Ok((core, report))
 }
 

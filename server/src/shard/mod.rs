@@ -147,6 +147,7 @@ impl Core {
         let name_seed = random.next_u64();
         let owners = std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards));
         let (settings, settings_version) = shared.settings();
+        // No id may come twice in a log, or a part that was lost would be taken for a whole transaction of the same name.
         let transactions = store.sink().greatest_transaction().counter();
         let mut core = Core {
             id,

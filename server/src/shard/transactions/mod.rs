@@ -55,15 +55,6 @@ impl Core {
         TransactionId::new(self.transaction_count, self.id)
     }
 
-    /// An id in the logs of earlier lives: those of this life are younger. No id may come twice in a log, or a part that was lost
-    /// would be taken for a whole transaction of the same name.
-    pub fn note_transactions(&mut self, greatest: TransactionId) {
-        self.transaction_count = self.transaction_count.max(greatest.counter());
-        for last in &mut self.transactions_seen {
-            *last = greatest.counter().max(*last);
-        }
-    }
-
     /// An id of another shard: what begins here from now on is younger.
     fn witness(&mut self, id: TransactionId) {
         self.transaction_count = self.transaction_count.max(id.counter());
