@@ -84,6 +84,13 @@ impl Client {
         !self.outstanding.is_empty()
     }
 
+    /// For what it waits, if it does.
+    pub fn waiting(&self) -> Option<String> {
+        let first = self.outstanding.front()?;
+        let (connection, count) = (self.connection, self.outstanding.len());
+        Some(format!("client {} of {connection:?} for {count}, first {first:?}", self.number))
+    }
+
     /// Takes a connection over.
     pub fn connected(&mut self, connection: ConnectionId, number: u64) {
         self.forget();

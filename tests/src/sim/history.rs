@@ -27,6 +27,9 @@ pub struct Operation {
     pub connection: u64,
     /// What was asked.
     pub action: Action,
+    /// It is part of a command over several groups. A crash before the reply may take that back, in all groups, and leave what the
+    /// connection has sent behind it.
+    pub crosses: bool,
     /// Its place in the order of events.
     pub called: u64,
     /// That of its reply.
@@ -60,6 +63,13 @@ pub struct History {
     clock: u64,
 }
 
+impl Operation {
+    /// Whether an operation behind it on its connection can have happened without it.
+    pub(super) fn may_be_missing(&self) -> bool {
+        self.crosses && self.outcome == Outcome::Unknown
+    }
+}
+
 impl History {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
@@ -70,8 +80,24 @@ impl History {
     pub fn call(&mut self, group: usize, connection: u64, action: Action) -> usize {
         let called = self.tick();
         let outcome = Outcome::Unknown;
-        self.operations.push(Operation { group, connection, action, called, returned: None, outcome });
+        let crosses = false;
+        self.operations.push(Operation {
+            group,
+            connection,
+            action,
+            crosses,
+            called,
+            returned: None,
+            outcome,
+        });
         self.operations.len() - 1
+    }
+
+    /// A part of a command over several groups is called.
+    pub fn call_part(&mut self, group: usize, connection: u64, action: Action) -> usize {
+        let operation = self.call(group, connection, action);
+        self.operations[operation].crosses = true;
+        operation
     }
 
     /// It has been answered.

@@ -111,7 +111,8 @@ impl Life {
         if self.counts.starts > 0 && self.once_in(self.plan.damages) && told {
             undamaged = self.damage();
         }
-        for attempt in 0..=FAILED_STARTS_MAX {
+        // One more for a start that refuses damage.
+        for attempt in 0..=FAILED_STARTS_MAX + 1 {
             let fails = attempt < FAILED_STARTS_MAX && !healthy;
             let faults = if fails { self.plan.faults.clone() } else { self.plan.faults.healed() };
             self.world.set_faults(faults);
@@ -316,7 +317,8 @@ impl Life {
         let until_ns = self.world.now_ns() + PATIENCE_NS;
         while self.clients.iter().any(Client::waits) {
             if self.world.now_ns() >= until_ns {
-                return Err(format!("{when}, a client waits for its reply in vain"));
+                let waiting: Vec<String> = self.clients.iter().filter_map(Client::waiting).collect();
+                return Err(format!("{when}, a client waits for its reply in vain: {}", waiting.join("; ")));
             }
             self.step(server, false).await?;
         }

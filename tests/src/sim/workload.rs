@@ -231,7 +231,7 @@ impl Workload {
                 words.push(own[0].clone());
             }
             words.extend_from_slice(&own[1..]);
-            let operation = history.call(group, connection, action);
+            let operation = history.call_part(group, connection, action);
             elements.push((operation, (count..count + own.len() - 1).collect()));
             count += own.len() - 1;
             operations.push(operation);

@@ -162,6 +162,7 @@ impl Walk<'_> {
         self.slots.iter().enumerate().all(|(slot, other)| {
             other.is_none_or(|other| {
                 other >= operation
+                    || self.operations[other].may_be_missing()
                     || self.operations[other].connection != connection
                     || happened & (1 << slot) != 0
             })

@@ -286,6 +286,7 @@ impl Search<'_> {
         let connection = self.operations[index].connection;
         self.steps[node.step].pending.iter().all(|(slot, other)| {
             *other >= index
+                || self.operations[*other].may_be_missing()
                 || self.operations[*other].connection != connection
                 || node.happened & (1 << slot) != 0
         })
