@@ -322,8 +322,14 @@ impl Core {
         let start = replies.data().len();
         let gate = write(self, replies.data());
         let durable = self.durable();
-        let link = &mut self.links.peers[from.index()];
-        if gate > durable {
+        if gate > durable && self.log_failed {
+            // Nobody opens that gate any more.
+            let mut lost = Box::new(ReplyBatch::default());
+            replies.move_unended(start, &mut lost);
+            lost.end(target);
+            self.links.send(from, Message::Lost(lost));
+        } else if gate > durable {
+            let link = &mut self.links.peers[from.index()];
             let (highest, gated) = link.gated.get_or_insert_default();
             replies.move_unended(start, gated);
             gated.end(target);
@@ -332,7 +338,7 @@ impl Core {
             replies.end(target);
         }
         if !replies.is_empty() {
-            link.replies = Some(replies);
+            self.links.peers[from.index()].replies = Some(replies);
         }
     }
 
