@@ -342,14 +342,7 @@ fn start(segments: &[PreparedSegment<Rc<OwnedFd>>]) -> LogStart<Rc<OwnedFd>> {
         chain: 0,
         next_segment: SegmentId(SEGMENTS + 1),
     };
-    LogStart {
-        directory: PathBuf::new(),
-        position,
-        live: Vec::new(),
-        current: None,
-        prepared: segments.to_vec(),
-        abandoned: Vec::new(),
-    }
+    LogStart { position, prepared: segments.to_vec(), ..LogStart::empty(PathBuf::new(), identity, 1) }
 }
 
 fn append(log: &mut Log<Rc<OwnedFd>>) -> Lsn {

@@ -62,14 +62,8 @@ fn append(per_frame: u64) -> (Duration, u64) {
     let position =
         LogPosition { identity, incarnation: 1, last_lsn: Lsn::ZERO, chain: 0, next_segment: SegmentId(2) };
     let endless = PreparedSegment { id: SegmentId(1), file: (), bytes: 1 << 36 };
-    let start = LogStart {
-        directory: PathBuf::new(),
-        position,
-        live: Vec::new(),
-        current: None,
-        prepared: vec![endless],
-        abandoned: Vec::new(),
-    };
+    let start =
+        LogStart { position, prepared: vec![endless], ..LogStart::empty(PathBuf::new(), identity, 1) };
     let mut log = Log::new(LogOptions::default(), start);
     let begin = Instant::now();
     for index in 1..=RECORDS {

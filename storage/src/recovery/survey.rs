@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{RecoveryError, image};
 use super::assemble::PayloadFault;
 use super::outcome::{LogSurvey, Outcomes, PendingGroup};
 use super::scan::{FrameTaker, Given, LogPlace, walk};
+use super::{RecoveryError, image};
 use crate::disk::{Disk, OpenMode};
 use crate::log::frame::{FLAG_TRANSACTIONS, FrameHeader};
 use crate::log::record::{Record, decode_note, is_note, take_record};

@@ -119,7 +119,9 @@ impl Check {
     pub fn on_reply(&self, reply: &Value, history: &mut History) -> Result<Heard, String> {
         match reply {
             Value::Error(text) if text.starts_with(b"MISCONF") => return Ok(Heard::Refusal),
-            Value::Error(text) if text.starts_with(b"EXECABORT") && text.windows(7).any(|it| it == b"MISCONF") => {
+            Value::Error(text)
+                if text.starts_with(b"EXECABORT") && text.windows(7).any(|it| it == b"MISCONF") =>
+            {
                 return Ok(Heard::Refusal);
             }
             // There was no token to rename.

@@ -27,8 +27,8 @@ pub struct Operation {
     pub connection: u64,
     /// What was asked.
     pub action: Action,
-    /// It is part of a command over several groups. A crash before the reply may take that back, in all groups, and leave what the
-    /// connection has sent behind it.
+    /// There are commands over several groups about. A crash before the replies may take such a command back, in all groups, with what
+    /// depends on it, and leave what a connection has sent behind them.
     pub crosses: bool,
     /// Its place in the order of events.
     pub called: u64,
@@ -93,8 +93,8 @@ impl History {
         self.operations.len() - 1
     }
 
-    /// A part of a command over several groups is called.
-    pub fn call_part(&mut self, group: usize, connection: u64, action: Action) -> usize {
+    /// The same, with commands over several groups about.
+    pub fn call_crossing(&mut self, group: usize, connection: u64, action: Action) -> usize {
         let operation = self.call(group, connection, action);
         self.operations[operation].crosses = true;
         operation

@@ -122,12 +122,13 @@ impl Recorder {
     }
 
     fn speak(&mut self, client: &mut Client) {
-        let replies = 1 + self.random.below(PIPELINE_MAX);
+        let mut replies = 0;
         let mut bytes = Vec::new();
-        for _ in 0..replies {
+        for _ in 0..=self.random.below(PIPELINE_MAX) {
             let command = self.workload.command(&mut self.random, client.number, &mut self.history, 0);
             bytes.extend_from_slice(&command.bytes);
-            client.outstanding.push_back(command.sent);
+            replies += command.sent.len();
+            client.outstanding.extend(command.sent);
         }
         client.jobs.send(Job { bytes, replies }).expect("the client's thread listens");
     }

@@ -120,7 +120,6 @@ impl Age {
     pub(in super::super) fn id(self) -> TransactionId {
         self.id
     }
-
 }
 
 impl From<TransactionId> for Age {

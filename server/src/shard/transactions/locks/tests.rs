@@ -232,7 +232,9 @@ fn a_command_stays_behind_what_its_connection_has_sent() {
     let mut locks = Locks::default();
     locks.insert(age(1), of(9, Mode::Shared, read(7)), ());
     assert_eq!(granted(&mut locks), [1]);
-    assert!(locks.blocks(&of(9, Mode::Exclusive, read(8))) && !locks.blocks(&of(10, Mode::Exclusive, read(7))));
+    assert!(
+        locks.blocks(&of(9, Mode::Exclusive, read(8))) && !locks.blocks(&of(10, Mode::Exclusive, read(7)))
+    );
     let command = Age::command(TransactionId(1), 1);
     locks.insert(command, of(9, Mode::Exclusive, read(8)), ());
     locks.insert(age(2), of(9, Mode::Shared, read(5)), ());
