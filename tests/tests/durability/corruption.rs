@@ -110,7 +110,7 @@ impl Trial<'_> {
             "does not belong",
             "bytes, it was made with",
             "no checkpoint",
-            "but no MANIFEST",
+            "no MANIFEST",
         ];
         let manifest = line.contains("MANIFEST is damaged");
         if !manifest && !names_place.iter().any(|words| line.contains(words)) {
