@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use crate::value::{Collection, Hash, Kind, List, Set, SortedSet, Value, canonical_i64};
+use crate::value::{Collection, Hash, Kind, List, Set, SortedSet, Stream, Value, canonical_i64};
 
 /// Values up to this many bytes lie inside the entry. Longer ones have a buffer of their own, so that growing them is
 /// amortised and changing them does not move the key; their extra 64 bytes are then below a tenth of the value.
@@ -94,6 +94,22 @@ pub(crate) mod clock {
                 let moves = count < u8::MAX && random().is_multiple_of(base * LOG_FACTOR + 1);
                 minutes(now_ms) << 8 | u32::from(count + u8::from(moves))
             }
+        }
+    }
+
+    /// The clock of a key that was used so long ago, or so often; none if that isn't what is counted.
+    pub(crate) fn used(
+        access: Access,
+        now_ms: u64,
+        idle_seconds: Option<u64>,
+        frequency: Option<u8>,
+    ) -> Option<u32> {
+        match access {
+            Access::Recency => {
+                let idle = u32::try_from(idle_seconds?).unwrap_or(MASK).min(MASK);
+                Some(seconds(now_ms).wrapping_sub(idle) & MASK)
+            }
+            Access::Frequency => Some(minutes(now_ms) << 8 | u32::from(frequency?)),
         }
     }
 
@@ -298,6 +314,14 @@ impl<'a> Entry<'a> {
     pub fn sorted_set(&self) -> Option<&'a SortedSet> {
         match self.value() {
             Value::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is a stream.
+    pub fn stream(&self) -> Option<&'a Stream> {
+        match self.value() {
+            Value::Stream(stream) => Some(stream),
             _ => None,
         }
     }

@@ -26,7 +26,7 @@ use crate::entry::{OwnedEntry, clock};
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
-use crate::value::codec::{self, Encoded};
+use crate::value::codec::{self, Encoded, Place};
 use crate::value::{Collection, Shaping};
 use crate::watch::Watches;
 use crate::{Access, Applied, Change, DatabaseId, Effect, EffectSink, Entry, Kind, Lsn, ValueLimits};
@@ -228,6 +228,11 @@ impl<S: EffectSink> Store<S> {
     /// Up to what collections have their small forms from now on.
     pub fn set_limits(&mut self, limits: ValueLimits) {
         self.limits = limits;
+    }
+
+    /// Up to what collections have their small forms.
+    pub fn limits(&self) -> &ValueLimits {
+        &self.limits
     }
 
     /// Counters.
@@ -463,7 +468,7 @@ impl<S: EffectSink> Store<S> {
 
     /// Changes the collection at a key, which is of the change's type or absent. Logs the change unless it did nothing.
     ///
-    /// A change that adds creates the key, without an expiry; one that leaves the collection empty removes it.
+    /// A change that adds creates the key, without an expiry; one that leaves a collection other than a stream empty removes it.
     pub fn change<'a>(
         &mut self,
         database: DatabaseId,
@@ -505,7 +510,7 @@ impl<S: EffectSink> Store<S> {
             let mut collection = Collection::new(change.kind());
             let affected = collection.apply(change, shaping);
             let len = collection.len();
-            if len > 0 {
+            if !collection.is_gone() {
                 let clock = clock::created(self.access, self.now_ms);
                 let mut entry = OwnedEntry::with_collection(key.bytes, collection, clock);
                 entry.set_mark(self.expiry.mark());
@@ -513,17 +518,44 @@ impl<S: EffectSink> Store<S> {
             }
             return Applied { affected, len };
         };
-        let applied = table.update(at, |entry| {
+        let (applied, gone) = table.update(at, |entry| {
             let Some(collection) = entry.collection_mut() else {
                 panic!("a change of a {} at a string", change.kind().name());
             };
             let affected = collection.apply(change, shaping);
-            Applied { affected, len: collection.len() }
+            (Applied { affected, len: collection.len() }, collection.is_gone())
         });
-        if applied.len == 0 {
+        if gone {
             shaping.garbage.extend(table.remove(&self.hasher, at).take_heavy());
         }
         applied
+    }
+
+    /// Says how a key was used, as far as uses are counted in that way: how long ago, or how often. Nothing is logged.
+    pub fn set_use(
+        &mut self,
+        database: DatabaseId,
+        key: Key<'_>,
+        idle_seconds: Option<u64>,
+        frequency: Option<u8>,
+    ) {
+        let found = self.find(database, key);
+        let Some(at) = found.at else { return };
+        if let Some(clock) = clock::used(self.access, self.now_ms, idle_seconds, frequency) {
+            self.databases[database.index()].table_mut(found.group).set_clock(at, clock);
+        }
+    }
+
+    /// A consumer of a stream's group shows itself. As with accesses to keys, nothing is logged.
+    pub fn see_consumer(&mut self, database: DatabaseId, key: Key<'_>, group: &[u8], consumer: &[u8]) {
+        let found = self.find(database, key);
+        let Some(at) = found.at else { return };
+        let now_ms = self.now_ms;
+        self.databases[database.index()].table_mut(found.group).update(at, |entry| {
+            if let Some(Collection::Stream(stream)) = entry.collection_mut() {
+                stream.see(group, consumer, now_ms);
+            }
+        });
     }
 
     /// Makes the key hold this value, whatever it held, with this expiry (ms of Unix time) or none.
@@ -555,19 +587,19 @@ impl<S: EffectSink> Store<S> {
         let kind = entry.value().kind();
         let mut elements = Vec::new();
         if kind == Kind::String {
-            codec::encode_piece(entry.value(), 0, PIECE, &mut elements);
+            codec::encode_piece(entry.value(), &Place::START, PIECE, &mut elements);
             self.put_value(to.0, to.1, Encoded { kind, elements: &elements }, expire_at_ms);
             return true;
         }
-        let mut cursor = Some(0);
+        let mut place = Some(Place::START);
         let mut first = true;
-        while let Some(from_cursor) = cursor {
+        while let Some(from_place) = place {
             elements.clear();
             // Adding a key may have moved entries.
             let found = self.find(from.0, from.1);
-            cursor = self
+            place = self
                 .entry(from.0, &found)
-                .and_then(|entry| codec::encode_piece(entry.value(), from_cursor, PIECE, &mut elements));
+                .and_then(|entry| codec::encode_piece(entry.value(), &from_place, PIECE, &mut elements));
             if !elements.is_empty() {
                 self.change(to.0, to.1, Change::Load { kind, first, elements: &elements });
                 first = false;

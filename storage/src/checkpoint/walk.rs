@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::WalkOptions;
 use crate::database::GROUPS;
+use crate::value::codec::Place as ValuePlace;
 use crate::value::{Kind, List};
 use crate::{DatabaseId, Lsn};
 
@@ -64,9 +65,9 @@ pub(crate) enum Next {
     Bytes(usize),
     /// Of a collection whose changes name their elements: from this cursor on. Replay says again what happens to an element
     /// after the first slice; so it does no harm if the pieces are from different times.
-    Elements(Kind, u64),
+    Elements(Kind, ValuePlace),
     /// Of a list, whose changes mean something only where they were made: from this index on, of how it was at the first slice.
-    Snapshot(List, u64),
+    Snapshot(List, ValuePlace),
 }
 
 /// A walk under way.

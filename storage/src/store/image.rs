@@ -6,7 +6,8 @@ use crate::checkpoint::{Place, Slice, WalkOptions};
 use crate::database::group_of;
 use crate::log::record::push_record;
 use crate::table::{GROUP_SLOTS, Hasher};
-use crate::value::{Collection, codec};
+use crate::value::Collection;
+use crate::value::codec::{self, Place as ValuePlace};
 use crate::{Change, DatabaseId, Effect, EffectSink, Entry, Kind, Log, Lsn, Value};
 
 /// What an image begins with.
@@ -139,15 +140,14 @@ impl<F: Clone> Store<Log<F>> {
     fn walk_rest(&mut self, walk: &mut Walk, out: &mut Vec<u8>) -> Option<u32> {
         let Some(rest) = walk.rests.front_mut() else { return Some(0) };
         if let Next::Snapshot(list, cursor) = &mut rest.next {
-            let (mut elements, from, budget) = (Vec::new(), *cursor, walk.options.piece_bytes);
-            let next = codec::encode_piece(Value::List(list), from, budget, &mut elements);
-            *cursor = next.unwrap_or_default();
+            let (mut elements, budget) = (Vec::new(), walk.options.piece_bytes);
+            let next = codec::encode_piece(Value::List(list), cursor, budget, &mut elements);
+            let over = next.is_none();
+            *cursor = next.unwrap_or(ValuePlace::START);
             let (database, slot, change) =
                 (DatabaseId(rest.database), rest.slot, more(Kind::List, &elements));
             push_record(out, &Effect::Change { database, slot, key: &rest.key, change });
-            if next.is_none()
-                && let Some(Rest { next: Next::Snapshot(list, _), .. }) = walk.rests.pop_front()
-            {
+            if over && let Some(Rest { next: Next::Snapshot(list, _), .. }) = walk.rests.pop_front() {
                 self.garbage_values.push(Collection::List(list));
             }
             return Some(1);
@@ -169,7 +169,7 @@ impl<F: Clone> Store<Log<F>> {
                 ((!bytes.is_empty()).then_some(effect), Some(Next::Bytes(end)))
             }
             (Next::Elements(kind, cursor), Some(value)) if value.kind() == *kind => {
-                let next = codec::encode_piece(value, *cursor, walk.options.piece_bytes, &mut elements);
+                let next = codec::encode_piece(value, cursor, walk.options.piece_bytes, &mut elements);
                 let (database, slot) = (DatabaseId(rest.database), rest.slot);
                 let effect =
                     Effect::Change { database, slot, key: &rest.key, change: more(*kind, &elements) };
@@ -219,7 +219,7 @@ fn push_collection(
     let (key, value) = (entry.key(), entry.value());
     let kind = value.kind();
     let mut elements = Vec::new();
-    let next = codec::encode_piece(value, 0, options.whole_bytes_max, &mut elements);
+    let next = codec::encode_piece(value, &ValuePlace::START, options.whole_bytes_max, &mut elements);
     let change = Change::Load { kind, first: true, elements: &elements };
     push_record(out, &Effect::Change { database, slot, key, change });
     if let Some(at) = entry.expire_at_ms() {

@@ -669,6 +669,9 @@ fn described(store: &mut Store<Recorder>) -> BTreeMap<Vec<u8>, (String, Option<u
                 Value::String(value) => vec![value.escape_ascii().to_string()],
                 Value::List(list) => list.iter_from(0).map(|element| format!("{element:?}")).collect(),
                 Value::Hash(hash) => hash.iter(0).map(|field| format!("{field:?}")).collect(),
+                Value::Stream(stream) => {
+                    stream.range(stream.first_id(), stream.last()).map(|entry| format!("{entry:?}")).collect()
+                }
                 Value::Set(set) => set.iter().map(|member| format!("{member:?}")).collect(),
                 Value::SortedSet(set) => set.iter().map(|member| format!("{member:?}")).collect(),
             };

@@ -9,10 +9,12 @@ use super::hash::HashChange;
 use super::list::ListChange;
 use super::set::SetChange;
 use super::sorted_set::SortedSetChange;
+use super::stream::StreamChange;
 
 /// A change of the collection at a key.
 ///
-/// A change that adds creates the key where it's absent, without an expiry; one that leaves the collection empty removes it.
+/// A change that adds creates the key where it's absent, without an expiry; one that leaves a collection other than a stream
+/// empty removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     /// Of a list.
@@ -23,6 +25,8 @@ pub enum Change<'a> {
     Set(SetChange<'a>),
     /// Of a sorted set.
     SortedSet(SortedSetChange<'a>),
+    /// Of a stream.
+    Stream(StreamChange<'a>),
     /// Elements in bulk, in the encoding of [`super::codec`].
     Load {
         /// The type of the collection.
@@ -90,6 +94,7 @@ impl<'a> Change<'a> {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Stream(_) => Kind::Stream,
             Self::Load { kind, .. } => *kind,
         }
     }
@@ -101,6 +106,7 @@ impl<'a> Change<'a> {
             Self::Hash(change) => change.creates(),
             Self::Set(change) => change.creates(),
             Self::SortedSet(change) => change.creates(),
+            Self::Stream(change) => change.creates(),
             Self::Load { .. } => true,
         }
     }
@@ -111,6 +117,7 @@ impl<'a> Change<'a> {
             Self::Hash(change) => change.to_parts().of(Kind::Hash as u8),
             Self::Set(change) => change.to_parts().of(Kind::Set as u8),
             Self::SortedSet(change) => change.to_parts().of(Kind::SortedSet as u8),
+            Self::Stream(change) => change.to_parts().of(Kind::Stream as u8),
             Self::Load { kind, first, elements } => {
                 Parts::new(kind as u8, &[], elements).numbers(&[u64::from(first)])
             }
@@ -135,6 +142,7 @@ impl<'a> Change<'a> {
             Kind::Hash => HashChange::from_parts(parts).map(Self::Hash),
             Kind::Set => SetChange::from_parts(parts).map(Self::Set),
             Kind::SortedSet => SortedSetChange::from_parts(parts).map(Self::SortedSet),
+            Kind::Stream => StreamChange::from_parts(parts).map(Self::Stream),
             Kind::String => None,
         }
     }
@@ -145,7 +153,7 @@ impl<'a> Change<'a> {
 pub struct Applied {
     /// Elements added, changed or removed. None: nothing was changed and nothing logged.
     pub affected: usize,
-    /// Elements that are there now; with none, the key is gone.
+    /// Elements that are there now; with none, the key is gone, unless it's a stream.
     pub len: usize,
 }
 
@@ -170,5 +178,11 @@ impl<'a> From<SetChange<'a>> for Change<'a> {
 impl<'a> From<SortedSetChange<'a>> for Change<'a> {
     fn from(change: SortedSetChange<'a>) -> Change<'a> {
         Change::SortedSet(change)
+    }
+}
+
+impl<'a> From<StreamChange<'a>> for Change<'a> {
+    fn from(change: StreamChange<'a>) -> Change<'a> {
+        Change::Stream(change)
     }
 }

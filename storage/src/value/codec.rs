@@ -7,6 +7,7 @@
 //!            of a hash     field, value, number: expiry in ms of Unix time plus one, 0 for none
 //!            of a set      a member each
 //!            of a sorted set   member, number: the bytes of its score as a double, the highest as the lowest
+//!            of a stream   items, as [`super::stream`] says
 //! element    length (number), bytes
 //! number     LEB128 varint
 //! ```
@@ -16,6 +17,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+use super::stream::StreamPlace;
 use super::{Collection, Kind, Value};
 
 /// The version of the encoding.
@@ -36,6 +38,8 @@ pub enum Fault {
     Kind { found: u8 },
     /// A collection without elements.
     Empty,
+    /// No such part of a value, or one out of its place.
+    Item { found: u8 },
 }
 
 impl std::fmt::Display for Fault {
@@ -46,6 +50,7 @@ impl std::fmt::Display for Fault {
             Self::Version { found } => write!(f, "a value of version {found}, not {VERSION}"),
             Self::Kind { found } => write!(f, "a value of unknown type {found}"),
             Self::Empty => f.write_str("a collection without elements"),
+            Self::Item { found } => write!(f, "a part of unknown kind {found} in a value"),
         }
     }
 }
@@ -68,20 +73,61 @@ impl<'a> Encoded<'a> {
 
 /// Writes a whole value.
 pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
-    out.extend([VERSION, value.kind() as u8]);
-    let mut cursor = Some(0);
+    put_head(out, value.kind());
+    let mut cursor = Some(Place::START);
     while let Some(from) = cursor {
-        cursor = encode_piece(value, from, usize::MAX, out);
+        cursor = encode_piece(value, &from, usize::MAX, out);
     }
 }
 
-/// Writes elements of a value from `cursor` on (0: the start) until they are `budget` bytes or a little more. Returns where to
+/// Begins an encoded value; its elements follow.
+pub(crate) fn put_head(out: &mut Vec<u8>, kind: Kind) {
+    out.extend([VERSION, kind as u8]);
+}
+
+/// Where the encoding of a value goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(Mark);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mark {
+    /// A number that the value's type understands; 0 is the start.
+    Number(u64),
+    /// Of a stream.
+    Stream(StreamPlace),
+}
+
+impl Place {
+    /// The start of any value.
+    pub const START: Place = Place(Mark::Number(0));
+
+    fn number(&self) -> u64 {
+        match self.0 {
+            Mark::Number(number) => number,
+            Mark::Stream(_) => 0,
+        }
+    }
+
+    fn in_stream(&self) -> Option<&StreamPlace> {
+        match &self.0 {
+            Mark::Number(_) => None,
+            Mark::Stream(place) => Some(place),
+        }
+    }
+
+    const fn of_number(number: u64) -> Place {
+        Place(Mark::Number(number))
+    }
+}
+
+/// Writes elements of a value from a place on until they are `budget` bytes or a little more. Returns where to
 /// go on; none at the end. A string is one piece; so is a collection in its small form.
 ///
-/// If a set, sorted or not, or a hash changes between two pieces, an element that was there all the time is written at least once, and any
-/// other perhaps. A list has to stay as it is: a [clone](super::List) of it does.
-pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
-    match value {
+/// If a set, sorted or not, a hash or a stream changes between two pieces, an element that was there all the time is written at
+/// least once, and any other perhaps. A list has to stay as it is: a [clone](super::List) of it does.
+pub fn encode_piece(value: Value<'_>, from: &Place, budget: usize, out: &mut Vec<u8>) -> Option<Place> {
+    let cursor = from.number();
+    let next = match value {
         Value::String(bytes) => {
             out.extend_from_slice(bytes);
             None
@@ -90,7 +136,12 @@ pub fn encode_piece(value: Value<'_>, cursor: u64, budget: usize, out: &mut Vec<
         Value::Hash(hash) => hash.encode(cursor, budget, out),
         Value::Set(set) => set.encode(cursor, budget, out),
         Value::SortedSet(set) => set.encode(cursor, budget, out),
-    }
+        Value::Stream(stream) => {
+            let next = stream.encode(from.in_stream(), budget, out);
+            return next.map(|place| Place(Mark::Stream(place)));
+        }
+    };
+    next.map(Place::of_number)
 }
 
 /// Checks what [`encode`] has written.
@@ -115,17 +166,19 @@ pub(crate) fn check(kind: Kind, elements: &[u8]) -> Result<(), Fault> {
         Kind::Hash => super::hash::check(elements),
         Kind::Set => super::set::check(elements),
         Kind::SortedSet => super::sorted_set::check(elements),
+        Kind::Stream => super::stream::check(elements),
     }
 }
 
 impl Collection {
     /// Adds elements; those before a fault stay.
-    pub(crate) fn load(&mut self, elements: &[u8], shaping: &super::Shaping<'_>) -> Result<(), Fault> {
+    pub(crate) fn load(&mut self, elements: &[u8], shaping: &mut super::Shaping<'_>) -> Result<(), Fault> {
         match self {
             Self::List(list) => list.load(elements, shaping),
             Self::Hash(hash) => hash.load(elements, shaping),
             Self::Set(set) => set.load(elements, shaping),
             Self::SortedSet(set) => set.load(elements, shaping),
+            Self::Stream(stream) => stream.load(elements, shaping),
         }
     }
 }
@@ -155,6 +208,17 @@ impl<'a> Elements<'a> {
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What has not been taken.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(crate) fn take_byte(&mut self) -> Result<u8, Fault> {
+        let (&byte, rest) = self.0.split_first().ok_or(Fault::Truncated)?;
+        self.0 = rest;
+        Ok(byte)
     }
 
     pub(crate) fn take_element(&mut self) -> Result<&'a [u8], Fault> {

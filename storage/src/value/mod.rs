@@ -5,7 +5,7 @@
 //! forms) and [`Members`](members) (large ones). A type is known by name in four places: [`Kind`], [`Value`], [`Collection`]
 //! and [`Change`]; the compiler finds all others.
 //!
-//! - A collection in the keyspace is never empty.
+//! - A collection in the keyspace is never empty, unless it is a stream.
 //! - Which form a collection has (see [`ValueLimits`]) shows in `OBJECT ENCODING` and in nothing else.
 //! - Readers get elements in place; nothing copies a collection but an explicit copy of its key.
 
@@ -18,6 +18,7 @@ mod members;
 mod packed;
 mod set;
 mod sorted_set;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,9 @@ pub(crate) use element::canonical_i64;
 pub use hash::{Field, Hash, HashChange};
 pub use list::{List, ListChange, Side};
 pub use set::{Set, SetChange};
+pub(crate) use sorted_set::to_number as score_number;
 pub use sorted_set::{SortedSet, SortedSetChange};
+pub use stream::{Stream, StreamChange};
 
 /// The type of a value. The numbers are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub enum Kind {
     Set = 3,
     /// A sorted set.
     SortedSet = 4,
+    /// A stream.
+    Stream = 5,
 }
 
 impl Kind {
@@ -59,6 +64,7 @@ impl Kind {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "zset",
+            Self::Stream => "stream",
         }
     }
 
@@ -76,6 +82,7 @@ impl Kind {
             2 => Some(Self::Hash),
             3 => Some(Self::Set),
             4 => Some(Self::SortedSet),
+            5 => Some(Self::Stream),
             _ => None,
         }
     }
@@ -94,6 +101,8 @@ pub enum Value<'a> {
     Set(&'a Set),
     /// A sorted set.
     SortedSet(&'a SortedSet),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl Value<'_> {
@@ -105,6 +114,7 @@ impl Value<'_> {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 }
@@ -128,6 +138,10 @@ pub struct ValueLimits {
     pub sorted_set_small_entries: usize,
     /// `zset-max-listpack-value`: bytes of a member of a small sorted set.
     pub sorted_set_small_value_bytes: usize,
+    /// `stream-node-max-bytes`: of a block of a stream.
+    pub stream_block_bytes: usize,
+    /// `stream-node-max-entries`: of a block of a stream.
+    pub stream_block_entries: usize,
 }
 
 impl Default for ValueLimits {
@@ -141,6 +155,8 @@ impl Default for ValueLimits {
             set_small_value_bytes: 64,
             sorted_set_small_entries: 128,
             sorted_set_small_value_bytes: 64,
+            stream_block_bytes: 4096,
+            stream_block_entries: 100,
         }
     }
 }
@@ -159,6 +175,7 @@ pub(crate) enum Collection {
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
+    Stream(Box<Stream>),
 }
 
 impl Collection {
@@ -171,6 +188,7 @@ impl Collection {
             Kind::Hash => Self::Hash(Hash::new()),
             Kind::Set => Self::Set(Set::new()),
             Kind::SortedSet => Self::SortedSet(SortedSet::new()),
+            Kind::Stream => Self::Stream(Box::new(Stream::new())),
             Kind::String => unreachable!("a string is no collection"),
         }
     }
@@ -181,6 +199,7 @@ impl Collection {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -190,6 +209,7 @@ impl Collection {
             Self::Hash(hash) => Value::Hash(hash),
             Self::Set(set) => Value::Set(set),
             Self::SortedSet(set) => Value::SortedSet(set),
+            Self::Stream(stream) => Value::Stream(stream),
         }
     }
 
@@ -199,6 +219,7 @@ impl Collection {
             Self::Hash(hash) => hash.len(),
             Self::Set(set) => set.len(),
             Self::SortedSet(set) => set.len(),
+            Self::Stream(stream) => stream.len(),
         }
     }
 
@@ -208,6 +229,7 @@ impl Collection {
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
             Self::SortedSet(set) => set.encoding(),
+            Self::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -218,6 +240,7 @@ impl Collection {
             Self::Hash(hash) => hash.memory_bytes(),
             Self::Set(set) => set.memory_bytes(),
             Self::SortedSet(set) => set.memory_bytes(),
+            Self::Stream(stream) => stream.memory_bytes(),
         }
     }
 
@@ -228,6 +251,7 @@ impl Collection {
             (Self::Hash(hash), Change::Hash(change)) => hash.apply(change, shaping),
             (Self::Set(set), Change::Set(change)) => set.apply(change, shaping),
             (Self::SortedSet(set), Change::SortedSet(change)) => set.apply(change, shaping),
+            (Self::Stream(stream), Change::Stream(change)) => stream.apply(change, shaping),
             (collection, Change::Load { kind, elements, .. }) if kind == collection.kind() => {
                 let before = collection.len();
                 let loaded = collection.load(elements, shaping);
@@ -242,7 +266,15 @@ impl Collection {
 
     /// Whether freeing it at once could take long.
     pub(crate) fn is_heavy(&self) -> bool {
-        self.len() > Self::FREED_AT_ONCE_MAX
+        match self {
+            Self::Stream(stream) => stream.is_heavy(),
+            _ => self.len() > Self::FREED_AT_ONCE_MAX,
+        }
+    }
+
+    /// Whether it is nothing, so that its key goes.
+    pub(crate) fn is_gone(&self) -> bool {
+        !matches!(self, Self::Stream(_)) && self.len() == 0
     }
 
     /// Frees up to `budget` elements of a collection that nobody uses any more; returns what is left of the budget.
@@ -252,6 +284,7 @@ impl Collection {
             Self::Hash(hash) => hash.free(budget),
             Self::Set(set) => set.free(budget),
             Self::SortedSet(set) => set.free(budget),
+            Self::Stream(stream) => stream.free(budget),
         }
     }
 
@@ -262,6 +295,7 @@ impl Collection {
             Self::Hash(hash) => hash.is_freed(),
             Self::Set(set) => set.is_freed(),
             Self::SortedSet(set) => set.is_freed(),
+            Self::Stream(stream) => stream.is_freed(),
         }
     }
 }

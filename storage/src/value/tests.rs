@@ -27,13 +27,13 @@ pub(super) fn with_shaping<R>(limits: &ValueLimits, work: impl FnOnce(&mut Shapi
 /// A copy by way of its encoding, piece by piece.
 pub(super) fn loaded(value: Value<'_>, budget: usize, limits: &ValueLimits) -> Collection {
     let mut copy = Collection::new(value.kind());
-    let mut cursor = Some(0);
+    let mut place = Some(codec::Place::START);
     let mut whole = Vec::new();
     codec::encode(value, &mut whole);
     assert_eq!(codec::decode(&whole).map(|encoded| encoded.kind), Ok(value.kind()));
-    while let Some(from) = cursor {
+    while let Some(from) = place {
         let mut piece = Vec::new();
-        cursor = codec::encode_piece(value, from, budget, &mut piece);
+        place = codec::encode_piece(value, &from, budget, &mut piece);
         assert_eq!(codec::check(value.kind(), &piece), Ok(()));
         with_shaping(limits, |shaping| copy.load(&piece, shaping)).expect("it has been checked");
     }

@@ -57,7 +57,7 @@ const OP_ADD: u8 = 0;
 const OP_REMOVE: u8 = 1;
 
 /// A score as a number that is short where the score has few digits: the bytes of the double, the highest as the lowest.
-const fn to_number(score: f64) -> u64 {
+pub(crate) const fn to_number(score: f64) -> u64 {
     score.to_bits().swap_bytes()
 }
 
