@@ -22,6 +22,7 @@ pub mod manifest;
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub mod planted;
+pub mod rdb;
 pub mod recovery;
 pub mod store;
 mod table;
