@@ -14,7 +14,8 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
-    object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
+    xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
+    sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
     shutdown module lolwut cluster";
 
 /// Subcommands likewise.
@@ -22,7 +23,8 @@ const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname clie
     client|kill client|no-evict client|no-touch client|reply client|pause client|unpause command|docs command|info \
     command|count command|list command|getkeys config|get config|set config|resetstat object|encoding object|freq \
     object|idletime object|refcount cluster|slots cluster|shards cluster|nodes cluster|info cluster|myid cluster|keyslot \
-    cluster|countkeysinslot cluster|getkeysinslot module|list";
+    xgroup|create xgroup|setid xgroup|destroy xgroup|createconsumer xgroup|delconsumer xinfo|stream xinfo|groups \
+    xinfo|consumers cluster|countkeysinslot cluster|getkeysinslot module|list";
 
 /// Where we follow a later version than the oracle: (command, what, reason).
 const KNOWN: &[(&str, &str, &str)] = &[
@@ -33,6 +35,9 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("bitfield", "key specs", "the note about its flags is in our own words"),
     ("pfcount", "key specs", "the note about its flags is in our own words"),
     ("getex", "key specs", "the note about its flags is in our own words"),
+    ("sort", "key specs", "the notes about its keys are in our own words"),
+    ("sort_ro", "key specs", "the note about its keys is in our own words"),
+    ("xadd", "key specs", "the note about its flags is in our own words"),
 ];
 
 /// One command as COMMAND INFO shows it, in a form that does not depend on order.

@@ -169,6 +169,12 @@ settings! {
     Live "zset-max-listpack-entries" zset_max_listpack_entries: u32 = 128, (0, i64::from(u32::MAX));
     /// Up to how many bytes of a member a sorted set is kept in one compact piece of memory.
     Live "zset-max-listpack-value" zset_max_listpack_value: u64 = 64, (0, i64::MAX);
+    /// Up to how many bytes neighbouring entries of a stream are kept in one piece of memory; 0 is no limit.
+    ///
+    /// Approximate trims remove whole pieces.
+    Live "stream-node-max-bytes" stream_node_max_bytes: u64 = 4096, (0, i64::MAX);
+    /// Up to how many entries of a stream are kept in one piece of memory; 0 is no limit.
+    Live "stream-node-max-entries" stream_node_max_entries: u32 = 100, (0, i64::from(u32::MAX));
     /// The longest argument of a command.
     Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
     /// The longest sparse form of a HyperLogLog, its header of 16 bytes included; a longer one becomes dense.

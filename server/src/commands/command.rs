@@ -103,6 +103,8 @@ named_bits! {
         WRITE = 2 "write",
         /// Works on sets.
         SET = 3 "set",
+        /// Works on sorted sets.
+        SORTED_SET = 4 "sortedset",
         /// Works on lists.
         LIST = 5 "list",
         /// Works on hashes.
@@ -113,6 +115,8 @@ named_bits! {
         BITMAP = 8 "bitmap",
         /// Counts distinct elements.
         HYPERLOGLOG = 9 "hyperloglog",
+        /// Works on streams.
+        STREAM = 11 "stream",
         /// Publish/subscribe.
         PUBSUB = 12 "pubsub",
         /// For administrators.
@@ -186,6 +190,25 @@ pub enum KeyPlaces {
         /// Position of that number.
         at: u8,
     },
+    /// One anywhere among the arguments.
+    Found {
+        /// Finds its position.
+        find: fn(&[&[u8]]) -> Option<usize>,
+    },
+    /// None that the arguments name: which they are depends on the data.
+    Elsewhere {
+        /// Whether there may be any, with these arguments.
+        when: fn(&[&[u8]]) -> bool,
+    },
+    /// The first half of what stands behind a word: keys, and as many arguments that belong to them.
+    Behind {
+        /// The word.
+        word: &'static str,
+        /// Where Redis's clients begin to look for it.
+        from: u8,
+        /// Options that may stand before it, and how many arguments follow each.
+        options: &'static [(&'static str, u8)],
+    },
 }
 
 impl KeyUse {
@@ -209,6 +232,26 @@ impl KeyUse {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Counted { at }, notes: None }
     }
 
+    /// The first half of what stands behind a word, before which there may be these options with as many arguments.
+    pub const fn behind(
+        word: &'static str,
+        from: u8,
+        options: &'static [(&'static str, u8)],
+        flags: &[KeyFlags],
+    ) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Behind { word, from, options }, notes: None }
+    }
+
+    /// A key whose position this finds.
+    pub const fn found(find: fn(&[&[u8]]) -> Option<usize>, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Found { find }, notes: None }
+    }
+
+    /// Keys that only the data tell, if these arguments mean any.
+    pub const fn elsewhere(when: fn(&[&[u8]]) -> bool, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Elsewhere { when }, notes: None }
+    }
+
     const fn range(first: u8, last: i8, step: u8, flags: &[KeyFlags]) -> Self {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Range { first, last, step }, notes: None }
     }
@@ -224,6 +267,12 @@ impl KeyUse {
                 let fits = count <= args.len().saturating_sub(first);
                 (first..first + if fits { count } else { 0 }, 1)
             }
+            KeyPlaces::Found { find } => find(args).map_or((0..0, 1), |at| (at..at + 1, 1)),
+            KeyPlaces::Elsewhere { .. } => (0..0, 1),
+            KeyPlaces::Behind { word, options, .. } => {
+                let first = behind(word, options, args);
+                (first..first + (args.len() - first) / 2, 1)
+            }
         };
         range.step_by(step)
     }
@@ -233,6 +282,20 @@ impl KeyUse {
     pub const fn notes(self, notes: &'static str) -> Self {
         Self { notes: Some(notes), ..self }
     }
+}
+
+/// The position behind a word before which options may stand; the end of the arguments if it isn't there.
+fn behind(word: &str, options: &[(&str, u8)], args: &[&[u8]]) -> usize {
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        at += 1;
+        if arg.eq_ignore_ascii_case(word.as_bytes()) {
+            return at;
+        }
+        let option = options.iter().find(|(option, _)| arg.eq_ignore_ascii_case(option.as_bytes()));
+        at += option.map_or(0, |(_, following)| usize::from(*following));
+    }
+    args.len()
 }
 
 /// Where a command's keys at fixed positions are; position 0 is the command's name.
@@ -304,6 +367,8 @@ pub enum Group {
     Bitmap,
     /// Counts of distinct elements.
     Hyperloglog,
+    /// Streams.
+    Stream,
     /// The connection itself.
     Connection,
     /// MULTI and its kin.
@@ -327,6 +392,7 @@ impl Group {
             Self::Set => "set",
             Self::Bitmap => "bitmap",
             Self::Hyperloglog => "hyperloglog",
+            Self::Stream => "stream",
             Self::Connection => "connection",
             Self::Transactions => "transactions",
             Self::Server => "server",
@@ -449,6 +515,23 @@ impl Command {
             first => usize::from(first),
         };
         args.get(position).copied()
+    }
+
+    /// Whether what is done with a key changes it. Commands that change data other than the value that clients see as the key's, as
+    /// XREADGROUP does, say that they only read their keys; those change them all.
+    pub fn changes(&self, uses: KeyFlags) -> bool {
+        let reads = |flags: KeyFlags| flags.contains(KeyFlags::RO);
+        self.flags.contains(Flags::WRITE)
+            && (!reads(uses) || self.key_uses.iter().all(|each| reads(each.flags)))
+    }
+
+    /// Whether it may look at keys that these arguments don't name: then nobody else changes any key meanwhile.
+    pub fn looks_elsewhere(&self, args: &[&[u8]]) -> bool {
+        self.flags.contains(Flags::MOVABLE_KEYS)
+            && self
+                .key_uses
+                .iter()
+                .any(|uses| matches!(uses.places, KeyPlaces::Elsewhere { when } if when(args)))
     }
 
     /// Whether it is about keys that its arguments name.

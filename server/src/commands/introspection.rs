@@ -132,16 +132,44 @@ fn write_key_use(each: &KeyUse, out: &mut Encoder<'_>) {
     }
     out.bulk("flags");
     statuses(each.flags.names(), out);
-    let (first, kind, places) = match each.places {
-        KeyPlaces::Range { first, last, step } => {
-            (first, "range", [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)])
-        }
-        KeyPlaces::Counted { at } => (at, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+    let range = |last: i8, step: u8, limit| {
+        ("range", [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", limit)])
     };
     out.bulk("begin_search");
-    write_search("index", &[("index", i64::from(first))], out);
+    let (kind, places) = match each.places {
+        KeyPlaces::Range { first, last, step } => {
+            write_search("index", &[("index", i64::from(first))], out);
+            range(last, step, 0)
+        }
+        KeyPlaces::Counted { at } => {
+            write_search("index", &[("index", i64::from(at))], out);
+            ("keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)])
+        }
+        KeyPlaces::Behind { word, from, .. } => {
+            write_keyword(word, from, out);
+            range(-1, 1, 2)
+        }
+        KeyPlaces::Found { .. } | KeyPlaces::Elsewhere { .. } => {
+            write_search("unknown", &[], out);
+            out.bulk("find_keys");
+            write_search("unknown", &[], out);
+            return;
+        }
+    };
     out.bulk("find_keys");
     write_search(kind, &places, out);
+}
+
+fn write_keyword(word: &str, from: u8, out: &mut Encoder<'_>) {
+    out.map_header(2);
+    out.bulk("type");
+    out.bulk("keyword");
+    out.bulk("spec");
+    out.map_header(2);
+    out.bulk("keyword");
+    out.bulk(word);
+    out.bulk("startfrom");
+    out.integer(i64::from(from));
 }
 
 fn write_search(kind: &str, spec: &[(&str, i64)], out: &mut Encoder<'_>) {

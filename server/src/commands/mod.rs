@@ -11,6 +11,7 @@
 mod arguments;
 mod bitmap;
 mod command;
+mod dump;
 mod errors;
 mod expire;
 mod generic;
@@ -24,6 +25,8 @@ mod lookup;
 mod object;
 mod replies;
 mod scan;
+mod sort;
+mod streams;
 mod strings;
 mod syntax;
 mod table;

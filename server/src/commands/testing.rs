@@ -94,7 +94,8 @@ impl Server {
     fn run(&mut self, run: Run, command: &Command, args: &[&[u8]], version: Version) -> Vec<u8> {
         let positions: Vec<usize> = command.key_positions(args).map(|(place, _)| place).collect();
         let owners: Vec<usize> = positions.iter().map(|place| self.owner(slot(args[*place]) >> 6)).collect();
-        let common = owners.iter().all(|owner| *owner == owners[0]);
+        let one = self.stores.len() == 1 || !command.looks_elsewhere(args);
+        let common = one && owners.iter().all(|owner| *owner == owners[0]);
         match run {
             Run::Keyed(handler) => {
                 assert!(common, "keys of a keyed command on several shards");

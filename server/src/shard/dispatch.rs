@@ -449,6 +449,9 @@ impl Core {
             return Some(first);
         }
         let owner = self.owner(first);
+        if command.looks_elsewhere(args) {
+            return None;
+        }
         slots.all(|slot| self.owner(slot) == owner).then_some(first)
     }
 

@@ -222,6 +222,7 @@ impl Core {
 /// Up to what collections are kept in their small forms.
 pub(crate) fn value_limits(settings: &Settings) -> ValueLimits {
     let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let limit = |number| if number == 0 { usize::MAX } else { size(number) };
     ValueLimits {
         hash_small_entries: settings.hash_max_listpack_entries as usize,
         hash_small_value_bytes: size(settings.hash_max_listpack_value),
@@ -231,5 +232,7 @@ pub(crate) fn value_limits(settings: &Settings) -> ValueLimits {
         set_small_value_bytes: size(settings.set_max_listpack_value),
         sorted_set_small_entries: settings.zset_max_listpack_entries as usize,
         sorted_set_small_value_bytes: size(settings.zset_max_listpack_value),
+        stream_block_bytes: limit(settings.stream_node_max_bytes),
+        stream_block_entries: limit(settings.stream_node_max_entries.into()),
     }
 }

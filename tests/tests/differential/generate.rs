@@ -90,6 +90,30 @@ const ELEMENT: Kind = Either(&[
 const SIDE: Kind = Word(&["LEFT", "RIGHT", "LEFT", "RIGHT", "LEFT", "RIGHT", "UP"]);
 const HOW_MANY: Kind = Either(&[&[Word(&["1", "2", "3"])], &[Word(&["1", "2", "10"])], &[Offset]]);
 
+const STREAM: Kind = Word(&["stream:1", "stream:2", "{tag}stream"]);
+const GROUP: Kind = Word(&["g", "g", "g", "h", "nosuch"]);
+const CONSUMER: Kind = Word(&["alice", "bob", "carol"]);
+/// Ids that meet; new ones are most often above those that are there.
+const ID: Kind = Either(&[
+    &[Word(&["1-1", "2-1", "3-1", "4-2", "5-1", "9-3", "0-0", "4", "x", "7-7-7"])],
+    &[Word(&["1-2", "2-2", "3-2", "6-1", "8-1", "100-1", "0", "-", "+", "18446744073709551615-1"])],
+]);
+const NEW_ID: Kind = Either(&[
+    &[Word(&["1-*", "2-*", "3-*", "4-*", "5-*", "6-*", "7-*", "8-*", "9-*", "0-*"])],
+    &[Word(&["9-*", "9-*", "8-*", "10-*"])],
+    &[ID],
+]);
+const PLACE: Kind = Either(&[&[Word(&["-", "+", "-", "+", "(1-1", "(4-2", "(", "(0-0"])], &[ID]]);
+const COUNT: Kind = Options(&[("COUNT", Some(&HOW_MANY))]);
+const TRIM: Kind = Either(&[
+    &[Word(&["MAXLEN"]), HOW_MANY],
+    &[Word(&["MAXLEN"]), Word(&["=", "~"]), HOW_MANY],
+    &[Word(&["MINID"]), ID],
+    &[Word(&["MINID"]), Word(&["=", "~"]), ID],
+    &[Word(&["MAXLEN", "MINID"]), Word(&["~", "~", "~", "="]), ID, Word(&["LIMIT"]), HOW_MANY],
+]);
+const FIELD: &[Kind] = &[Word(&["a", "b", "field", "7"]), ELEMENT];
+
 const ROWS: &[Row] = &[
     row(
         30,
@@ -212,6 +236,116 @@ const ROWS: &[Row] = &[
     row(1, "MOVE", &[LIST, Database]),
     row(2, "EXPIRE", &[LIST, Seconds]),
     row(2, "OBJECT", &[Word(&["ENCODING", "REFCOUNT"]), LIST]),
+    row(30, "XADD", &[STREAM, NEW_ID, Several(3, FIELD), Word(&["a", "b"]), ELEMENT]),
+    row(6, "XADD", &[STREAM, TRIM, NEW_ID, Word(&["a", "b"]), ELEMENT]),
+    row(2, "XADD", &[STREAM, Word(&["NOMKSTREAM"]), NEW_ID, Several(2, FIELD)]),
+    row(1, "XADD", &[Key, NEW_ID, Several(2, FIELD)]),
+    row(3, "XLEN", &[STREAM]),
+    row(8, "XRANGE", &[STREAM, PLACE, PLACE, COUNT]),
+    row(6, "XRANGE", &[STREAM, Word(&["-"]), Word(&["+"])]),
+    row(8, "XREVRANGE", &[STREAM, PLACE, PLACE, COUNT]),
+    row(6, "XREAD", &[COUNT, Word(&["STREAMS"]), STREAM, ID]),
+    row(6, "XREAD", &[COUNT, Word(&["STREAMS"]), STREAM, STREAM, ID, Either(&[&[ID], &[Word(&["$"])]])]),
+    row(6, "XDEL", &[STREAM, ID, Several(2, &[ID])]),
+    row(3, "XTRIM", &[STREAM, TRIM]),
+    row(2, "XSETID", &[STREAM, ID]),
+    row(1, "XSETID", &[STREAM, ID, Word(&["ENTRIESADDED"]), HOW_MANY, Word(&["MAXDELETEDID"]), ID]),
+    row(
+        8,
+        "XGROUP",
+        &[Word(&["CREATE"]), STREAM, GROUP, Either(&[&[ID], &[Word(&["$", "0"])]]), Word(&["MKSTREAM"])],
+    ),
+    row(
+        3,
+        "XGROUP",
+        &[Word(&["CREATE", "SETID"]), STREAM, GROUP, ID, Options(&[("ENTRIESREAD", Some(&HOW_MANY))])],
+    ),
+    row(2, "XGROUP", &[Word(&["CREATECONSUMER", "DELCONSUMER"]), STREAM, GROUP, CONSUMER]),
+    row(1, "XGROUP", &[Word(&["DESTROY"]), STREAM, GROUP]),
+    row(
+        12,
+        "XREADGROUP",
+        &[
+            Word(&["GROUP"]),
+            GROUP,
+            CONSUMER,
+            COUNT,
+            Options(&[("NOACK", None)]),
+            Word(&["STREAMS"]),
+            STREAM,
+            Word(&[">"]),
+        ],
+    ),
+    row(
+        6,
+        "XREADGROUP",
+        &[
+            Word(&["GROUP"]),
+            GROUP,
+            CONSUMER,
+            COUNT,
+            Word(&["STREAMS"]),
+            STREAM,
+            STREAM,
+            Word(&[">"]),
+            Either(&[&[ID], &[Word(&[">", "$"])]]),
+        ],
+    ),
+    row(6, "XACK", &[STREAM, GROUP, ID, Several(2, &[ID])]),
+    row(6, "XPENDING", &[STREAM, GROUP]),
+    row(
+        5,
+        "XCLAIM",
+        &[
+            STREAM,
+            GROUP,
+            CONSUMER,
+            Word(&["0", "0", "100000", "x"]),
+            ID,
+            Several(2, &[ID]),
+            Options(&[
+                ("FORCE", None),
+                ("JUSTID", None),
+                ("RETRYCOUNT", Some(&HOW_MANY)),
+                ("LASTID", Some(&ID)),
+            ]),
+        ],
+    ),
+    row(
+        5,
+        "XAUTOCLAIM",
+        &[
+            STREAM,
+            GROUP,
+            CONSUMER,
+            Word(&["0", "0", "100000", "x"]),
+            PLACE,
+            COUNT,
+            Options(&[("JUSTID", None)]),
+        ],
+    ),
+    row(6, "XINFO", &[Word(&["GROUPS"]), STREAM]),
+    row(2, "COPY", &[STREAM, STREAM, Options(&[("REPLACE", None)])]),
+    row(2, "RENAME", &[STREAM, STREAM]),
+    row(1, "DEL", &[STREAM]),
+    row(2, "OBJECT", &[Word(&["ENCODING"]), STREAM]),
+    // By themselves, and stored: then the order is of bytes, and equal ones are alike.
+    row(
+        6,
+        "SORT",
+        &[
+            LIST,
+            Word(&["ALPHA"]),
+            Options(&[("DESC", None), ("GET", Some(&Pattern))]),
+            Word(&["STORE"]),
+            LIST,
+        ],
+    ),
+    row(
+        2,
+        "RESTORE",
+        &[Key, Word(&["0", "0", "100000", "-1"]), Value, Options(&[("REPLACE", None), ("ABSTTL", None)])],
+    ),
     row(6, "DEL", &[Key, Keys(3)]),
     row(4, "UNLINK", &[Key, Keys(3)]),
     row(6, "EXISTS", &[Key, Keys(4)]),

@@ -4,7 +4,9 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::{ConnectionCommand, Keyed, Merge, Run, expire, generic, object, scan, transfer};
+use super::super::{
+    ConnectionCommand, Keyed, Merge, Run, dump, expire, generic, object, scan, sort, transfer,
+};
 
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
 const LOOK: &[KeyUse] = &[KeyUse::one(1, &[K::RO])];
@@ -32,6 +34,25 @@ const fn expiring(name: &'static str, handler: Keyed) -> Command {
     keyed(name, -3, handler).flags(&[F::WRITE, F::FAST]).keys(UPDATE)
 }
 
+const SORTED: KeyUse = KeyUse::one(1, &[K::RO, K::ACCESS]);
+const LOOKED_AT: KeyUse = KeyUse::elsewhere(sort::looks_elsewhere, &[K::RO, K::ACCESS])
+    .notes("The keys of BY and GET: which they are depends on the elements");
+const STORED: KeyUse = KeyUse::found(sort::store_position, &[K::OW, K::UPDATE])
+    .notes("The key of STORE, which may stand anywhere among the options");
+
+/// What these two commands share.
+macro_rules! sort_syntax {
+    () => {
+        "key [BY pattern:pattern] [LIMIT offset:integer count:integer] [GET pattern:pattern]... [ASC | DESC] [ALPHA]"
+    };
+}
+
+const fn sort(name: &'static str, uses: &'static [KeyUse]) -> Command {
+    row(name, -2, Run::Hops(sort::plan, sort::sort_here))
+        .acl(&[A::SET, A::SORTED_SET, A::LIST, A::DANGEROUS])
+        .keys(uses)
+}
+
 const fn object(name: &'static str, handler: Keyed) -> Command {
     keyed(name, 3, handler).of("object").flags(&[F::READONLY]).keys(OBJECT).tips(VARIES)
 }
@@ -51,6 +72,16 @@ pub(super) const ROWS: &[Command] = &[
         .keys(&[KeyUse::every(1, 1, &[K::RM, K::DELETE])])
         .docs("1.0.0", "O(N) in the number of keys", "Deletes keys", "key...")
         .tips(SUM),
+    keyed("dump", 2, dump::dump)
+        .flags(&[F::READONLY])
+        .keys(READ)
+        .docs(
+            "2.6.0",
+            "O(N) in the size of the value",
+            "Tells a value in the format of RDB files",
+            "key",
+        )
+        .tips(VARIES),
     row("exists", -2, Run::Split(generic::exists, Merge::Sum))
         .flags(&[F::READONLY, F::FAST])
         .keys(&[KeyUse::every(1, 1, &[K::RO])])
@@ -168,6 +199,16 @@ pub(super) const ROWS: &[Command] = &[
             "Gives a key another name if that is free",
             "key newkey:key",
         ),
+    keyed("restore", -4, dump::restore)
+        .flags(&[F::WRITE, F::DENYOOM])
+        .acl(&[A::KEYSPACE, A::DANGEROUS])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])])
+        .docs(
+            "2.6.0",
+            "O(N) in the size of the value",
+            "Makes a key of a value in the format of RDB files",
+            "key ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:integer] [FREQ frequency:integer]",
+        ),
     row("scan", -2, Run::Cursor(scan::scan))
         .flags(&[F::READONLY])
         .docs(
@@ -177,6 +218,20 @@ pub(super) const ROWS: &[Command] = &[
             "cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [TYPE type]",
         )
         .tips(&["nondeterministic_output", "request_policy:special"]),
+    sort("sort", &[SORTED, LOOKED_AT, STORED])
+        .flags(&[F::WRITE, F::DENYOOM, F::MOVABLE_KEYS])
+        .docs(
+            "1.0.0",
+            "O(N log N) in the number of elements",
+            "Sorts the elements of a list or set, by themselves or by what stands elsewhere, and tells or stores them",
+            concat!(sort_syntax!(), " [STORE destination:key]"),
+        ),
+    sort("sort_ro", &[SORTED, LOOKED_AT]).flags(&[F::READONLY, F::MOVABLE_KEYS]).docs(
+        "7.0.0",
+        "O(N log N) in the number of elements",
+        "Sorts the elements of a list or set, by themselves or by what stands elsewhere",
+        sort_syntax!(),
+    ),
     row("touch", -2, Run::Split(generic::touch, Merge::Sum))
         .flags(&[F::READONLY, F::FAST])
         .keys(&[KeyUse::every(1, 1, &[K::RO])])

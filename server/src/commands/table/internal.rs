@@ -3,7 +3,7 @@
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::{Merge, Run, bitmap, hyperloglog, internal};
+use super::super::{Merge, Run, bitmap, hyperloglog, internal, sort, streams};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
@@ -22,6 +22,26 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.bitstore", 3, Group::Bitmap, Run::Keyed(bitmap::operate::bitstore))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // key: type and elements of what SORT sorts.
+    Command::new("annulus.sortlist", 2, Group::Generic, Run::Keyed(sort::list_elements))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // key [field]: a string, or null.
+    Command::new("annulus.sortlook", -2, Group::Generic, Run::Keyed(sort::look_up))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // destination element...: its length; without elements the key is deleted.
+    Command::new("annulus.sortstore", -2, Group::Generic, Run::Keyed(sort::store_list))
+        .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // key [group]: the last id of a stream.
+    Command::new("annulus.xlook", -2, Group::Stream, Run::Keyed(streams::read::xlook))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // key id count version [group consumer ACK|NOACK]: key and entries, encoded, or null. Changes groups only.
+    Command::new("annulus.xread", -5, Group::Stream, Run::Keyed(streams::read::xread_one))
+        .flags(&[F::WRITE, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS])]),
     // destination value...: OK.
     Command::new(
         "annulus.pfmerge",

@@ -9,6 +9,7 @@ mod internal;
 mod list;
 mod pubsub;
 mod server;
+mod stream;
 mod string;
 mod transactions;
 
@@ -20,6 +21,7 @@ const CHAPTERS: &[&[Command]] = &[
     bitmap::ROWS,
     hyperloglog::ROWS,
     list::ROWS,
+    stream::ROWS,
     generic::ROWS,
     connection::ROWS,
     transactions::ROWS,

@@ -20,7 +20,7 @@ use annulus_storage::{ShardId, TransactionId};
 use self::locks::{Age, LockKey, LockRequest, Mode};
 pub use self::part::{Part, Refusal, Shards, Signal, When};
 use super::Core;
-use crate::commands::{Command, Flags, KeyFlags};
+use crate::commands::{Command, Flags};
 
 /// The locks of a client's command on the shard that owns all its keys.
 pub(super) fn lock_request(client: Option<u64>, command: &Command, args: &[&[u8]]) -> LockRequest {
@@ -39,9 +39,11 @@ pub(super) fn add_locks(locks: &mut LockRequest, command: &Command, args: &[&[u8
         locks.add_whole(if writes { Mode::Exclusive } else { Mode::Shared });
         return;
     }
+    if command.looks_elsewhere(args) {
+        locks.add_whole(Mode::Shared);
+    }
     for (position, uses) in command.key_positions(args) {
-        let reads_only = !writes || uses.contains(KeyFlags::RO);
-        let mode = if reads_only { Mode::Shared } else { Mode::Exclusive };
+        let mode = if command.changes(uses) { Mode::Exclusive } else { Mode::Shared };
         if let Some(key) = args.get(position) {
             locks.add(LockKey::new(key), mode);
         }

@@ -9,9 +9,7 @@ use annulus_storage::{DatabaseId, ShardId};
 use super::coordinator::Draft;
 use super::multi::Watched;
 use super::{LockKey, Mode};
-use crate::commands::{
-    Command, Flags, Hop, HopPlan, HopStep, KeyFlags, Keyed, Merge, Run, cursor_group, lookup,
-};
+use crate::commands::{Command, Hop, HopPlan, HopStep, Keyed, Merge, Run, cursor_group, lookup};
 use crate::runtime::Rng;
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, Target, Work};
@@ -336,11 +334,14 @@ impl Core {
     /// The locks of a command in rounds, each with its owner.
     fn draft_keys(&self, item: &Item, draft: &mut Draft) {
         let slices: Vec<&[u8]> = item.args.iter().map(Vec::as_slice).collect();
-        let writes = item.command.flags.contains(Flags::WRITE);
+        if item.command.looks_elsewhere(&slices) {
+            for shard in (0..self.shards).map(ShardId) {
+                draft.add_key(shard, item.command, |locks| locks.add_whole(Mode::Shared));
+            }
+        }
         for (position, uses) in item.command.key_positions(&slices) {
             let Some(key) = slices.get(position) else { continue };
-            let shared = !writes || uses.contains(KeyFlags::RO);
-            let mode = if shared { Mode::Shared } else { Mode::Exclusive };
+            let mode = if item.command.changes(uses) { Mode::Exclusive } else { Mode::Shared };
             draft.add_key(self.owner(slot(key)), item.command, |locks| locks.add(LockKey::new(key), mode));
         }
     }
