@@ -90,7 +90,7 @@ fn describe_group(stream: &Stream, name: &[u8], group: &Group, count: usize, out
     write_progress(stream, group, out);
     out.bulk("pel-count");
     out.integer(group.pending_len() as i64);
-    out.bulk("pel");
+    out.bulk("pending");
     out.array_header(group.pending_len().min(count));
     for (delivery, consumer) in group.pending_from(StreamId::MIN).take(count) {
         out.array_header(4);
@@ -108,7 +108,7 @@ fn describe_group(stream: &Stream, name: &[u8], group: &Group, count: usize, out
         out.integer(consumer.seen_ms() as i64);
         out.bulk("pel-count");
         out.integer(consumer.pending_len() as i64);
-        out.bulk("pel");
+        out.bulk("pending");
         out.array_header(consumer.pending_len().min(count));
         let pending = consumer.pending_from(StreamId::MIN).filter_map(|id| group.pending(id));
         for (delivery, _) in pending.take(count) {
