@@ -23,6 +23,8 @@ pub struct DeferredGroup {
     pub(crate) touched: Vec<Touched>,
     pub(crate) depends: Vec<TransactionId>,
     pub(crate) gate: Lsn,
+    /// What the last round has met was not settled when it ended.
+    pub(crate) unsettled: bool,
 }
 
 impl DeferredGroup {
@@ -36,10 +38,15 @@ impl DeferredGroup {
         self.gate
     }
 
-    /// Transactions that were undecided at the end of the last round, and whose effects the rounds have met. With any, the
-    /// shard must have a part in the log also if the rounds wrote nothing.
+    /// Transactions that were undecided at the end of the last round, and whose effects the rounds have met.
     pub fn dependencies(&self) -> &[TransactionId] {
         &self.depends
+    }
+
+    /// Whether the shard must have a part of the transaction in its log: it has written, or see
+    /// [`Store::needs_part`](crate::Store::needs_part).
+    pub fn needs_part(&self) -> bool {
+        self.wrote() || self.unsettled
     }
 
     fn push(&mut self, effect: &Effect<'_>) {

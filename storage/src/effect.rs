@@ -133,4 +133,9 @@ pub trait EffectSink {
     fn decided_to(&self) -> Lsn {
         Lsn(u64::MAX)
     }
+
+    /// Whether everything is.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }

@@ -115,6 +115,12 @@ impl Gates {
         self.settled = horizon.max(self.settled);
     }
 
+    /// Whether what the running command has met may still be lost, given what `horizon` covers. With replies that wait for
+    /// nothing this isn't known key by key: then any unsettled effect counts.
+    pub(crate) fn may_be_lost(&self, horizon: Lsn, settled: bool) -> bool {
+        self.command.get() > horizon || self.settled > horizon && !settled
+    }
+
     /// The gate of the command that ends, leaving that of the next.
     pub(crate) fn take_command(&mut self) -> Lsn {
         self.command.replace(Lsn::ZERO)

@@ -23,6 +23,8 @@ mod survey;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transaction_tests;
 
 use std::ops::Range;
 use std::path::PathBuf;

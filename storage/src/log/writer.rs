@@ -370,6 +370,10 @@ impl<F: Clone> EffectSink for Log<F> {
     fn decided_to(&self) -> Lsn {
         self.horizon
     }
+
+    fn is_settled(&self) -> bool {
+        self.horizon == self.last_lsn
+    }
 }
 
 impl<F: Clone> Log<F> {

@@ -26,9 +26,19 @@ impl<S: EffectSink> Store<S> {
         self.gates.fold(lsn);
     }
 
-    /// The undecided transactions that the running group depends on so far, each once, sorted. A shard whose part of a
-    /// transaction wrote nothing and depends on something must log a part all the same, if what it read has gone into
-    /// writes elsewhere: without it those would be kept by a recovery that drops what they were made from.
+    /// Whether the running group has met something that a crash may still take: an effect that is not durable, or not
+    /// decided. If it is the reading part of a transaction, and what it read goes into writes elsewhere, this shard must have
+    /// a part in its log too, though it writes nothing: the part stands behind what was read, so a crash that takes that
+    /// takes the part, and recovery the transaction.
+    pub fn needs_part(&mut self) -> bool {
+        let sink = &self.sink.sink;
+        self.wrote
+            || self.gates.may_be_lost(sink.decided_to(), sink.is_settled())
+            || !self.dependencies().is_empty()
+    }
+
+    /// The undecided transactions that the running group depends on so far, each once, sorted: for
+    /// [`Store::add_dependencies`], when the part is appended later.
     ///
     /// Counting, scanning and picking at random depend on every undecided transaction. Two transactions that do so must not
     /// run beside each other on several shards in different orders; whoever locks the whole keyspace for them is safe.
@@ -84,6 +94,7 @@ impl<S: EffectSink> Store<S> {
         let Some(mut group) = self.sink.deferred.take() else {
             panic!("no round of a transaction is running")
         };
+        group.unsettled |= self.needs_part();
         group.depends = self.gates.taints.dependencies(&self.sink.sink).to_vec();
         for touched in self.gates.taints.take_touched() {
             self.sink.hold(touched);
