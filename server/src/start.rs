@@ -386,6 +386,12 @@ fn start_shards(
                 "the log ends in an unfinished write, which was never acknowledged: cut off"
             );
         }
+        for unused in &report.unused {
+            tracing::error!(
+                shard = shard.0, path = %unused.path.display(), offset = unused.offset, fault = %unused.fault,
+                "a checkpoint is damaged: the log reached back far enough to do without it"
+            );
+        }
         recovered.closed.extend(report.closed);
         recovered.effects += report.effects;
         recovered.applied += report.applied;
@@ -456,9 +462,11 @@ pub fn recover_core(
 ) -> Result<(Core, RecoveryReport), ServeError> {
     let began_ns = parts.clock.monotonic_ns();
     let (store, report) = recover(&start, outcomes, parts)?;
+    let directory = start.directory.clone();
     let random = Rng::from_seed(start.seed);
     let mut core = Core::new(start.id, start.shared, start.mesh, store, random, parts.clock.clone());
     core.note_recovery(report.effects, parts.clock.monotonic_ns() - began_ns);
+    core.adopt_checkpoints(directory, &report);
     Ok((core, report))
 }
 

@@ -17,6 +17,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::buffer::AlignedBuffer;
 use crate::coverage::{Branch, reached};
@@ -32,6 +33,8 @@ pub const SLOT_GROUPS: u16 = 256;
 const LOCK_NAME: &str = "LOCK";
 const MANIFEST_NAME: &str = "MANIFEST";
 const MANIFEST_NEW_NAME: &str = "MANIFEST.new";
+/// How long to rest after removing a file while serving.
+const RETIRE_PAUSE: Duration = Duration::from_secs(1);
 const TITLE: &str = "annulus data directory";
 /// A manifest is a few lines, and one for each log of a closed epoch; such a line names the groups that were dropped, of
 /// which a crash of a log without durability may leave some hundred thousand.
@@ -257,6 +260,7 @@ pub async fn open_data_directory<D: Disk>(
         create_epoch(disk, &directory).await?;
     }
     manifest.write(disk, path).await?;
+    remove_epochs_before(disk, path, directory.epochs[0].number, Duration::ZERO).await?;
     Ok((directory, lock))
 }
 
@@ -378,7 +382,8 @@ impl Manifest {
         let epochs = epochs.ok_or(ManifestFault::new("an epoch without a meaning"))?;
         let closed = closed.into_iter().map(decode_closed).collect::<Option<Vec<_>>>();
         let closed = closed.ok_or(ManifestFault::new("a line that is neither an epoch nor a closed log"))?;
-        let numbered = epochs.iter().zip(1..).all(|(epoch, number)| epoch.number == number);
+        let first = epochs.first().map_or(1, |epoch| epoch.number);
+        let numbered = first >= 1 && epochs.iter().zip(first..).all(|(epoch, number)| epoch.number == number);
         if epochs.is_empty() || !numbered {
             return Err(ManifestFault::new("epochs are missing"));
         }
@@ -469,6 +474,44 @@ fn decode_closed(line: &str) -> Option<ClosedLog> {
         log.dropped.push(Lsn(word.parse().ok()?));
     }
     log.dropped.is_sorted().then_some(log)
+}
+
+/// Gives up the epochs before the newest: every shard of that has a checkpoint. The manifest first, then the files, one by one with
+/// pauses, for each removal may hold up commits for a moment. What a crash leaves of the files the next start removes.
+pub async fn retire_epochs<D: Disk>(disk: &D, directory: &DataDirectory) -> Result<(), OpenError> {
+    let mut manifest = Manifest::read(disk, &directory.path).await?;
+    let newest = directory.epoch().number;
+    manifest.epochs.retain(|epoch| epoch.number >= newest);
+    manifest.closed.retain(|log| log.epoch >= newest);
+    manifest.write(disk, &directory.path).await?;
+    remove_epochs_before(disk, &directory.path, newest, RETIRE_PAUSE).await
+}
+
+/// Removes the files of epochs that no manifest names any more; their directories stay, empty.
+async fn remove_epochs_before<D: Disk>(
+    disk: &D,
+    path: &Path,
+    first: u32,
+    pause: Duration,
+) -> Result<(), OpenError> {
+    for entry in disk.list_dir(path).await.map_err(io_error(path, "list"))? {
+        let number = entry.name.strip_prefix("epoch-").and_then(|number| number.parse::<u32>().ok());
+        if !entry.is_directory || number.is_none_or(|number| number >= first) {
+            continue;
+        }
+        let epoch = path.join(&entry.name);
+        for shard in disk.list_dir(&epoch).await.map_err(io_error(&epoch, "list"))? {
+            let shard = epoch.join(&shard.name);
+            for file in disk.list_dir(&shard).await.map_err(io_error(&shard, "list"))? {
+                let file = shard.join(&file.name);
+                disk.remove(&file).await.map_err(io_error(&file, "remove"))?;
+                if !pause.is_zero() {
+                    disk.pause(pause).await;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Records where logs of closed epochs end, before anything is written to the epoch after them. Those recorded already

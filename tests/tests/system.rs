@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod checkpoints;
 mod clients;
 mod cluster;
 mod command_table;

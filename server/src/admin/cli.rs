@@ -1,6 +1,6 @@
 //! The command line: `annulus [serve] [--SETTING VALUE]…` and `annulus doctor`. One option for each row of the settings table.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
@@ -77,25 +77,21 @@ fn join_lists(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         name.and_then(setting).is_some_and(|row| row.list)
     };
     let mut joined: Vec<OsString> = Vec::new();
-    let mut words: Option<OsString> = None;
+    let mut words: Option<Vec<OsString>> = None;
+    // An option without any word stays so: clap says what is missing.
+    let join = |words: Vec<OsString>| (!words.is_empty()).then(|| words.join(OsStr::new(" ")));
     for argument in arguments {
         let is_option = argument.to_str().is_some_and(|text| text.starts_with("--"));
         match &mut words {
-            Some(list) if !is_option => {
-                if !list.is_empty() {
-                    list.push(" ");
-                }
-                list.push(&argument);
-            }
+            Some(list) if !is_option => list.push(argument),
             _ => {
-                joined.extend(words.take());
-                words = is_list(&argument).then(OsString::new);
+                joined.extend(words.take().and_then(join));
+                words = is_list(&argument).then(Vec::new);
                 joined.push(argument);
             }
         }
     }
-    // An option without any word stays so: clap says what is missing.
-    joined.extend(words.filter(|list| !list.is_empty()));
+    joined.extend(words.and_then(join));
     joined
 }
 

@@ -59,7 +59,6 @@ macro_rules! fixed {
 
 /// What does not exist here, with the value that says so, or is always so.
 static FIXED: &[Foreign] = &fixed![
-    "save" = "",
     "maxmemory" = "0",
     "maxmemory-policy" = "noeviction",
     "maxmemory-samples" = "5",
@@ -72,10 +71,8 @@ static FIXED: &[Foreign] = &fixed![
     "dbfilename" = "",
     "appenddirname" = "",
     "appendfilename" = "",
-    "auto-aof-rewrite-percentage" = "0",
-    "auto-aof-rewrite-min-size" = "0",
     "no-appendfsync-on-rewrite" = "no",
-    "stop-writes-on-bgsave-error" = "yes",
+    "stop-writes-on-bgsave-error" = "no",
     "notify-keyspace-events" = "",
     "latency-monitor-threshold" = "0",
     "latency-tracking" = "yes",

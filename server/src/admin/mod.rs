@@ -19,5 +19,5 @@ pub use load::{CONFIG_FILE, LoadError, Loaded, environment};
 pub use reference::markdown as reference_markdown;
 pub use settings::{
     Bind, Change, Durability, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin,
-    SETTINGS, SHARDS_MAX, Secret, Setting, Settings, setting,
+    SETTINGS, SHARDS_MAX, SavePoint, SavePoints, Secret, Setting, Settings, setting,
 };

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::value::Value;
 pub use super::value::{
-    Bind, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, Secret,
+    Bind, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, SavePoint, SavePoints,
+    Secret,
 };
 pub use annulus_storage::Durability;
 
@@ -187,6 +188,22 @@ settings! {
     ///
     /// The classes are `normal`, `replica` and `pubsub`; 0 is no limit; classes that are not named keep their limits.
     Live "client-output-buffer-limit" client_output_buffer_limit: OutputLimits = OutputLimits::default();
+    /// How much the log may grow, in percent of the last checkpoint, before the next one is taken; 0 takes none unasked.
+    ///
+    /// A shard takes its checkpoint when its log has grown by this much and by its part of `auto-aof-rewrite-min-size`. The names are those of Redis, whose rewriting of
+    /// the append-only file is for the same.
+    Live "auto-aof-rewrite-percentage" auto_aof_rewrite_percentage: u32 = 100, (0, 1_000_000);
+    /// How much the logs of all shards together grow at least before checkpoints are taken: about as much as a start has to replay.
+    Live "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = 512 << 20, (0, i64::MAX);
+    /// When checkpoints are taken by time: pairs of seconds and changes, as in Redis; empty takes none by time.
+    ///
+    /// `3600 1 300 100` takes one an hour after the last if anything has changed, and five minutes after it if there have been 100 changes. What is acknowledged is on
+    /// disk without any: a checkpoint makes the next start faster. If this is not empty, a clean stop takes one too; `SHUTDOWN SAVE` and `SHUTDOWN NOSAVE` say otherwise.
+    Live "save" save: SavePoints = SavePoints::default();
+    /// How many bytes a second all shards together write at most for checkpoints; 0 is no limit.
+    ///
+    /// While commits are under way it is half of that. Commits share the disk with what checkpoints write.
+    Live "checkpoint-bandwidth" checkpoint_bandwidth: u64 = 256 << 20, (0, i64::MAX);
     /// The size of one log file; files are prepared ahead, and reused.
     Start "log-segment-size" log_segment_size: u64 = 64 << 20, (1 << 20, 4 << 30);
     /// How many log writes of one shard may be in flight at once.

@@ -452,6 +452,44 @@ impl Value for OutputLimits {
     }
 }
 
+/// When checkpoints are taken by time: each point after so many seconds if there have been so many changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SavePoints(pub Vec<SavePoint>);
+
+/// One of [`SavePoints`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// Since the last checkpoint.
+    pub seconds: u32,
+    /// At least so many, of all shards.
+    pub changes: u32,
+}
+
+impl Value for SavePoints {
+    const HINT: &'static str = "SECONDS CHANGES";
+    const LIST: bool = true;
+
+    fn update(&mut self, text: &str, _: (i64, i64)) -> Result<(), String> {
+        let wrong = || "Invalid save parameters".to_owned();
+        let words: Vec<_> = words(text.trim_matches('"')).collect();
+        let (pairs, rest) = words.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(wrong());
+        }
+        let point = |[seconds, changes]: &[&str; 2]| {
+            let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0)?;
+            Some(SavePoint { seconds, changes: changes.parse().ok()? })
+        };
+        self.0 = pairs.iter().map(point).collect::<Option<_>>().ok_or_else(wrong)?;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        let points = self.0.iter().map(|point| format!("{} {}", point.seconds, point.changes));
+        points.collect::<Vec<_>>().join(" ")
+    }
+}
+
 macro_rules! choice {
     ($(#[doc = $doc:expr])+ $ty:ident, $hint:literal { $($(#[doc = $case_doc:expr])+ $case:ident = $text:literal $(| $other:literal)*,)+ }) => {
         $(#[doc = $doc])+

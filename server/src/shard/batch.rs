@@ -219,6 +219,28 @@ pub enum Message {
     Notices(Box<NoticeBatch>),
     /// A connection for the receiver to serve.
     Connection(Box<NewSocket>),
+    /// The receiver is to take a checkpoint.
+    Save {
+        /// Who waits for it: the asking operation and its part, if any does.
+        waiting: Option<(u32, u32)>,
+    },
+    /// It has, or has failed to.
+    Saved {
+        /// The asking operation.
+        operation: u32,
+        /// Its part.
+        part: u32,
+        /// Whether there is one.
+        is_saved: bool,
+    },
+    /// The sender wants to give up segments: the receiver's log is to claim on disk all that it holds by now, so that no
+    /// recovery of it will look for the other parts of its transactions.
+    Fence,
+    /// It does, or never will.
+    Fenced {
+        /// It does.
+        is_claimed: bool,
+    },
     /// The receiver's counters are wanted.
     CountersWanted {
         /// The asking operation.

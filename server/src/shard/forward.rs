@@ -249,6 +249,11 @@ impl Core {
             }
             Message::Notices(batch) => self.on_notices(from, &batch),
             Message::Connection(socket) => self.intents.adopt.push(*socket),
+            Message::Save { waiting: Some((operation, part)) } => self.on_save(from, operation, part),
+            Message::Save { waiting: None } => self.want_checkpoint(),
+            Message::Saved { operation, part, is_saved } => self.on_saved(operation, part, is_saved),
+            Message::Fence => self.on_fence(from),
+            Message::Fenced { is_claimed } => self.on_fenced(is_claimed),
             Message::CountersWanted { operation, part } => {
                 let counters = Box::new(self.snapshot());
                 self.links.send(from, Message::Counters { operation, part, counters });

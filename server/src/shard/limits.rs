@@ -45,6 +45,12 @@ pub const EXPIRE_PER_TURN: usize = 200;
 /// See [`EXPIRE_PER_TURN`].
 pub const RECLAIM_PER_TURN: usize = 200;
 
+/// Bytes of log that wait or are in flight at which a checkpoint takes no further slice: commits go first.
+pub const CHECKPOINT_BACKLOG_BYTES: u64 = 1 << 20;
+
+/// How long after a checkpoint that failed the next one begins unasked.
+pub const CHECKPOINT_RETRY_NS: u64 = 60_000_000_000;
+
 /// How long accepting rests after it failed for want of descriptors or memory.
 pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
 

@@ -12,6 +12,7 @@
 //! A crash at any point leaves what the log has made durable: the core holds nothing else that outlives the process.
 
 pub mod batch;
+mod checkpoint;
 pub mod commit;
 pub mod connection;
 mod connections;
@@ -26,6 +27,7 @@ mod operations;
 mod pause;
 mod pubsub;
 pub mod replies;
+pub mod saves;
 mod serve;
 pub mod shared;
 mod stats;
@@ -46,6 +48,7 @@ pub use self::connection::{Connection, Connections};
 pub use self::gate::Gates;
 pub use self::turn::{Shard, ShardParts};
 
+use self::checkpoint::Checkpoints;
 use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
 use self::flush::Intents;
@@ -89,6 +92,7 @@ pub struct Core {
     no_space_told: bool,
     segments: SegmentInbox,
     synced: SyncInbox,
+    checkpoints: Checkpoints,
     commit_started: VecDeque<(WriteId, u64)>,
     connections: Connections,
     gates: Gates,
@@ -166,6 +170,7 @@ impl Core {
             no_space_told: false,
             segments: SegmentInbox::default(),
             synced: SyncInbox::default(),
+            checkpoints: Checkpoints::default(),
             commit_started: VecDeque::new(),
             connections: Connections::default(),
             gates: Gates::default(),

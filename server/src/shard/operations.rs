@@ -242,6 +242,34 @@ impl Core {
         if held { Flow::Stop } else { Flow::Continue }
     }
 
+    /// Has every shard take a checkpoint, and answers when all have.
+    pub(super) fn start_save(&mut self, socket: SocketId) {
+        let plan = Plan::Merge { merge: Merge::Ok, owners: Vec::new() };
+        let shards = self.shards;
+        let Some(operation) = self.open_operation(socket, plan, usize::from(shards), false) else { return };
+        self.shared.saves.begin(u32::from(shards));
+        for shard in 0..shards {
+            let part = u32::from(shard);
+            if ShardId(shard) == self.id {
+                self.on_save(self.id, operation, part);
+            } else {
+                self.links.send(ShardId(shard), Message::Save { waiting: Some((operation, part)) });
+            }
+        }
+    }
+
+    /// Has every shard take a checkpoint.
+    pub(super) fn save_everywhere(&mut self) {
+        self.shared.saves.begin(u32::from(self.shards));
+        for shard in (0..self.shards).map(ShardId) {
+            if shard == self.id {
+                self.want_checkpoint();
+            } else {
+                self.links.send(shard, Message::Save { waiting: None });
+            }
+        }
+    }
+
     /// Gathers the counters of all shards for INFO.
     pub(super) fn start_info(&mut self, socket: SocketId, args: &[&[u8]]) {
         let args = args.iter().map(|arg| arg.to_vec()).collect();

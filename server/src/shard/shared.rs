@@ -4,7 +4,7 @@
     reason = "settings change rarely; the request path reads a version number only"
 )]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use annulus_storage::ShardId;
@@ -13,6 +13,8 @@ use super::interest::Interest;
 use crate::admin::Settings;
 use crate::runtime::DriverChoice;
 use crate::runtime::peers::Peers;
+
+use super::saves::Saves;
 
 /// A counter on cache lines of its own.
 #[repr(align(128))]
@@ -49,6 +51,8 @@ pub struct Shared {
     pub facts: Facts,
     /// Who wants to be told what.
     pub interest: Interest,
+    /// Checkpoints of all shards.
+    pub saves: Saves,
     settings: Mutex<Arc<Settings>>,
     settings_version: AtomicU64,
     next_client: AtomicU64,
@@ -59,6 +63,8 @@ pub struct Shared {
     pause_until_ms: AtomicU64,
     pause_writes_only: AtomicBool,
     stop: AtomicBool,
+    /// 0 as the settings say, 1 no, 2 yes.
+    save_at_stop: AtomicU8,
     quiet: AtomicU32,
 }
 
@@ -68,11 +74,13 @@ impl Shared {
         // Which of a shard's buckets a channel counts in is no secret: it only saves messages.
         let seed = facts.run_id.bytes().fold(0, |sum: u64, byte| sum.rotate_left(4) ^ u64::from(byte));
         let interest = Interest::new(peers.count(), seed);
+        let saves = Saves::new(peers.count(), facts.started_us / 1_000_000);
         let connections = (0..peers.count()).map(|_| Counter::default()).collect();
         Shared {
             peers,
             facts,
             interest,
+            saves,
             settings: Mutex::new(Arc::new(settings)),
             settings_version: AtomicU64::new(1),
             next_client: AtomicU64::new(1),
@@ -81,6 +89,7 @@ impl Shared {
             pause_until_ms: AtomicU64::new(0),
             pause_writes_only: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            save_at_stop: AtomicU8::new(0),
             quiet: AtomicU32::new(0),
         }
     }
@@ -132,6 +141,19 @@ impl Shared {
         let shard = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
         self.count_connection(ShardId(shard as u16));
         ShardId(shard as u16)
+    }
+
+    /// Each shard is to take a checkpoint before it stops, or none is.
+    pub fn set_save_at_stop(&self, saves: bool) {
+        self.save_at_stop.store(1 + u8::from(saves), Ordering::Release);
+    }
+
+    /// Whether each shard takes a checkpoint before it stops; nothing: as the settings say.
+    pub fn save_at_stop(&self) -> Option<bool> {
+        match self.save_at_stop.load(Ordering::Acquire) {
+            0 => None,
+            answer => Some(answer == 2),
+        }
     }
 
     /// Counts a connection.

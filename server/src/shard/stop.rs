@@ -26,6 +26,8 @@ enum Step {
 pub(super) struct Stopping {
     step: Step,
     deadline_ns: u64,
+    /// This shard takes a last checkpoint first.
+    saves: bool,
     /// The last step was taken for want of time.
     gave_up: bool,
 }
@@ -34,6 +36,11 @@ impl Stopping {
     /// Whether commands are no longer taken.
     pub(super) fn has_begun(&self) -> bool {
         self.step != Step::Serving
+    }
+
+    /// Whether the log is being closed, or is.
+    pub(super) fn is_sealing(&self) -> bool {
+        matches!(self.step, Step::Sealing | Step::Done)
     }
 
     /// Whether the shard's thread may end.
@@ -62,8 +69,19 @@ impl Core {
             self.stopping.step = Step::Draining;
             self.stopping.deadline_ns = self.time.monotonic_ns + STOP_PATIENCE_NS;
             driver.stop_listening();
+            self.stopping.saves = self.maybe_save_at_stop();
             self.end_waits();
         }
+        let waits = matches!(self.stopping.step, Step::Draining | Step::Quiet);
+        if waits && self.saves_at_stop() && self.shared.saves.any() {
+            // Somebody has asked for that, however long it takes.
+            self.stopping.deadline_ns = self.time.monotonic_ns + STOP_PATIENCE_NS;
+        }
+        // A log that takes no writes may never let the checkpoint have its name.
+        if self.stopping.saves && self.is_saving() && self.may_expire() {
+            return;
+        }
+        self.stopping.saves = false;
         let late = self.time.monotonic_ns >= self.stopping.deadline_ns;
         if self.stopping.step == Step::Draining && (late || self.is_quiet()) {
             self.stopping.step = Step::Quiet;

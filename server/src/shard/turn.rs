@@ -216,6 +216,7 @@ impl Shard {
         core.collect_segments();
         core.collect_sync();
         core.more_background = core.background();
+        core.more_background |= core.advance_checkpoint(&mut parts.executor, &parts.disk);
         core.maybe_sweep();
         core.expire_waits();
         core.retry_accepts(&mut parts.driver);
@@ -287,6 +288,7 @@ impl Core {
             self.waits.next_deadline_ns(),
             self.accept_again.iter().map(|(at, _)| *at).min(),
             self.stopping.deadline_ns(),
+            self.checkpoint_deadline_ns(),
         ]
         .into_iter()
         .flatten()

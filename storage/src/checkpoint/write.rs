@@ -196,12 +196,25 @@ pub async fn write_checkpoint<D: Disk>(
     request: &CheckpointRequest,
     pipe: &BlockPipe,
 ) -> io::Result<Written> {
+    let written = write_blocks(disk, request, pipe).await;
+    if matches!(&written, Err(error) if error.kind() != io::ErrorKind::Interrupted) {
+        // The disk may be full, and the log needs the space more.
+        let _ = disk.remove(&request.directory.join(UNFINISHED_NAME)).await;
+    }
+    written
+}
+
+async fn write_blocks<D: Disk>(
+    disk: &D,
+    request: &CheckpointRequest,
+    pipe: &BlockPipe,
+) -> io::Result<Written> {
     let unfinished = request.directory.join(UNFINISHED_NAME);
     let entries = disk.list_dir(&request.directory).await?;
-    let whole = numbers(&entries);
-    if let (Some(oldest), true) = (whole.get(1), entries.iter().all(|entry| entry.name != UNFINISHED_NAME)) {
-        // The one before the newest: its blocks have been written before, so writing them is cheap.
-        disk.rename(&request.directory.join(checkpoint_name(*oldest)), &unfinished).await?;
+    let superfluous = numbers(&entries).into_iter().find(|number| number + 1 != request.header.number);
+    if let (Some(number), true) = (superfluous, entries.iter().all(|entry| entry.name != UNFINISHED_NAME)) {
+        // One that the newest has replaced, or a damaged one. Its blocks have been written before, so writing them is cheap.
+        disk.rename(&request.directory.join(checkpoint_name(number)), &unfinished).await?;
         disk.sync_dir(&request.directory).await?;
     }
     let file = disk.open(&unfinished, OpenMode::CREATE_DIRECT).await?;

@@ -148,7 +148,8 @@ impl Cluster {
     fn read(&mut self, number: u64, key: u16) {
         let shard = self.owner(key);
         let found = self.store(shard).get(DB, Key { bytes: &name(key), slot: slot(key) });
-        let found = found.map(|entry| u64::from_le_bytes(entry.string()[..8].try_into().expect("a number")));
+        let found =
+            found.and_then(|entry| entry.string()?.first_chunk().map(|number| u64::from_le_bytes(*number)));
         assert_eq!(found, self.writers.get(&key).copied(), "key {key}");
         self.made.entry(number).or_default().from.extend(found);
     }

@@ -40,6 +40,8 @@ impl Host {
             databases: 16,
             durability: Durability::None,
             segment_bytes: 1 << 20,
+            checkpoint_growth: 0,
+            saves_at_stop: false,
             commit_depth: 2,
             mesh_capacity: 256,
             loses_messages: 0,

@@ -129,6 +129,7 @@ impl Life {
                     self.counts.starts += 1;
                     self.owners = workload::owners(self.plan.workload.groups, server.count());
                     self.counts.torn_tails += server.report.torn_tails.len() as u64;
+                    self.counts.images += u64::from(server.report.image.is_some());
                     if undamaged.is_some() {
                         self.counts.damage_undecidable += 1;
                         self.history.restart_lost(Loss::Any);
@@ -395,7 +396,10 @@ impl Life {
         let memory = self.world.memory();
         // Of the newest epoch, or of one whose logs' ends the manifest has: a start that began an epoch and was cut off before it
         // recorded those leaves the ends of the epoch before unproven, and nothing was acknowledged since.
-        let logs = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
+        let logs = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            path.extension().is_some_and(|it| it == "log") || name.starts_with("checkpoint-")
+        };
         let mut segments: Vec<PathBuf> = memory.paths().into_iter().filter(logs).collect();
         let epoch = |path: &PathBuf| path.ancestors().nth(2).map(Path::to_path_buf);
         let newest = segments.last().map(epoch)?;

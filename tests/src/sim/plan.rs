@@ -125,6 +125,8 @@ impl Plan {
             databases: 2,
             durability,
             segment_bytes: [32 << 10, 64 << 10, 128 << 10][random.below(3)],
+            checkpoint_growth: [0, 8 << 10, 40 << 10][random.below(3)],
+            saves_at_stop: random.one_in(3),
             commit_depth: 1 + random.below(4) as u32,
             mesh_capacity: [1, 2, 8, 256][random.below(4)],
             loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },

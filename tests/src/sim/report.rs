@@ -29,6 +29,8 @@ pub struct Counts {
     pub unclean_stops: u64,
     /// Successful starts.
     pub starts: u64,
+    /// Those that began with a checkpoint.
+    pub images: u64,
     /// Those with another number of shards.
     pub reshards: u64,
     /// Torn ends of logs that starts have cut off.
@@ -70,6 +72,7 @@ impl AddAssign for Counts {
         self.stops += other.stops;
         self.unclean_stops += other.unclean_stops;
         self.starts += other.starts;
+        self.images += other.images;
         self.reshards += other.reshards;
         self.torn_tails += other.torn_tails;
         self.damage_refused += other.damage_refused;
@@ -97,6 +100,7 @@ impl fmt::Display for Counts {
             ("clean stops", self.stops),
             ("unclean stops", self.unclean_stops),
             ("starts", self.starts),
+            ("from checkpoints", self.images),
             ("other shard counts", self.reshards),
             ("torn tails cut off", self.torn_tails),
             ("damage refused", self.damage_refused),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus::admin::Settings;
+use annulus::admin::{SavePoint, SavePoints, Settings};
 use annulus::runtime::driver::Wait;
 use annulus::runtime::mesh::{MeshEnds, Receiver, Sender, mesh_of};
 use annulus::runtime::peers::Peers;
@@ -39,6 +39,10 @@ pub struct Configuration {
     pub durability: Durability,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
+    /// How much a shard's log grows before a checkpoint, at least; 0 takes none.
+    pub checkpoint_growth: u64,
+    /// Whether a clean stop takes checkpoints.
+    pub saves_at_stop: bool,
     /// Log writes in flight of each shard.
     pub commit_depth: u32,
     /// Messages that a queue of the mesh holds, a power of two.
@@ -109,8 +113,15 @@ pub struct Server {
 }
 
 fn settings(configuration: &Configuration) -> Settings {
+    let mut save = SavePoints::default();
+    if configuration.saves_at_stop {
+        save.0.push(SavePoint { seconds: 1_000_000, changes: 1 });
+    }
     Settings {
         shards: usize::from(configuration.shards),
+        auto_aof_rewrite_percentage: u32::from(configuration.checkpoint_growth > 0),
+        auto_aof_rewrite_min_size: configuration.checkpoint_growth * u64::from(configuration.shards),
+        save,
         durability: configuration.durability,
         log_segment_size: configuration.segment_bytes,
         commit_depth: configuration.commit_depth,
@@ -188,6 +199,8 @@ impl Server {
             server.report.effects += report.effects;
             server.report.closed.extend(report.closed);
             server.report.torn_tails.extend(report.torn_tails);
+            server.report.image = report.image.or(server.report.image);
+            server.report.unused.extend(report.unused);
             // The first listener of shard 0 is everybody's; the others are a shard's own.
             let shard = Shard::new(core, parts, usize::from(id.0 == 0));
             server.shards.push(Running { shard, next: Next::Prepare, stalled_until_ns: 0 });

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use crate::admin::histogram::Histogram;
 
 macro_rules! counters {
-    ($(#[doc = $doc:expr])+ $ty:ident { $($(#[doc = $field_doc:expr])+ $how:ident $field:ident: $kind:ty,)+ }) => {
+    ($(#[doc = $doc:expr])+ $(#[derive($copy:ident)])? $ty:ident { $($(#[doc = $field_doc:expr])+ $how:ident $field:ident: $kind:ty,)+ }) => {
         $(#[doc = $doc])+
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq $(, $copy)?)]
         pub struct $ty { $($(#[doc = $field_doc])+ pub $field: $kind,)+ }
 
         impl $ty {
@@ -141,6 +141,35 @@ counters! {
 }
 
 counters! {
+    /// Checkpoints.
+    #[derive(Copy)]
+    CheckpointCounters {
+        /// Shards that are taking one.
+        sum in_progress: u64,
+        /// Checkpoints since the start.
+        sum completed: u64,
+        /// Bytes of the newest.
+        sum bytes: u64,
+        /// Records of the newest, or of the one that is being taken.
+        sum records: u64,
+        /// Records that were loaded at the start.
+        sum records_loaded: u64,
+        /// Up to here the newest has effects. Of the server: of the furthest shard.
+        max lsn: u64,
+        /// Effects that are in no checkpoint.
+        sum changes: u64,
+        /// How long the newest took.
+        max last_seconds: u64,
+        /// For how long one has been under way.
+        max current_seconds: u64,
+        /// Memory of one under way.
+        sum memory: u64,
+        /// Whether the last attempt failed.
+        either failed: bool,
+    }
+}
+
+counters! {
     /// Traffic between shards.
     MeshCounters {
         /// Batches sent to other shards, replies among them.
@@ -235,6 +264,8 @@ pub struct ShardCounters {
     pub log: LogCounters,
     /// Transactions.
     pub transactions: TransactionCounters,
+    /// Checkpoints.
+    pub checkpoint: CheckpointCounters,
     /// Traffic between shards.
     pub mesh: MeshCounters,
     /// The loop.
@@ -256,6 +287,7 @@ impl ShardCounters {
         self.memory.merge(&other.memory);
         self.log.merge(&other.log);
         self.transactions.merge(&other.transactions);
+        self.checkpoint.merge(&other.checkpoint);
         self.mesh.merge(&other.mesh);
         self.turns.merge(&other.turns);
         for (name, counters) in &other.commands {

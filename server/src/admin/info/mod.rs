@@ -6,8 +6,8 @@ mod sections;
 mod text;
 
 pub use counters::{
-    ClientCounters, CommandCounters, DatabaseCounters, KeyspaceCounters, LogCounters, MemoryCounters,
-    MeshCounters, ShardCounters, TrafficCounters, TurnCounters,
+    CheckpointCounters, ClientCounters, CommandCounters, DatabaseCounters, KeyspaceCounters, LogCounters,
+    MemoryCounters, MeshCounters, ShardCounters, TrafficCounters, TurnCounters,
 };
 pub use text::human_bytes;
 
@@ -31,6 +31,10 @@ pub struct ServerFacts<'a> {
     pub run_id: &'a str,
     /// The file the program was started from.
     pub executable: &'a str,
+    /// When everything was last in checkpoints, Unix seconds.
+    pub last_save_seconds: u64,
+    /// Whether any shard has a checkpoint to take, or is taking one.
+    pub saving: bool,
     /// The settings file; empty when there's none.
     pub config_file: &'a str,
     /// The driver that was chosen: `uring` or `epoll`.

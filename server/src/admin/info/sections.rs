@@ -144,31 +144,35 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .map(|shard| shard.log.last_lsn.saturating_sub(shard.log.durable_lsn))
         .sum::<u64>();
     let status = if log.failed { "err" } else { "ok" };
+    let saved = &total.checkpoint;
+    let save_status = if saved.failed { "err" } else { "ok" };
+    let last_seconds = if saved.completed == 0 { -1 } else { saved.last_seconds as i64 };
+    let current_seconds = if saved.in_progress == 0 { -1 } else { saved.current_seconds as i64 };
     out.heading("Persistence")
         .field("loading", u8::from(facts.loading))
         .field("async_loading", 0)
         .field("current_cow_size", 0)
         .field("current_fork_perc", "0.00")
-        .field("rdb_changes_since_last_save", if enabled { 0 } else { total.keyspace.changes })
-        .field("rdb_bgsave_in_progress", 0)
-        .field("rdb_last_save_time", started_seconds(facts))
-        .field("rdb_last_bgsave_status", "ok")
-        .field("rdb_last_bgsave_time_sec", -1)
-        .field("rdb_current_bgsave_time_sec", -1)
-        .field("rdb_saves", 0)
+        .field("rdb_changes_since_last_save", saved.changes)
+        .field("rdb_bgsave_in_progress", u8::from(facts.saving))
+        .field("rdb_last_save_time", facts.last_save_seconds)
+        .field("rdb_last_bgsave_status", save_status)
+        .field("rdb_last_bgsave_time_sec", last_seconds)
+        .field("rdb_current_bgsave_time_sec", current_seconds)
+        .field("rdb_saves", saved.completed)
         .field("rdb_last_load_keys_expired", 0)
-        .field("rdb_last_load_keys_loaded", log.recovered_records)
+        .field("rdb_last_load_keys_loaded", saved.records_loaded)
         .field("aof_enabled", u8::from(enabled))
-        .field("aof_rewrite_in_progress", 0)
+        .field("aof_rewrite_in_progress", u8::from(facts.saving))
         .field("aof_rewrite_scheduled", 0)
-        .field("aof_last_rewrite_time_sec", -1)
-        .field("aof_current_rewrite_time_sec", -1)
-        .field("aof_last_bgrewrite_status", "ok")
-        .field("aof_rewrites", 0)
+        .field("aof_last_rewrite_time_sec", last_seconds)
+        .field("aof_current_rewrite_time_sec", current_seconds)
+        .field("aof_last_bgrewrite_status", save_status)
+        .field("aof_rewrites", saved.completed)
         .field("aof_last_write_status", status);
     if enabled {
-        out.field("aof_current_size", log.disk_bytes)
-            .field("aof_base_size", 0)
+        out.field("aof_current_size", log.disk_bytes + saved.bytes)
+            .field("aof_base_size", saved.bytes)
             .field("aof_pending_rewrite", 0)
             .field("aof_buffer_length", facts.shards.iter().map(|shard| shard.memory.log).sum::<u64>())
             .field("aof_pending_bio_fsync", log.commits_in_flight)
@@ -190,12 +194,13 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("log_segments", log.segments)
         .field("log_segments_spare", log.segments_spare)
         .field("log_disk_bytes", log.disk_bytes)
+        .field("checkpoints_in_progress", saved.in_progress)
+        .field("checkpoint_records", saved.records)
+        .field("checkpoint_bytes", saved.bytes)
+        .field("checkpoint_lsn", saved.lsn)
+        .field("checkpoint_memory_bytes", saved.memory)
         .field("recovery_records", log.recovered_records)
         .field("recovery_usec", log.recovery_us);
-}
-
-fn started_seconds(facts: &ServerFacts<'_>) -> u64 {
-    (facts.now_us / US_PER_SECOND).saturating_sub(facts.uptime_seconds)
 }
 
 fn stats(out: &mut Text, total: &ShardCounters) {

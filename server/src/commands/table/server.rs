@@ -36,13 +36,13 @@ pub(super) const ROWS: &[Command] = &[
     row("bgrewriteaof", 1, ConnectionCommand::Bgrewriteaof).flags(SAVING).docs(
         "1.0.0",
         "O(1)",
-        "Accepted for compatibility: the log looks after its own size",
+        "Has every shard take a checkpoint, and give up the log before it",
         "",
     ),
     row("bgsave", -1, ConnectionCommand::Bgsave).flags(SAVING).docs(
         "1.0.0",
         "O(1)",
-        "Accepted for compatibility: what was acknowledged is on disk already",
+        "Has every shard take a checkpoint",
         "[SCHEDULE]",
     ),
     row("command", -1, ConnectionCommand::Command(CommandCommand::All))
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Command] = &[
     ),
     row("save", 1, ConnectionCommand::Save)
         .flags(&[F::ADMIN, F::NOSCRIPT, F::NO_ASYNC_LOADING, F::NO_MULTI])
-        .docs("1.0.0", "O(1)", "Accepted for compatibility: what was acknowledged is on disk already", ""),
+        .docs("1.0.0", "O(N)", "Has every shard take a checkpoint, and answers when all have", ""),
     row("shutdown", -1, ConnectionCommand::Shutdown)
         .flags(&[F::ADMIN, F::NOSCRIPT, F::LOADING, F::STALE, F::NO_MULTI, F::ALLOW_BUSY])
         .docs("1.0.0", "O(1)", "Stops the server", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]"),

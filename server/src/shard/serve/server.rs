@@ -29,6 +29,8 @@ impl Core {
             run_id: &self.shared.facts.run_id,
             executable: &self.shared.facts.executable,
             config_file: &self.shared.facts.config_file,
+            last_save_seconds: self.shared.saves.last_seconds(),
+            saving: self.shared.saves.any(),
             io_driver: self.shared.facts.driver.kind.name(),
             io_features: &self.shared.facts.driver.features.join(","),
             now_us: self.time.unix_us,
@@ -74,26 +76,60 @@ impl Core {
         }
     }
 
-    /// The log is the snapshot: what SAVE asks for is the case already.
-    pub(super) fn save(&mut self, socket: SocketId, which: ConnectionCommand, _args: &[&[u8]]) {
-        let now_seconds = (self.time.unix_us / 1_000_000) as i64;
-        self.answer(socket, |out| match which {
-            ConnectionCommand::Lastsave => out.integer(now_seconds),
-            ConnectionCommand::Bgsave => out.simple("Background saving started"),
-            ConnectionCommand::Bgrewriteaof => out.simple("Background append only file rewriting started"),
-            _ => out.ok(),
-        });
+    /// SAVE, BGSAVE, BGREWRITEAOF: all are checkpoints of all shards.
+    pub(super) fn save(&mut self, socket: SocketId, which: ConnectionCommand, args: &[&[u8]]) {
+        let busy = self.shared.saves.any();
+        let scheduled = match args[1..] {
+            [] => false,
+            [word] if word.eq_ignore_ascii_case(b"schedule") => true,
+            _ => return self.answer(socket, |out| out.error("ERR syntax error")),
+        };
+        match which {
+            ConnectionCommand::Lastsave => {
+                let seconds = self.shared.saves.last_seconds() as i64;
+                self.answer(socket, |out| out.integer(seconds));
+            }
+            ConnectionCommand::Bgsave if busy && !scheduled => {
+                self.answer(socket, |out| out.error("ERR Background save already in progress"));
+            }
+            ConnectionCommand::Bgsave => {
+                self.save_everywhere();
+                self.answer(socket, |out| {
+                    out.simple(if busy {
+                        "Background saving scheduled"
+                    } else {
+                        "Background saving started"
+                    });
+                });
+            }
+            ConnectionCommand::Bgrewriteaof if busy => {
+                self.answer(socket, |out| {
+                    out.error("ERR Background append only file rewriting already in progress");
+                });
+            }
+            ConnectionCommand::Bgrewriteaof => {
+                self.save_everywhere();
+                self.answer(socket, |out| out.simple("Background append only file rewriting started"));
+            }
+            _ if busy => self.answer(socket, |out| out.error("ERR Background save already in progress")),
+            _ => self.start_save(socket),
+        }
     }
 
     pub(super) fn shutdown(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {
         let known = |word: &&&[u8]| {
             ["nosave", "save", "now", "force"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
         };
+        let has = |name: &[u8]| args[1..].iter().any(|word| word.eq_ignore_ascii_case(name));
+        let saves = has(b"save").then_some(true).or(has(b"nosave").then_some(false));
         let abort = args.len() == 2 && args[1].eq_ignore_ascii_case(b"abort");
         if abort {
             self.answer(socket, |out| out.error("ERR No shutdown in progress."));
         } else if args[1..].iter().all(|word| known(&word)) {
             tracing::info!(shard = self.id.0, "stop asked for by SHUTDOWN");
+            if let Some(saves) = saves {
+                self.shared.set_save_at_stop(saves);
+            }
             // As in Redis there is no reply: the connection closes when the server has stopped.
             self.shared.stop();
             return Flow::Stop;

@@ -1,0 +1,517 @@
+//! Checkpoints of this shard: when one begins, and its way through the steps.
+//!
+//! ```text
+//! resting ─► walking ─► settling ─► publishing ─► fencing ─► recycling ─► resting
+//! ```
+//! - *walking*: each turn takes a slice, as long as the writing task has buffers to spare;
+//! - *settling*: the file is whole, and waits until the log is durable up to what may be in it;
+//! - *publishing*: the file gets its name. From here on the checkpoint counts;
+//! - *fencing*: every peer is asked to say on its disk that it needs no log of ours to decide its transactions;
+//! - *recycling*: segments that hold nothing but what the checkpoint has become spares.
+//!
+//! Shards take checkpoints each for themselves. What a crash leaves at each step is told in `docs/checkpoints.md`.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use annulus_storage::checkpoint::files::recycle_segments;
+use annulus_storage::checkpoint::limits::BLOCK_BYTES_MAX;
+use annulus_storage::checkpoint::{
+    CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, write_checkpoint,
+};
+use annulus_storage::manifest::retire_epochs;
+use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
+
+use super::Core;
+use super::batch::Message;
+use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS};
+use crate::admin::info::CheckpointCounters;
+use crate::runtime::{Executor, RuntimeDisk};
+
+/// Why SAVE answers with an error.
+const FAILED: &[u8] = b"-ERR the checkpoint could not be written, see the server's log\r\n";
+
+/// What a task has done, for the shard to pick up.
+type Inbox = Rc<RefCell<Option<io::Result<u64>>>>;
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Resting,
+    Walking {
+        imaging: Imaging,
+        request: CheckpointRequest,
+    },
+    Settling {
+        request: CheckpointRequest,
+        to: Lsn,
+        /// Bytes of the file, when it is whole.
+        written: Option<u64>,
+    },
+    Publishing {
+        from: Lsn,
+        to: Lsn,
+        bytes: u64,
+    },
+    Fencing {
+        from: Lsn,
+        missing: u16,
+        /// No peer has said that its log never will.
+        is_free: bool,
+    },
+    Recycling,
+}
+
+/// Who waits for a checkpoint.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    shard: ShardId,
+    operation: u32,
+    part: u32,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    stage: Stage,
+    inbox: Inbox,
+    /// The data directory; without one (in tests) there are no checkpoints.
+    directory: Option<DataDirectory>,
+    /// The number of the newest.
+    newest: u64,
+    /// One was asked for; it begins when the one under way has ended.
+    wanted: bool,
+    /// How many requests `Shared` counts for the one under way, and for the next one.
+    counted: u32,
+    counted_next: u32,
+    /// Whom the one under way will answer, and whom the next one.
+    waiting: Vec<Waiter>,
+    waiting_next: Vec<Waiter>,
+    began_ns: u64,
+    /// When the newest was complete; at first, when this life began.
+    completed_ns: u64,
+    /// What the log had written, by `log_growth`, when the newest began, and what was so before the one under way.
+    base_bytes: u64,
+    base_before: u64,
+    /// What recovery found in the log, which counts as written.
+    recovered_bytes: u64,
+    retry_at_ns: u64,
+    /// Peers that wait for our log to claim something.
+    owed: Vec<(ShardId, Lsn)>,
+    counters: CheckpointCounters,
+}
+
+impl Core {
+    /// What recovery has found, for those to come.
+    pub fn adopt_checkpoints(&mut self, directory: DataDirectory, report: &RecoveryReport) {
+        let image_bytes = report.image.as_ref().map_or(0, |image| image.bytes);
+        let checkpoints = &mut self.checkpoints;
+        checkpoints.recovered_bytes = report.bytes - image_bytes;
+        checkpoints.counters.records_loaded = report.image.as_ref().map_or(0, |image| image.records);
+        checkpoints.counters.bytes = image_bytes;
+        checkpoints.counters.lsn = report.image.as_ref().map_or(0, |image| image.to.0);
+        checkpoints.completed_ns = self.time.monotonic_ns;
+        if let Some(image) = &report.image {
+            checkpoints.newest = image.number;
+            self.shared.saves.note_first();
+        }
+        checkpoints.directory = Some(directory);
+    }
+
+    /// Somebody wants a checkpoint that has all there is now; `Shared` has counted it.
+    pub(super) fn want_checkpoint(&mut self) {
+        self.checkpoints.wanted = true;
+        self.checkpoints.counted_next += 1;
+    }
+
+    /// As [`Self::want_checkpoint`], and a part of an operation is to be answered.
+    pub(super) fn on_save(&mut self, shard: ShardId, operation: u32, part: u32) {
+        self.want_checkpoint();
+        self.checkpoints.waiting_next.push(Waiter { shard, operation, part });
+    }
+
+    /// A peer asks that our log claim on disk what it holds by now.
+    pub(super) fn on_fence(&mut self, from: ShardId) {
+        let target = self.store.sink_mut().fence();
+        self.checkpoints.owed.push((from, target));
+    }
+
+    /// A peer's log has claimed what it was asked to, or never will.
+    pub(super) fn on_fenced(&mut self, is_claimed: bool) {
+        if let Stage::Fencing { missing, is_free, .. } = &mut self.checkpoints.stage {
+            *missing -= 1;
+            *is_free &= is_claimed;
+        }
+    }
+
+    /// Takes the steps that can be taken now. Between commands. Returns whether there is more to do at once.
+    pub(super) fn advance_checkpoint(&mut self, executor: &mut Executor, disk: &RuntimeDisk) -> bool {
+        if !self.checkpoints.owed.is_empty() {
+            self.answer_fences();
+        }
+        if matches!(self.checkpoints.stage, Stage::Resting) && !self.is_checkpoint_due() {
+            return false;
+        }
+        self.step_checkpoint(executor, disk)
+    }
+
+    /// Whether one was asked for, or is on its way to its name.
+    pub(super) fn is_saving(&self) -> bool {
+        let rests =
+            matches!(self.checkpoints.stage, Stage::Resting | Stage::Fencing { .. } | Stage::Recycling);
+        self.checkpoints.wanted || !rests
+    }
+
+    fn answer_fences(&mut self) {
+        let (claimed, failed) = (self.store.sink().claimed(), self.log_failed);
+        let (links, owed) = (&mut self.links, &mut self.checkpoints.owed);
+        owed.retain(|(shard, target)| {
+            let is_claimed = *target <= claimed;
+            if is_claimed || failed {
+                links.send(*shard, Message::Fenced { is_claimed });
+            }
+            !is_claimed && !failed
+        });
+    }
+
+    /// Bytes of log that a recovery now would have to read beside the image.
+    fn log_growth(&self) -> u64 {
+        let checkpoints = &self.checkpoints;
+        checkpoints.recovered_bytes + self.store.sink().written().1 - checkpoints.base_bytes
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        let checkpoints = &self.checkpoints;
+        if checkpoints.directory.is_none() || self.stopping.has_begun() && !checkpoints.wanted {
+            return false;
+        }
+        if checkpoints.wanted {
+            return self.store.may_begin_image();
+        }
+        let now_ns = self.time.monotonic_ns;
+        (self.has_grown() || self.save_point_ns().is_some_and(|at| at <= now_ns))
+            && now_ns >= checkpoints.retry_at_ns
+            && !self.log_failed
+            && self.store.may_begin_image()
+    }
+
+    fn has_grown(&self) -> bool {
+        let percentage = u64::from(self.settings.auto_aof_rewrite_percentage);
+        let least = self.settings.auto_aof_rewrite_min_size / u64::from(self.shards);
+        percentage > 0 && self.log_growth() >= least.max(self.checkpoints.counters.bytes / 100 * percentage)
+    }
+
+    /// When a save point is reached, if nothing changes until then.
+    fn save_point_ns(&self) -> Option<u64> {
+        let points = &self.settings.save.0;
+        if points.is_empty() {
+            return None;
+        }
+        let changes = self.changes();
+        // The changes that a point names are those of all shards.
+        let least = |changes: u32| changes.div_ceil(u32::from(self.shards)).max(1);
+        let reached = points.iter().filter(|point| changes >= u64::from(least(point.changes)));
+        let seconds = reached.map(|point| u64::from(point.seconds)).min()?;
+        let at_ns = self.checkpoints.completed_ns.saturating_add(seconds.saturating_mul(1_000_000_000));
+        Some(at_ns.max(self.checkpoints.retry_at_ns))
+    }
+
+    /// When a checkpoint is due although nothing happens, monotonic ns.
+    pub(super) fn checkpoint_deadline_ns(&self) -> Option<u64> {
+        let rests = matches!(self.checkpoints.stage, Stage::Resting) && self.checkpoints.directory.is_some();
+        let may_begin = rests && !self.stopping.has_begun() && !self.log_failed;
+        // While a transaction keeps it from beginning, the transaction's end is the next event.
+        self.save_point_ns().filter(|_| may_begin && self.store.may_begin_image())
+    }
+
+    /// Effects that are in no checkpoint.
+    fn changes(&self) -> u64 {
+        self.store.sink().last_lsn().0.saturating_sub(self.checkpoints.counters.lsn)
+    }
+
+    /// Whether a stop begins with a checkpoint.
+    pub(super) fn saves_at_stop(&self) -> bool {
+        self.shared.save_at_stop().unwrap_or(!self.settings.save.0.is_empty())
+    }
+
+    /// The server stops: takes a last checkpoint if one is wanted then. Returns whether it is.
+    pub(super) fn maybe_save_at_stop(&mut self) -> bool {
+        let may_save = self.checkpoints.directory.is_some() && self.may_expire();
+        let wanted = may_save && self.saves_at_stop() && self.changes() > 0;
+        if wanted {
+            self.shared.saves.begin(1);
+            self.want_checkpoint();
+        }
+        wanted
+    }
+
+    fn step_checkpoint(&mut self, executor: &mut Executor, disk: &RuntimeDisk) -> bool {
+        let stage = std::mem::take(&mut self.checkpoints.stage);
+        let (next, more) = match stage {
+            Stage::Resting => (self.begin_checkpoint(executor, disk), true),
+            Stage::Walking { imaging, request } => self.walk(imaging, request),
+            Stage::Settling { request, to, written } => {
+                (self.settle_checkpoint(request, to, written, executor, disk), false)
+            }
+            Stage::Publishing { from, to, bytes } => match self.take_outcome() {
+                None => (Stage::Publishing { from, to, bytes }, false),
+                Some(Err(error)) => (self.fail_checkpoint(&error), false),
+                Some(Ok(_)) => (self.complete_checkpoint(from, to, bytes, executor, disk), true),
+            },
+            Stage::Fencing { from, missing: 0, is_free: true } => (self.recycle(from, executor, disk), false),
+            Stage::Fencing { missing: 0, .. } => (Stage::Resting, false),
+            waiting @ Stage::Fencing { .. } => (waiting, false),
+            Stage::Recycling => match self.take_outcome() {
+                None => (Stage::Recycling, false),
+                Some(outcome) => {
+                    if let Err(error) = outcome {
+                        // They are there still; a start finds them superfluous, and the next checkpoint's will be renamed.
+                        tracing::warn!(shard = self.id.0, %error, "log segments could not be renamed");
+                    }
+                    (Stage::Resting, false)
+                }
+            },
+        };
+        self.checkpoints.stage = next;
+        more
+    }
+
+    fn take_outcome(&self) -> Option<io::Result<u64>> {
+        self.checkpoints.inbox.borrow_mut().take()
+    }
+
+    fn begin_checkpoint(&mut self, executor: &mut Executor, disk: &RuntimeDisk) -> Stage {
+        let checkpoints = &mut self.checkpoints;
+        checkpoints.counted = std::mem::take(&mut checkpoints.counted_next);
+        if !std::mem::take(&mut checkpoints.wanted) {
+            checkpoints.counted = 1;
+            self.shared.saves.begin(1);
+        }
+        checkpoints.waiting.append(&mut checkpoints.waiting_next);
+        checkpoints.began_ns = self.time.monotonic_ns;
+        checkpoints.counters.in_progress = 1;
+        let number = checkpoints.newest + 1;
+        let (imaging, request) = Imaging::begin(&mut self.store, number, WalkOptions::default());
+        tracing::info!(shard = self.id.0, number, lsn = request.header.from.0, "checkpoint begins");
+        // What the log grows by from here on is for the next one.
+        let growth = self.log_growth();
+        self.checkpoints.base_before = self.checkpoints.base_bytes;
+        self.checkpoints.base_bytes += growth;
+        // What an attempt that was given up has yet to say is heard no more.
+        self.checkpoints.inbox = Inbox::default();
+        let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
+        let (task_request, pipe) = (request.clone(), imaging.pipe().clone());
+        executor.spawn(async move {
+            let written = write_checkpoint(&disk, &task_request, &pipe).await;
+            *inbox.borrow_mut() = Some(written.map(|written| written.bytes));
+        });
+        Stage::Walking { imaging, request }
+    }
+
+    fn walk(&mut self, mut imaging: Imaging, request: CheckpointRequest) -> (Stage, bool) {
+        if let Some(Err(error)) = self.take_outcome() {
+            imaging.pipe().abandon();
+            return (self.fail_checkpoint(&error), false);
+        }
+        if self.log_failed {
+            imaging.pipe().abandon();
+            return (self.fail_checkpoint(&io::Error::other("the log has failed")), false);
+        }
+        if self.stopping.is_sealing() {
+            imaging.pipe().abandon();
+            return (self.drop_checkpoint(), false);
+        }
+        let backlog = self.store.sink().backlog_bytes();
+        imaging.pipe().set_pause(self.checkpoint_pause(backlog));
+        if backlog > CHECKPOINT_BACKLOG_BYTES {
+            // The disk is behind with what somebody waits for; when it has caught up there is a turn.
+            return (Stage::Walking { imaging, request }, false);
+        }
+        let progress = imaging.advance(&mut self.store);
+        self.checkpoints.counters.records = imaging.records();
+        self.checkpoints.counters.memory = imaging.memory_bytes() as u64;
+        match progress {
+            Progress::More => (Stage::Walking { imaging, request }, true),
+            Progress::Waiting => (Stage::Walking { imaging, request }, false),
+            Progress::Spoiled => {
+                imaging.pipe().abandon();
+                self.store.abandon_image();
+                let checkpoints = &mut self.checkpoints;
+                checkpoints.wanted = true;
+                checkpoints.counted_next += std::mem::take(&mut checkpoints.counted);
+                checkpoints.waiting_next.append(&mut checkpoints.waiting);
+                checkpoints.base_bytes = checkpoints.base_before;
+                (Stage::Resting, false)
+            }
+            Progress::Done(to) => {
+                // Also a log that nobody asks to be durable becomes so this far.
+                self.store.sink_mut().fence();
+                (Stage::Settling { request, to, written: None }, false)
+            }
+        }
+    }
+
+    /// How long the writer rests after a block: what the bandwidth asks for, and twice that while commits are under way.
+    fn checkpoint_pause(&self, backlog: u64) -> Duration {
+        let limit = self.settings.checkpoint_bandwidth / u64::from(self.shards);
+        let Some(ns) = (BLOCK_BYTES_MAX as u64 * 1_000_000_000).checked_div(limit) else {
+            return Duration::ZERO;
+        };
+        Duration::from_nanos(if backlog > 0 { 2 * ns } else { ns })
+    }
+
+    fn settle_checkpoint(
+        &mut self,
+        request: CheckpointRequest,
+        to: Lsn,
+        mut written: Option<u64>,
+        executor: &mut Executor,
+        disk: &RuntimeDisk,
+    ) -> Stage {
+        match self.take_outcome() {
+            Some(Err(error)) => return self.fail_checkpoint(&error),
+            Some(Ok(bytes)) => written = Some(bytes),
+            None => {}
+        }
+        if self.log_failed {
+            return self.fail_checkpoint(&io::Error::other("the log has failed"));
+        }
+        let (Some(bytes), true) = (written, self.store.sink().horizon() >= to) else {
+            return Stage::Settling { request, to, written };
+        };
+        let from = request.header.from;
+        let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
+        executor.spawn(async move {
+            let published = publish_checkpoint(&disk, &request).await;
+            *inbox.borrow_mut() = Some(published.map(|()| 0));
+        });
+        Stage::Publishing { from, to, bytes }
+    }
+
+    /// The checkpoint has its name, durably.
+    fn complete_checkpoint(
+        &mut self,
+        from: Lsn,
+        to: Lsn,
+        bytes: u64,
+        executor: &mut Executor,
+        disk: &RuntimeDisk,
+    ) -> Stage {
+        let seconds = (self.time.monotonic_ns - self.checkpoints.began_ns) / 1_000_000_000;
+        let checkpoints = &mut self.checkpoints;
+        checkpoints.newest += 1;
+        checkpoints.completed_ns = self.time.monotonic_ns;
+        checkpoints.counters = CheckpointCounters {
+            bytes,
+            lsn: to.0,
+            completed: checkpoints.counters.completed + 1,
+            in_progress: 0,
+            last_seconds: seconds,
+            failed: false,
+            memory: 0,
+            ..checkpoints.counters
+        };
+        tracing::info!(
+            shard = self.id.0,
+            number = checkpoints.newest,
+            records = checkpoints.counters.records,
+            bytes,
+            lsn = to.0,
+            seconds,
+            "checkpoint complete"
+        );
+        if checkpoints.newest == 1 {
+            self.shared.saves.note_first();
+        }
+        self.retire_older_epochs(executor, disk);
+        self.end_save(true);
+        for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != self.id) {
+            self.links.send(shard, Message::Fence);
+        }
+        Stage::Fencing { from, missing: self.shards - 1, is_free: true }
+    }
+
+    /// What was asked for is answered.
+    fn end_save(&mut self, is_saved: bool) {
+        let counted = std::mem::take(&mut self.checkpoints.counted);
+        self.shared.saves.end(self.id, counted, is_saved.then_some(self.time.unix_us / 1_000_000));
+        for waiter in std::mem::take(&mut self.checkpoints.waiting) {
+            let Waiter { shard, operation, part } = waiter;
+            if shard == self.id {
+                self.on_saved(operation, part, is_saved);
+            } else {
+                self.links.send(shard, Message::Saved { operation, part, is_saved });
+            }
+        }
+    }
+
+    /// A shard has its part of a SAVE.
+    pub(super) fn on_saved(&mut self, operation: u32, part: u32, is_saved: bool) {
+        self.on_part(operation, part, if is_saved { b"+OK\r\n" } else { FAILED }, Lsn::ZERO);
+    }
+
+    fn fail_checkpoint(&mut self, error: &io::Error) -> Stage {
+        tracing::error!(shard = self.id.0, %error, "the checkpoint failed: the log stays as it is, another attempt follows");
+        self.checkpoints.counters.failed = true;
+        self.checkpoints.retry_at_ns = self.time.monotonic_ns + CHECKPOINT_RETRY_NS;
+        self.drop_checkpoint()
+    }
+
+    /// The one under way is given up.
+    fn drop_checkpoint(&mut self) -> Stage {
+        self.store.abandon_image();
+        let checkpoints = &mut self.checkpoints;
+        checkpoints.counters.in_progress = 0;
+        checkpoints.counters.memory = 0;
+        // What it would have made superfluous still counts.
+        checkpoints.base_bytes = checkpoints.base_before;
+        self.end_save(false);
+        Stage::Resting
+    }
+
+    fn recycle(&mut self, from: Lsn, executor: &mut Executor, disk: &RuntimeDisk) -> Stage {
+        let released = self.store.sink_mut().release_segments(from);
+        let directory = self.store.sink().directory().to_path_buf();
+        let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
+        executor.spawn(async move {
+            let renamed = recycle_segments(&disk, &directory, &released).await;
+            *inbox.borrow_mut() = Some(renamed.map(|()| 0));
+        });
+        Stage::Recycling
+    }
+
+    /// The last shard to get its first checkpoint gives up the epochs before this one: everything of them is in the images.
+    fn retire_older_epochs(&self, executor: &mut Executor, disk: &RuntimeDisk) {
+        let older = self.checkpoints.directory.as_ref().filter(|directory| directory.epochs.len() > 1);
+        let Some(directory) = older else { return };
+        if !self.shared.saves.have_all(self.shards) || !self.shared.saves.take_retiring() {
+            return;
+        }
+        let (disk, directory) = (disk.clone(), directory.clone());
+        executor.spawn(async move {
+            match retire_epochs(&disk, &directory).await {
+                Ok(()) => tracing::info!("logs of former numbers of shards were given up"),
+                Err(error) => {
+                    tracing::warn!(%error, "logs of former numbers of shards could not be given up");
+                }
+            }
+        });
+    }
+
+    /// For INFO.
+    pub(super) fn checkpoint_counters(&self) -> CheckpointCounters {
+        let counters = &self.checkpoints.counters;
+        let running = counters.in_progress > 0;
+        CheckpointCounters {
+            changes: self.changes(),
+            current_seconds: if running {
+                (self.time.monotonic_ns - self.checkpoints.began_ns) / 1_000_000_000
+            } else {
+                0
+            },
+            ..*counters
+        }
+    }
+}
