@@ -75,6 +75,18 @@ impl Hints {
         self.last.is_empty() && self.full.is_empty()
     }
 
+    fn len(&self) -> usize {
+        self.full.len() * CHUNK + self.last.len()
+    }
+
+    fn nth(&self, nth: usize) -> Option<Hint> {
+        self.full.get(nth / CHUNK).unwrap_or(&self.last).get(nth % CHUNK).copied()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Hint> {
+        self.full.iter().flatten().chain(&self.last).copied()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.full.len() * (CHUNK * size_of::<Hint>() + size_of::<Vec<Hint>>())
             + self.last.capacity() * size_of::<Hint>()
@@ -202,6 +214,31 @@ impl ExpiryIndex {
             self.old = None;
         }
         hint.map(Due::Renewed)
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &Hints> {
+        self.wheel.iter().chain(&self.old).flat_map(|wheel| std::iter::once(&wheel.due).chain(&wheel.slots))
+    }
+
+    /// Any hint, each as likely as the others; it may be stale.
+    pub(crate) fn sample(&self, random: u64) -> Option<Hint> {
+        let len: usize = self.wheel.iter().chain(&self.old).map(|wheel| wheel.len).sum();
+        let mut nth = usize::try_from(random).unwrap_or(usize::MAX).checked_rem(len)?;
+        for list in self.lists() {
+            match nth.checked_sub(list.len()) {
+                Some(rest) => nth = rest,
+                None => return list.nth(nth),
+            }
+        }
+        None
+    }
+
+    /// All hints, from some list on.
+    pub(crate) fn hints_from(&self, from: usize) -> impl Iterator<Item = Hint> {
+        let count = self.lists().count().max(1);
+        let from = from % count;
+        let (first, second) = (self.lists().skip(from), self.lists().take(from));
+        first.chain(second).flat_map(Hints::iter)
     }
 
     /// When [`ExpiryIndex::take_due`] will have something next, ms of Unix time; 0 when it has already.

@@ -14,6 +14,7 @@ mod deferred;
 pub mod disk;
 pub mod effect;
 mod entry;
+mod evict;
 mod expiry;
 mod gate;
 pub mod ids;
@@ -36,6 +37,7 @@ pub use buffer::AlignedBuffer;
 pub use deferred::DeferredGroup;
 pub use effect::{Effect, EffectSink, GroupNote};
 pub use entry::{Access, Entry};
+pub use evict::{Evicted, EvictionOrder, EvictionPolicy};
 pub use ids::{DatabaseId, Lsn, ShardId, TransactionId};
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
 pub use manifest::{

@@ -11,6 +11,7 @@
 //!
 //! A crash leaves of this nothing; the sink's owner knows what of the effects is durable.
 
+mod evict;
 mod image;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use crate::coverage::{Branch, reached};
 use crate::database::{Database, GROUPS, group_of};
 use crate::deferred::Outlet;
 use crate::entry::{OwnedEntry, clock};
+use crate::evict::Pool;
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
@@ -93,6 +95,8 @@ impl Cursor {
 pub struct StoreStats {
     /// Keys removed because their time had passed.
     pub expired_keys: u64,
+    /// Keys removed because memory was short.
+    pub evicted_keys: u64,
     /// Reads that found their key.
     pub hits: u64,
     /// Reads that did not.
@@ -127,6 +131,8 @@ pub struct Store<S> {
     databases_configured: u16,
     /// The walk of a checkpoint under way.
     image: Option<Box<Walk>>,
+    /// Keys that may be given up next.
+    eviction_pool: Pool,
 }
 
 /// An entry's place and what led to it.
@@ -162,6 +168,7 @@ impl<S: EffectSink> Store<S> {
             watches: Watches::default(),
             databases_configured: options.databases,
             image: None,
+            eviction_pool: Pool::default(),
         }
     }
 
@@ -192,6 +199,7 @@ impl<S: EffectSink> Store<S> {
             watches: self.watches,
             databases_configured: self.databases_configured,
             image: None,
+            eviction_pool: self.eviction_pool,
         }
     }
 

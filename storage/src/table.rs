@@ -450,20 +450,29 @@ impl Table {
             .or_else(|| (!self.spill.is_empty()).then_some(Position { segment: Position::SPILL, index: 0 }))
     }
 
+    /// An entry whose hash is this.
+    pub(crate) fn find_hash(&self, hasher: &Hasher, hash: u64) -> Option<Position> {
+        self.of_hash(hasher, hash, u64::MAX).next()
+    }
+
+    /// The entries whose hash is `hash` where `mask` has ones.
+    fn of_hash(&self, hasher: &Hasher, hash: u64, mask: u64) -> impl Iterator<Item = Position> {
+        let in_segment = self.segment_of(hash).into_iter().flat_map(move |number| {
+            let segment = &self.segments[number];
+            segment
+                .at_home_in(segment.home(hash))
+                .filter(move |(_, slot)| slot.tag().hash_bits() == hash & TAG_HASH_MASK)
+                .map(move |(index, _)| Position { segment: number as u32, index: index as u32 })
+        });
+        let spilled =
+            (0..self.spill.len()).map(|index| Position { segment: Position::SPILL, index: index as u32 });
+        in_segment.chain(spilled).filter(move |&at| (hasher.hash(self.entry(at).key()) ^ hash) & mask == 0)
+    }
+
     /// The entry with an expiry whose hash is `hash` where `mask` has ones, the earliest if there are several. The mask
     /// includes [`TAG_HASH_MASK`], and enough of the top to choose the bucket.
     pub(crate) fn find_expiring(&self, hasher: &Hasher, hash: u64, mask: u64) -> Option<Position> {
-        let number = self.segment_of(hash)?;
-        let segment = &self.segments[number];
-        let in_segment = segment
-            .at_home_in(segment.home(hash))
-            .filter(|(_, slot)| slot.tag().hash_bits() == hash & TAG_HASH_MASK)
-            .map(|(index, _)| Position { segment: number as u32, index: index as u32 });
-        let spilled =
-            (0..self.spill.len()).map(|index| Position { segment: Position::SPILL, index: index as u32 });
-        in_segment
-            .chain(spilled)
-            .filter(|&at| (hasher.hash(self.entry(at).key()) ^ hash) & mask == 0)
+        self.of_hash(hasher, hash, mask)
             .filter_map(|at| Some((self.entry(at).expire_at_ms()?, at)))
             .min_by_key(|&(expire_at_ms, _)| expire_at_ms)
             .map(|(_, at)| at)

@@ -59,10 +59,10 @@ macro_rules! fixed {
 
 /// What does not exist here, with the value that says so, or is always so.
 static FIXED: &[Foreign] = &fixed![
-    "maxmemory" = "0",
-    "maxmemory-policy" = "noeviction",
-    "maxmemory-samples" = "5",
     "maxmemory-clients" = "0",
+    "maxmemory-eviction-tenacity" = "10",
+    "lfu-log-factor" = "10",
+    "lfu-decay-time" = "1",
     "hz" = "10",
     "dynamic-hz" = "yes",
     "daemonize" = "no",

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::value::Value;
 pub use super::value::{
-    Bind, FileMode, IoDriver, LogFormat, LogLevel, OutputLimit, OutputLimits, Pin, SavePoint, SavePoints,
-    Secret,
+    Bind, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit, OutputLimits, Pin,
+    SavePoint, SavePoints, Secret,
 };
 pub use annulus_storage::Durability;
 
@@ -188,6 +188,17 @@ settings! {
     ///
     /// The classes are `normal`, `replica` and `pubsub`; 0 is no limit; classes that are not named keep their limits.
     Live "client-output-buffer-limit" client_output_buffer_limit: OutputLimits = OutputLimits::default();
+    /// How much memory keys and values may take; 0 is no limit.
+    ///
+    /// Every shard has an equal part of it. Counted are entries, tables and what goes with them; buffers of connections and of the log are not, and have limits of
+    /// their own.
+    Live "maxmemory" maxmemory: u64 = 0, (0, i64::MAX);
+    /// What happens when a shard's part of `maxmemory` is used up: which keys are given up, by Redis's names; `noeviction` refuses commands that need memory.
+    ///
+    /// Among the keys that the policy names, some are looked at and the best of those goes. Keys that are given up are deleted in the log too.
+    Live "maxmemory-policy" maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::Noeviction;
+    /// How many keys are looked at for each that is given up: more come nearer to the true order, and cost more.
+    Live "maxmemory-samples" maxmemory_samples: u32 = 5, (1, 64);
     /// How much the log may grow, in percent of the last checkpoint, before the next one is taken; 0 takes none unasked.
     ///
     /// A shard takes its checkpoint when its log has grown by this much and by its part of `auto-aof-rewrite-min-size`. The names are those of Redis, whose rewriting of

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use annulus_storage::Durability;
+use annulus_storage::{Access, Durability, EvictionOrder, EvictionPolicy};
 
 /// The type of a setting.
 pub(super) trait Value {
@@ -540,6 +540,50 @@ impl Value for Durability {
 
     fn show(&self) -> String {
         self.name().to_owned()
+    }
+}
+
+choice! {
+    /// What happens when memory is short, by Redis's names.
+    MaxmemoryPolicy, "volatile-lru|volatile-lfu|volatile-random|volatile-ttl|allkeys-lru|allkeys-lfu|allkeys-random|noeviction" {
+        /// Of the keys with an expiry, the one that was not used for the longest time goes.
+        VolatileLru = "volatile-lru",
+        /// Of the keys with an expiry, the one that is used least often goes.
+        VolatileLfu = "volatile-lfu",
+        /// Of the keys with an expiry, any goes.
+        VolatileRandom = "volatile-random",
+        /// The key that would expire next goes.
+        VolatileTtl = "volatile-ttl",
+        /// The key that was not used for the longest time goes.
+        AllkeysLru = "allkeys-lru",
+        /// The key that is used least often goes.
+        AllkeysLfu = "allkeys-lfu",
+        /// Any key goes.
+        AllkeysRandom = "allkeys-random",
+        /// None goes: commands that need more memory are refused.
+        Noeviction = "noeviction",
+    }
+}
+
+impl MaxmemoryPolicy {
+    /// Which keys go; nothing when none do.
+    pub fn eviction(self) -> Option<EvictionPolicy> {
+        let (volatile, order) = match self {
+            Self::VolatileLru => (true, EvictionOrder::Recency),
+            Self::VolatileLfu => (true, EvictionOrder::Frequency),
+            Self::VolatileRandom => (true, EvictionOrder::Random),
+            Self::VolatileTtl => (true, EvictionOrder::TimeToLive),
+            Self::AllkeysLru => (false, EvictionOrder::Recency),
+            Self::AllkeysLfu => (false, EvictionOrder::Frequency),
+            Self::AllkeysRandom => (false, EvictionOrder::Random),
+            Self::Noeviction => return None,
+        };
+        Some(EvictionPolicy { volatile, order })
+    }
+
+    /// How accesses to keys are counted for it.
+    pub fn access(self) -> Access {
+        self.eviction().map_or(Access::Recency, EvictionPolicy::access)
     }
 }
 

@@ -188,6 +188,6 @@ impl Core {
     pub fn background(&mut self) -> bool {
         let expired = if self.may_expire() { self.store.expire_cycle(EXPIRE_PER_TURN) } else { 0 };
         let more_to_free = self.store.reclaim(RECLAIM_PER_TURN);
-        expired >= EXPIRE_PER_TURN || more_to_free
+        expired >= EXPIRE_PER_TURN || more_to_free || self.evict_slice()
     }
 }

@@ -539,6 +539,14 @@ impl Core {
             Encoder::new(out, version).error(refusal);
             return Lsn::ZERO;
         }
+        if command.flags.contains(Flags::DENYOOM)
+            && let Err(refusal) = self.admit_memory(args)
+        {
+            self.commands[command.id()].rejected += 1;
+            self.count_error(b"OOM");
+            Encoder::new(out, version).error(refusal);
+            return Lsn::ZERO;
+        }
         let start = out.len();
         self.store.begin_command();
         self.run_handler(command, keyed, args, call, out);

@@ -45,6 +45,15 @@ pub const EXPIRE_PER_TURN: usize = 200;
 /// See [`EXPIRE_PER_TURN`].
 pub const RECLAIM_PER_TURN: usize = 200;
 
+/// Keys that one command gives up at most when memory is short, and a turn besides. At one to some microseconds a key
+/// that is well below a millisecond.
+pub const EVICT_PER_COMMAND: usize = 64;
+/// See [`EVICT_PER_COMMAND`].
+pub const EVICT_PER_TURN: usize = 128;
+
+/// What a command may bring to memory beside its arguments: an entry, a part of a table.
+pub const COMMAND_MEMORY_BYTES: usize = 256;
+
 /// Bytes of log that wait or are in flight at which a checkpoint takes no further slice: commits go first.
 pub const CHECKPOINT_BACKLOG_BYTES: u64 = 1 << 20;
 

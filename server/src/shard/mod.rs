@@ -22,6 +22,7 @@ pub mod forward;
 pub mod gate;
 pub mod interest;
 pub mod limits;
+mod memory;
 mod monitor;
 mod operations;
 mod pause;
@@ -53,6 +54,7 @@ use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
 use self::flush::Intents;
 use self::forward::Links;
+use self::memory::MemoryLimit;
 use self::monitor::Monitors;
 use self::operations::Operation;
 use self::pause::Pause;
@@ -93,6 +95,7 @@ pub struct Core {
     segments: SegmentInbox,
     synced: SyncInbox,
     checkpoints: Checkpoints,
+    memory: MemoryLimit,
     commit_started: VecDeque<(WriteId, u64)>,
     connections: Connections,
     gates: Gates,
@@ -171,6 +174,7 @@ impl Core {
             segments: SegmentInbox::default(),
             synced: SyncInbox::default(),
             checkpoints: Checkpoints::default(),
+            memory: MemoryLimit::default(),
             commit_started: VecDeque::new(),
             connections: Connections::default(),
             gates: Gates::default(),
@@ -220,6 +224,7 @@ impl Core {
         let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
         self.limits = Limits::DEFAULT.with_bulk_bytes_max(bulk);
         self.store.set_limits(value_limits(&self.settings));
+        self.limit_memory();
         self.plan_sweep();
     }
 }

@@ -113,6 +113,7 @@ impl Core {
         counters.keyspace.hits = stats.hits;
         counters.keyspace.misses = stats.misses;
         counters.keyspace.expired = stats.expired_keys;
+        counters.keyspace.evicted = stats.evicted_keys;
         counters.mesh = self.links.counters.clone();
         let log = self.store.sink();
         counters.log.durable_lsn = log.horizon().0;

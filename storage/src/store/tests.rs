@@ -1,3 +1,5 @@
+mod eviction;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -420,7 +422,7 @@ fn an_expired_key_is_absent_and_its_end_is_logged_by_who_finds_it() {
     assert!(store.wrote());
     assert_eq!(store.end_command(), Lsn(2));
     assert_eq!(store.sink().effects[1], Owned::Delete(DB, key(b"a").slot, b"a".to_vec()));
-    assert_eq!(store.stats(), StoreStats { expired_keys: 1, hits: 1, misses: 1 });
+    assert_eq!(store.stats(), StoreStats { expired_keys: 1, evicted_keys: 0, hits: 1, misses: 1 });
     assert!(!store.delete(DB, key(b"a")));
 }
 

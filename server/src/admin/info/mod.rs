@@ -31,6 +31,10 @@ pub struct ServerFacts<'a> {
     pub run_id: &'a str,
     /// The file the program was started from.
     pub executable: &'a str,
+    /// The limit on keys and values, bytes; 0 is none.
+    pub maxmemory: u64,
+    /// What happens when it is reached.
+    pub maxmemory_policy: &'a str,
     /// When everything was last in checkpoints, Unix seconds.
     pub last_save_seconds: u64,
     /// Whether any shard has a checkpoint to take, or is taking one.

@@ -38,6 +38,8 @@ fn with_facts(check: impl FnOnce(&ServerFacts<'_>)) {
         now_us: 1_000_000_000,
         uptime_seconds: 400,
         loading: false,
+        maxmemory: 0,
+        maxmemory_policy: "noeviction",
         last_save_seconds: 600,
         saving: false,
         maxclients: 9000,

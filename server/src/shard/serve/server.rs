@@ -29,6 +29,8 @@ impl Core {
             run_id: &self.shared.facts.run_id,
             executable: &self.shared.facts.executable,
             config_file: &self.shared.facts.config_file,
+            maxmemory: self.settings.maxmemory,
+            maxmemory_policy: self.settings.maxmemory_policy.name(),
             last_save_seconds: self.shared.saves.last_seconds(),
             saving: self.shared.saves.any(),
             io_driver: self.shared.facts.driver.kind.name(),

@@ -19,6 +19,7 @@ use annulus_storage::{ShardId, TransactionId};
 
 use self::locks::{Age, LockKey, LockRequest, Mode};
 pub use self::part::{Part, Refusal, Shards, Signal, When};
+use self::participant::ShardLocks;
 use super::Core;
 use crate::commands::{Command, Flags};
 
@@ -30,6 +31,16 @@ pub(super) fn lock_request(client: Option<u64>, command: &Command, args: &[&[u8]
     }
     add_locks(&mut locks, command, args);
     locks
+}
+
+/// Whether a transaction has a lock on a key, or waits for one.
+pub(super) fn is_locked(locks: &ShardLocks, key: &[u8]) -> bool {
+    if locks.is_empty() {
+        return false;
+    }
+    let mut request = LockRequest::default();
+    request.add(LockKey::new(key), Mode::Exclusive);
+    locks.blocks(&request)
 }
 
 /// Adds the locks of a command, or of a part of it that has whole keys.

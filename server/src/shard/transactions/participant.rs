@@ -6,7 +6,7 @@ use annulus_storage::{ShardId, TransactionId};
 use super::lock_request;
 use super::locks::{Age, Locks};
 use super::part::{Part, Refusal, Shards, Signal, When};
-use crate::commands::{Command, Keyed};
+use crate::commands::{Command, Flags, Keyed};
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, RequestBatch, Target, Work};
 
@@ -69,12 +69,18 @@ impl Core {
         self.settle_locks();
     }
 
-    fn admit_part(&self, part: &Part) -> Result<(), &'static str> {
-        let mut result = Ok(());
-        for (_, args) in part.commands.iter() {
-            result = result.and(self.admit_write(&args));
+    fn admit_part(&mut self, part: &Part) -> Result<(), &'static str> {
+        for (request, args) in part.commands.iter() {
+            self.admit_write(&args)?;
+            let needs_memory = matches!(
+                request.work,
+                Work::Keyed(command, _) if command.flags.contains(Flags::DENYOOM)
+            );
+            if needs_memory {
+                self.admit_memory(&args)?;
+            }
         }
-        result
+        Ok(())
     }
 
     /// Tells everybody concerned who got a lock, and who should give one back.
