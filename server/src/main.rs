@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use annulus::admin::cli::{self, Action, CliError};
-use annulus::admin::{Loaded, doctor, environment, logging};
+use annulus::admin::{Loaded, doctor, environment, logging, tools};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +22,15 @@ fn main() -> ExitCode {
         Ok(Action::Doctor(loaded)) => {
             let report = doctor::examine(&loaded.settings);
             print(&report, report.exit_code())
+        }
+        Ok(Action::Tool(tool)) => {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            let outcome = tools::run(&tool, &mut out);
+            let _ = out.flush();
+            match outcome {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => fail(USAGE, &error),
+            }
         }
         Err(CliError::Arguments(error)) => error.exit(),
         Err(CliError::Settings(error)) => fail(USAGE, &error),

@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
+use annulus_storage::offline::NoLog;
 use annulus_storage::{
-    ClosedLog, DataDirectory, DirectoryOptions, Effect, EffectSink, Log, LogOptions, Lsn, OpenError, Opened,
-    Outcomes, RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, TransactionId,
-    recover_shard,
+    ClosedLog, DataDirectory, DirectoryOptions, Effect, Log, LogOptions, OpenError, Opened, Outcomes,
+    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -485,23 +485,6 @@ fn shard_parts(start: &ThreadStart) -> io::Result<ShardParts> {
     })
 }
 
-/// Takes effects that nobody logs: those of recovery are in the log already.
-#[derive(Debug)]
-struct NoLog;
-
-impl EffectSink for NoLog {
-    fn append(&mut self, _: Effect<'_>) -> Lsn {
-        unreachable!("recovery applies effects, it does not make any")
-    }
-    fn end_group(&mut self) {}
-    fn begin_transaction(&mut self, _: TransactionId, _: &[ShardId]) -> Lsn {
-        unreachable!("recovery applies transactions, it does not make any")
-    }
-    fn append_depends(&mut self, _: &[TransactionId]) -> Lsn {
-        unreachable!("recovery applies transactions, it does not make any")
-    }
-}
-
 fn recover(
     start: &ShardStart,
     outcomes: &Arc<Outcomes>,
@@ -515,6 +498,7 @@ fn recover(
     let mut store = Store::new(store_options, NoLog);
     store.set_now(parts.clock.read().unix_ms());
     store.set_limits(value_limits(&settings));
+    store.set_access(settings.maxmemory_policy.access());
     let (disk, directory, outcomes) = (parts.disk.clone(), start.directory.clone(), Arc::clone(outcomes));
     let outcome = parts
         .block_on(async move {

@@ -22,7 +22,10 @@ mod tests;
 
 pub use pipe::BlockPipe;
 pub use walk::{Place, Slice};
-pub use write::{CheckpointRequest, Imaging, Progress, Written, publish_checkpoint, write_checkpoint};
+pub use write::{
+    CheckpointRequest, Imaging, Progress, Written, publish_checkpoint, write_checkpoint,
+    write_checkpoint_at_once,
+};
 
 /// The bounds of a checkpoint's work and memory.
 pub mod limits {

@@ -20,6 +20,7 @@ mod gate;
 pub mod ids;
 pub mod log;
 pub mod manifest;
+pub mod offline;
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub mod planted;

@@ -31,7 +31,7 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SLOT_GROUPS: u16 = 256;
 
 const LOCK_NAME: &str = "LOCK";
-const MANIFEST_NAME: &str = "MANIFEST";
+pub(crate) const MANIFEST_NAME: &str = "MANIFEST";
 const MANIFEST_NEW_NAME: &str = "MANIFEST.new";
 /// How long to rest after removing a file while serving.
 const RETIRE_PAUSE: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl fmt::Display for OpenError {
             ),
             Self::ManifestMissing { path } => write!(
                 f,
-                "data directory {} contains logs but no {MANIFEST_NAME}; restore that file from a backup",
+                "{} has no {MANIFEST_NAME}; if it is a data directory, restore that file from a backup",
                 path.display()
             ),
             Self::ManifestDamaged { path, detail } => {
@@ -261,6 +261,37 @@ pub async fn open_data_directory<D: Disk>(
     }
     manifest.write(disk, path).await?;
     remove_epochs_before(disk, path, directory.epochs[0].number, Duration::ZERO).await?;
+    Ok((directory, lock))
+}
+
+/// Opens a data directory that is there, for an offline tool: nothing is changed but the process id in the lock file.
+pub async fn inspect_data_directory<D: Disk>(
+    disk: &D,
+    path: &Path,
+) -> Result<(DataDirectory, D::Lock), OpenError> {
+    match Manifest::read(disk, path).await {
+        // Not even the lock file is to be made in a directory of somebody else's.
+        Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::ManifestMissing { path: path.to_path_buf() });
+        }
+        read => drop(read?),
+    }
+    let lock_path = path.join(LOCK_NAME);
+    let lock = disk.lock(&lock_path).await.map_err(|error| match error {
+        LockError::Held { holder_pid } => OpenError::Locked { path: path.to_path_buf(), holder_pid },
+        LockError::Io(error) => OpenError::Io { path: lock_path, doing: "lock", error },
+    })?;
+    // Read again: whoever held the lock until now may have changed it.
+    let manifest = Manifest::read(disk, path).await?;
+    let directory = DataDirectory {
+        path: path.to_path_buf(),
+        identity: manifest.identity,
+        databases: manifest.databases,
+        incarnation: manifest.starts,
+        epochs: manifest.epochs,
+        closed: manifest.closed,
+        opened: Opened::Existing,
+    };
     Ok((directory, lock))
 }
 

@@ -16,8 +16,10 @@
 mod assemble;
 mod error;
 mod image;
+mod listing;
 mod outcome;
 mod reader;
+mod salvage;
 mod scan;
 mod survey;
 
@@ -30,8 +32,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use error::{Fault, RecoveryError};
-pub use image::{ImageReport, UnusedCheckpoint};
+pub use image::{ImageReport, UnusedCheckpoint, verify_checkpoint};
+pub use listing::{Listed, list_log};
 pub use outcome::{LogSurvey, Outcomes};
+pub use salvage::{SalvageOptions, Salvaged, salvage_shard};
 pub use survey::{logs_to_survey, survey_and_resolve, survey_log};
 
 use image::{Before, Image};

@@ -1,14 +1,17 @@
-//! The command line: `annulus [serve] [--SETTING VALUE]…` and `annulus doctor`. One option for each row of the settings table.
+//! The command line: `annulus [serve] [--SETTING VALUE]…`, `annulus doctor`, and the tools for data directories. One option for each row of the
+//! settings table.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use annulus_storage::{Lsn, ShardId};
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::load::{CONFIG_FILE, LoadError, Loaded, load};
 use super::settings::{SETTINGS, Setting, Settings, setting};
+use super::tools::{Dump, Tool};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub enum Action {
     PrintConfig(Settings),
     /// Examine the machine for a server with these settings.
     Doctor(Loaded),
+    /// Work on a data directory that no server uses.
+    Tool(Tool),
 }
 
 /// Why the command line asks for nothing that can be done.
@@ -38,6 +43,7 @@ pub fn parse(
     let matches = command().try_get_matches_from(join_lists(arguments)).map_err(CliError::Arguments)?;
     match matches.subcommand() {
         Some(("doctor", inner)) => Ok(Action::Doctor(loaded(inner, environment)?)),
+        Some((name, inner)) if name != "serve" => Ok(Action::Tool(tool(name, inner))),
         Some((_, inner)) => serve(inner, environment),
         None => serve(&matches, environment),
     }
@@ -115,6 +121,92 @@ fn command() -> Command {
                 .after_help("Exit code: 0 all is well, 1 there are warnings, 2 the server cannot run here.")
                 .args(arguments(false)),
         )
+        .subcommands(tools())
+}
+
+/// The tools for data directories, all for such as no server uses.
+fn tools() -> [Command; 5] {
+    let path = |name: &'static str, help: &'static str| {
+        let parser = clap::value_parser!(PathBuf);
+        Arg::new(name).value_name(name).value_parser(parser).required(true).help(help)
+    };
+    let dir = || path("DIR", "The data directory");
+    let only = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let number = clap::value_parser!(u16);
+    [
+        Command::new("check")
+            .about("Read all of a data directory, and say exactly what is wrong with it; changes nothing")
+            .visible_alias("scrub")
+            .after_help(
+                "Exit code: 0 it is whole, 1 a server starts and does without what is damaged, 2 a start is refused, \
+                 or the directory cannot be read.",
+            )
+            .arg(dir()),
+        Command::new("dump")
+            .about("Print the keys of a data directory with their values, or what its logs say; changes nothing")
+            .arg(dir())
+            .arg(Arg::new("log").long("log").action(ArgAction::SetTrue).help("Print the newest logs record by record"))
+            .arg(only("shard", "N", "Only of this shard").value_parser(number.clone()))
+            .arg(only("database", "N", "Only of this database").value_parser(number))
+            .arg(only("match", "PATTERN", "Only keys that match, as in KEYS"))
+            .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("Do not shorten long values")),
+        Command::new("repair")
+            .about("Say what a damaged data directory has lost; with --yes make a new one of what is left")
+            .long_about(
+                "Says what a damaged data directory has lost, and what is left. With --yes a new directory is made of \
+                 what is left and takes the place of the damaged one, which is kept, as it is, under another name \
+                 beside it. Needs disk space for both.",
+            )
+            .after_help("Exit code: 0 nothing is damaged, or it is repaired; 1 it can be; 2 it cannot.")
+            .arg(dir())
+            .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Repair it")),
+        Command::new("restore")
+            .about("Make a new data directory of what a backup, or another data directory, holds")
+            .arg(dir())
+            .arg(path("NEWDIR", "The directory to make; it must not exist, or be empty"))
+            .arg(
+                only("until", "SHARD=LSN", "Take nothing of a shard's log after this; `annulus dump --log` prints LSNs")
+                    .action(ArgAction::Append)
+                    .value_parser(parse_until),
+            ),
+        Command::new("backup")
+            .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
+            .arg(dir())
+            .arg(path("TARGET", "Where to: a new or empty directory, or an older backup of the same")),
+    ]
+}
+
+fn parse_until(text: &str) -> Result<(ShardId, Lsn), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(shard, lsn)| Some((ShardId(shard.parse().ok()?), Lsn(lsn.parse().ok()?))));
+    parsed.ok_or_else(|| "a shard's number, '=' and an LSN are expected".to_owned())
+}
+
+fn tool(name: &str, matches: &ArgMatches) -> Tool {
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+    let dir = path("DIR");
+    match name {
+        "check" => Tool::Check { dir },
+        "dump" => Tool::Dump {
+            dir,
+            what: Dump {
+                log: matches.get_flag("log"),
+                shard: matches.get_one::<u16>("shard").copied().map(ShardId),
+                database: matches.get_one::<u16>("database").copied(),
+                pattern: matches.get_one::<String>("match").cloned(),
+                full: matches.get_flag("full"),
+            },
+        },
+        "repair" => Tool::Repair { dir, yes: matches.get_flag("yes") },
+        "restore" => {
+            let until = matches.get_many::<(ShardId, Lsn)>("until").into_iter().flatten().copied().collect();
+            Tool::Restore { dir, target: path("NEWDIR"), until }
+        }
+        _ => Tool::Backup { dir, target: path("TARGET") },
+    }
 }
 
 fn print_config() -> Arg {

@@ -12,6 +12,7 @@ pub mod logging;
 pub mod process;
 mod reference;
 mod settings;
+pub mod tools;
 mod value;
 
 pub use config::ConfigError;

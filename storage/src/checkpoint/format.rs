@@ -155,6 +155,8 @@ pub enum CheckpointFault {
     Record,
     /// Another number of records than it says.
     Records { expected: u64, found: u64 },
+    /// The disk cannot read it.
+    Unreadable,
     /// Keys are ordered by another hash function than this program's.
     Order,
 }
@@ -184,6 +186,7 @@ impl fmt::Display for CheckpointFault {
             Self::Records { expected, found } => {
                 write!(f, "{found} records in a slice or checkpoint of {expected}")
             }
+            Self::Unreadable => f.write_str("the disk cannot read it"),
             Self::Order => f.write_str("its keys are ordered by another hash function than this program's"),
         }
     }
@@ -306,6 +309,15 @@ pub fn open_block(
     number: u64,
     seed: u32,
 ) -> Result<(BlockHeader, u32), CheckpointFault> {
+    let (opened, checksum) = open_block_alone(block, number, seed)?;
+    if opened.previous != previous || opened.index != index {
+        return Err(CheckpointFault::Chain { expected: previous, found: opened.previous });
+    }
+    Ok((opened, checksum))
+}
+
+/// As [`open_block`], whatever it follows.
+pub fn open_block_alone(block: &[u8], number: u64, seed: u32) -> Result<(BlockHeader, u32), CheckpointFault> {
     let block_bytes = claimed_block_bytes(block)?;
     let Some(header) = block.first_chunk::<BLOCK_HEADER_BYTES>().filter(|_| block.len() == block_bytes)
     else {
@@ -335,9 +347,6 @@ pub fn open_block(
     };
     if opened.number != number {
         return Err(CheckpointFault::Number { expected: number, found: opened.number });
-    }
-    if opened.previous != previous || opened.index != index {
-        return Err(CheckpointFault::Chain { expected: previous, found: opened.previous });
     }
     if opened.flags & !FLAGS_KNOWN != 0 {
         return Err(CheckpointFault::Shape);

@@ -130,6 +130,11 @@ impl BlockPipe {
         .await
     }
 
+    /// The next block, if there is one at once.
+    pub fn try_next(&self) -> Option<Block> {
+        self.state.borrow_mut().full.pop_front()
+    }
+
     /// The writer's end: a block has been written.
     pub fn recycle(&self, buffer: AlignedBuffer) {
         self.state.borrow_mut().empty.push(buffer);

@@ -52,6 +52,17 @@ impl Window {
         }
     }
 
+    /// A slice is lost: the image contains nothing of what it covers.
+    pub(crate) fn push_lost(&mut self, until: Place) {
+        self.stretches.push((until, self.from));
+    }
+
+    /// Where a key is in the order of the image, with its database by the name that it had when the window began.
+    pub(crate) fn place(&self, slot: u16, database: u16, key: &[u8]) -> Place {
+        let position = Hasher::position(self.hasher.hash(key));
+        Place { group: u16::from(group_of(slot)), database, position }
+    }
+
     /// The image says that a database was emptied.
     pub(crate) fn push_flush(&mut self, database: u16, as_of: Lsn) {
         self.emptied.insert(database, as_of);

@@ -238,6 +238,36 @@ async fn write_blocks<D: Disk>(
     Ok(Written { bytes: offset })
 }
 
+/// Writes a checkpoint of a store that nobody else uses meanwhile. Returns the request for [`publish_checkpoint`], and how many
+/// records it has.
+pub async fn write_checkpoint_at_once<D: Disk>(
+    disk: &D,
+    store: &mut Store<Log<D::File>>,
+    number: u64,
+    options: WalkOptions,
+) -> io::Result<(CheckpointRequest, Written, u64)> {
+    let (mut imaging, request) = Imaging::begin(store, number, options);
+    let unfinished = request.directory.join(UNFINISHED_NAME);
+    let file = disk.open(&unfinished, OpenMode::CREATE_DIRECT).await?;
+    let mut first = AlignedBuffer::new(HEADER_BYTES);
+    request.header.encode(&mut first);
+    write_whole(disk, &file, first, 0, HEADER_BYTES).await?;
+    let mut offset = HEADER_BYTES as u64;
+    loop {
+        let progress = imaging.advance(store);
+        while let Some(Block { buffer, len }) = imaging.pipe().try_next() {
+            let buffer = write_whole(disk, &file, buffer, offset, len).await?;
+            imaging.pipe().recycle(buffer);
+            offset += len as u64;
+        }
+        if let Progress::Done(_) = progress {
+            break;
+        }
+    }
+    disk.sync(&file).await?;
+    Ok((request, Written { bytes: offset }, imaging.records()))
+}
+
 async fn write_whole<D: Disk>(
     disk: &D,
     file: &D::File,

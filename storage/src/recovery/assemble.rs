@@ -36,6 +36,8 @@ pub(super) struct Assembler<'a> {
     report: &'a mut RecoveryReport,
     /// First effects of groups that are passed over, sorted.
     dropped: &'a [Lsn],
+    /// Groups that end after this effect are passed over.
+    until: Lsn,
     /// The group that hasn't ended is one of them.
     dropping: bool,
     /// Bodies of a group that hasn't ended, each behind its length.
@@ -66,6 +68,7 @@ impl<'a> Assembler<'a> {
             apply,
             report,
             dropped,
+            until: Lsn(u64::MAX),
             dropping: false,
             group: Vec::new(),
             group_effects: 0,
@@ -74,6 +77,11 @@ impl<'a> Assembler<'a> {
             #[cfg(feature = "planted")]
             before: None,
         }
+    }
+
+    /// Passes over groups that end after this effect.
+    pub(super) fn stop_at(&mut self, until: Lsn) {
+        self.until = until;
     }
 
     pub(super) fn report(&mut self) -> &mut RecoveryReport {
@@ -139,6 +147,10 @@ impl<'a> Assembler<'a> {
             return Ok(());
         }
         if !self.dropped.is_empty() && self.drops(lsn, group_end) {
+            return Ok(());
+        }
+        if group_end && lsn > self.until {
+            self.abandon_unfinished();
             return Ok(());
         }
         if self.group.is_empty() && group_end {

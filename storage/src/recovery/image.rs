@@ -3,6 +3,7 @@
 //! Recovery takes the newest checkpoint. One that has its name was whole when it got it; if it isn't now it is damaged, and
 //! the one before it does as well if the log still begins before that. What was loaded until the damage was met is dropped again.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -21,8 +22,9 @@ use crate::disk::{Disk, OpenMode};
 use crate::log::SegmentId;
 use crate::log::record::{Record, decode_body, take_record};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::manifest::DataDirectory;
 use crate::table::Hasher;
-use crate::{Change, DatabaseId, Effect, Lsn, TransactionId};
+use crate::{Change, DatabaseId, Effect, Lsn, ShardId, TransactionId};
 
 /// What was read of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct UnusedCheckpoint {
 /// An image that has been loaded.
 pub(super) struct Image {
     pub(super) window: Window,
-    report: ImageReport,
+    pub(super) report: ImageReport,
 }
 
 /// That effects were durable, by the word of a checkpoint.
@@ -91,7 +93,7 @@ pub(super) enum Before {
     },
 }
 
-enum LoadError {
+pub(super) enum LoadError {
     Refused(RecoveryError),
     Damaged { offset: u64, fault: CheckpointFault, databases: u16 },
 }
@@ -136,7 +138,29 @@ pub(super) async fn load_newest<D: Disk>(
     Ok(None)
 }
 
-fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>)) {
+/// Reads one checkpoint of the newest epoch to its end. Nothing if it is not there any more.
+pub async fn verify_checkpoint<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+    number: u64,
+) -> Result<Option<ImageReport>, UnusedCheckpoint> {
+    let epoch = directory.epoch();
+    let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
+    let path = log.directory.join(checkpoint_name(number));
+    match load(disk, &log, number, &epoch.groups(shard), &mut |_, _| {}).await {
+        Ok(image) => Ok(Some(image.report)),
+        Err(LoadError::Damaged { offset, fault, .. }) => Err(UnusedCheckpoint { path, offset, fault }),
+        Err(LoadError::Refused(RecoveryError::Io { error, .. })) if error.kind() == ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(LoadError::Refused(_)) => {
+            Err(UnusedCheckpoint { path, offset: 0, fault: CheckpointFault::Unreadable })
+        }
+    }
+}
+
+pub(super) fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>)) {
     for database in (0..databases).map(DatabaseId) {
         apply(&Effect::FlushDatabase { database }, groups);
     }
@@ -183,7 +207,11 @@ async fn can_do_without<D: Disk>(
     Ok(begins.zip(from).is_some_and(|(begins, from)| begins.first_lsn <= from))
 }
 
-async fn read_front<D: Disk>(disk: &D, path: PathBuf, len: usize) -> std::io::Result<AlignedBuffer> {
+pub(super) async fn read_front<D: Disk>(
+    disk: &D,
+    path: PathBuf,
+    len: usize,
+) -> std::io::Result<AlignedBuffer> {
     let file = disk.open(&path, OpenMode::READ_DIRECT).await?;
     let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
     if read? == len { Ok(buffer) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
@@ -205,20 +233,20 @@ pub(super) async fn greatest_transaction<D: Disk>(disk: &D, log: &LogPlace) -> T
 }
 
 /// What is known of a checkpoint while it is read.
-struct Loading<'a> {
-    window: Window,
+pub(super) struct Loading<'a> {
+    pub(super) window: Window,
     /// Groups of the shard that wrote it.
-    logging: &'a Range<u16>,
-    wanted: &'a Range<u16>,
+    pub(super) logging: &'a Range<u16>,
+    pub(super) wanted: &'a Range<u16>,
     /// The slice so far.
-    payload: Vec<u8>,
-    until: Place,
-    records: u64,
+    pub(super) payload: Vec<u8>,
+    pub(super) until: Place,
+    pub(super) records: u64,
     /// Databases with keys: up to here.
-    databases: u16,
+    pub(super) databases: u16,
 }
 
-async fn load<D: Disk>(
+pub(super) async fn load<D: Disk>(
     disk: &D,
     log: &LogPlace,
     number: u64,
@@ -283,7 +311,7 @@ async fn load<D: Disk>(
 
 impl Loading<'_> {
     /// Takes a block; true if it is the last.
-    fn take_block(
+    pub(super) fn take_block(
         &mut self,
         header: &BlockHeader,
         payload: &[u8],

@@ -93,6 +93,11 @@ impl<F> LogEnd<F> {
         ClosedLog { epoch: epoch.number, shard, last_lsn, chain: checksum, dropped }
     }
 
+    /// The last effect.
+    pub(super) const fn last_lsn(&self) -> Lsn {
+        self.chain.last_lsn
+    }
+
     pub(super) const fn clean_stop(&self) -> bool {
         self.chain.clean_stop
     }
@@ -152,10 +157,10 @@ pub(super) enum Given {
 
 /// A log that was read to where its frames end; whether that end is honest has not been asked.
 pub(super) struct Walked<F> {
-    end: LogEnd<F>,
+    pub(super) end: LogEnd<F>,
     /// The last effect of each segment that holds frames.
     ends: Vec<(SegmentId, Lsn)>,
-    broken: (Place, Fault),
+    pub(super) broken: (Place, Fault),
 }
 
 impl<F> Walked<F> {
@@ -191,33 +196,30 @@ pub(super) async fn scan_log<D: Disk>(
     let given = known.image.as_ref().map_or(Given::Nothing, |image| Given::Up(image.window.from()));
     let claim = known.image.as_ref().map(|image| image.claim());
     let window = known.image.map(|image| &mut image.window);
+    let ids = checked_segments(disk, log, given).await?;
     let mut assembler = Assembler::new(log.groups.clone(), wanted, window, known.dropped, apply, report);
-    let Walked { end, ends, broken } = walk(disk, log, given, &mut assembler).await?;
+    let Walked { end, ends, broken } = walk(disk, log, &ids, given, &mut assembler).await?;
     let end = judge_end(disk, log, end, broken, claim, assembler.report()).await?;
     make_durable(disk, log, &ends, end.chain.horizon).await?;
     Ok(end)
 }
 
-/// Reads a log to where its frames end, and gives them to `taker`.
+/// Reads a log, which has these segments, to where its frames end, and gives them to `taker`.
 pub(super) async fn walk<D: Disk>(
     disk: &D,
     log: &LogPlace,
+    ids: &[SegmentId],
     given: Given,
     taker: &mut impl FrameTaker,
 ) -> Result<Walked<D::File>, RecoveryError> {
-    let ids = list_segments(disk, log, !matches!(given, Given::Nothing)).await?;
     let first = ids.first().copied().unwrap_or(SegmentId::FIRST);
-    // Without any segment nothing says which were given up; an image says better what is missing then.
-    if !ids.is_empty() || matches!(given, Given::Nothing) {
-        check_spares(disk, log, first).await?;
-    }
     let mut chain = Chain::default();
     let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
     let mut unused = Vec::new();
     let mut ends = Vec::with_capacity(ids.len());
     let mut live = Vec::with_capacity(ids.len());
     let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
-    for &id in &ids {
+    for &id in ids {
         let mut segment = open_segment(disk, log, id).await?;
         let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
         if !unused.is_empty() {
@@ -259,18 +261,64 @@ pub(super) async fn walk<D: Disk>(
     Ok(Walked { end, ends, broken })
 }
 
+/// The numbers of the segments, none of which is hidden under another name.
+pub(super) async fn checked_segments<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    given: Given,
+) -> Result<Vec<SegmentId>, RecoveryError> {
+    let ids = list_segments(disk, log, !matches!(given, Given::Nothing)).await?;
+    let first = ids.first().copied().unwrap_or(SegmentId::FIRST);
+    // Without any segment nothing says which were given up; an image says better what is missing then.
+    if !ids.is_empty() || matches!(given, Given::Nothing) {
+        check_spares(disk, log, first).await?;
+    }
+    Ok(ids)
+}
+
 /// The numbers of the segments: one after the other, from the first; or, when earlier ones may have been given up, from any.
 pub(super) async fn list_segments<D: Disk>(
     disk: &D,
     log: &LogPlace,
     from_any: bool,
 ) -> Result<Vec<SegmentId>, RecoveryError> {
+    let (ids, foreign) = segment_ids(disk, log).await?;
+    if let Some(path) = foreign {
+        return Err(RecoveryError::ForeignFile { path });
+    }
+    let unbroken = unbroken(&ids, from_any);
+    match ids.get(unbroken) {
+        None => Ok(ids),
+        Some(&later) => {
+            let expected = ids.get(unbroken.wrapping_sub(1)).map_or(SegmentId::FIRST, |id| id.next());
+            Err(RecoveryError::MissingSegment { path: log.path(expected), later })
+        }
+    }
+}
+
+/// How many of these segments, from the first on, follow each other.
+pub(super) fn unbroken(ids: &[SegmentId], from_any: bool) -> usize {
+    let first = ids.first().copied().filter(|_| from_any);
+    let mut expected = first.unwrap_or(SegmentId::FIRST);
+    let follows = |id: &&SegmentId| {
+        let follows = **id == expected;
+        expected = expected.next();
+        follows
+    };
+    ids.iter().take_while(follows).count()
+}
+
+/// The numbers of all segments, and a file that should not be there.
+pub(super) async fn segment_ids<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+) -> Result<(Vec<SegmentId>, Option<PathBuf>), RecoveryError> {
     let path = &log.directory;
     let entries = disk.list_dir(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RecoveryError::MissingDirectory { path: path.clone() },
         _ => RecoveryError::Io { path: path.clone(), doing: "list", error },
     })?;
-    let mut ids = Vec::new();
+    let (mut ids, mut foreign) = (Vec::new(), None);
     for entry in entries {
         if let Some(id) = SegmentId::of_file_name(&entry.name).filter(|_| !entry.is_directory) {
             ids.push(id);
@@ -278,19 +326,11 @@ pub(super) async fn list_segments<D: Disk>(
             || is_checkpoint_name(&entry.name)
             || entry.name.starts_with('.'))
         {
-            return Err(RecoveryError::ForeignFile { path: path.join(&entry.name) });
+            foreign.get_or_insert(path.join(&entry.name));
         }
     }
     ids.sort_unstable();
-    let first = ids.first().copied().filter(|_| from_any);
-    let mut expected = first.unwrap_or(SegmentId::FIRST);
-    for &id in &ids {
-        if id != expected {
-            return Err(RecoveryError::MissingSegment { path: log.path(expected), later: id });
-        }
-        expected = expected.next();
-    }
-    Ok(ids)
+    Ok((ids, foreign))
 }
 
 async fn open_segment<D: Disk>(
@@ -461,7 +501,7 @@ async fn read_frames<D: Disk>(
 }
 
 /// Looks at everything behind the end of a log: whether something there proves that the end is not honest.
-async fn judge_end<D: Disk>(
+pub(super) async fn judge_end<D: Disk>(
     disk: &D,
     log: &LogPlace,
     mut end: LogEnd<D::File>,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::assemble::PayloadFault;
 use super::outcome::{LogSurvey, Outcomes, PendingGroup};
-use super::scan::{FrameTaker, Given, LogPlace, walk};
+use super::scan::{FrameTaker, Given, LogPlace, checked_segments, walk};
 use super::{RecoveryError, image};
 use crate::disk::{Disk, OpenMode};
 use crate::log::frame::{FLAG_TRANSACTIONS, FrameHeader};
@@ -47,7 +47,8 @@ pub async fn survey_log<D: Disk>(
 ) -> Result<LogSurvey, RecoveryError> {
     let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
     let mut surveyor = Surveyor::default();
-    let walked = walk(disk, &log, Given::Any, &mut surveyor).await?;
+    let ids = checked_segments(disk, &log, Given::Any).await?;
+    let walked = walk(disk, &log, &ids, Given::Any, &mut surveyor).await?;
     Ok(LogSurvey {
         epoch: epoch.number,
         shard,

@@ -1,0 +1,153 @@
+//! `annulus check`.
+
+use std::io::Write;
+use std::path::Path;
+
+use annulus_storage::disk::blocking::{StdDisk, run_ready};
+use annulus_storage::offline::{ShardCheck, check_shard, outcomes_of};
+use annulus_storage::recovery::Salvaged;
+use annulus_storage::{DataDirectory, RecoveryReport};
+
+use super::{ToolError, open, shards};
+use crate::admin::info::human_bytes;
+
+/// How a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    Whole,
+    /// A start goes on without what is damaged.
+    Starts,
+    /// A start is refused.
+    Refused,
+}
+
+pub(super) fn check(dir: &Path, out: &mut dyn Write) -> Result<u8, ToolError> {
+    let (directory, _lock) = open(dir)?;
+    let verdict = examine(&directory, out)?;
+    writeln!(
+        out,
+        "{}",
+        match verdict {
+            Verdict::Whole => "whole",
+            Verdict::Starts => "damaged: a server starts, and does without what is damaged",
+            Verdict::Refused => "damaged: a start is refused; `annulus repair` says what can be saved",
+        }
+    )?;
+    Ok(verdict as u8)
+}
+
+/// Reads everything, and says what it finds.
+pub(super) fn examine(directory: &DataDirectory, out: &mut dyn Write) -> Result<Verdict, ToolError> {
+    let epoch = directory.epoch();
+    writeln!(
+        out,
+        "{}: identity {:016x}, {} shards, epoch {}, {} starts",
+        directory.path.display(),
+        directory.identity,
+        epoch.shards,
+        epoch.number,
+        directory.incarnation
+    )?;
+    let outcomes = run_ready(outcomes_of(&StdDisk, directory));
+    let mut verdict = Verdict::Whole;
+    if let Err(error) = &outcomes {
+        writeln!(out, "transactions over several logs cannot be examined: {error}")?;
+        verdict = Verdict::Refused;
+    } else if let Ok(outcomes) = &outcomes
+        && outcomes.dropped().0 > 0
+    {
+        let (transactions, groups) = outcomes.dropped();
+        writeln!(
+            out,
+            "{transactions} transactions had not reached all of their logs when the server stopped: a start drops them, and {groups} groups made from them"
+        )?;
+    }
+    for shard in shards(directory) {
+        let found = run_ready(check_shard(&StdDisk, directory, shard, &outcomes));
+        verdict = verdict.max(tell(&found, out)?);
+    }
+    Ok(verdict)
+}
+
+fn tell(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
+    let shard = found.shard;
+    let mut verdict = match &found.start {
+        Ok(report) => {
+            writeln!(out, "shard {shard}: {}", summary(report))?;
+            for torn in &report.torn_tails {
+                writeln!(
+                    out,
+                    "  {} ends in an unfinished write at offset {} ({} bytes), which was never acknowledged",
+                    torn.path.display(),
+                    torn.offset,
+                    torn.bytes
+                )?;
+            }
+            Verdict::Whole
+        }
+        Err(error) => {
+            writeln!(out, "shard {shard}: {error}")?;
+            Verdict::Refused
+        }
+    };
+    for damaged in found.checkpoints.iter().filter_map(|checkpoint| checkpoint.as_ref().err()) {
+        writeln!(
+            out,
+            "  {} is damaged at offset {}: {}",
+            damaged.path.display(),
+            damaged.offset,
+            damaged.fault
+        )?;
+        verdict = verdict.max(Verdict::Starts);
+    }
+    if let Some(salvaged) = &found.salvage {
+        tell_salvage(salvaged, out)?;
+    }
+    Ok(verdict)
+}
+
+fn summary(report: &RecoveryReport) -> String {
+    let image = report.image.as_ref().map_or("no checkpoint".to_owned(), |image| {
+        format!(
+            "checkpoint {} of {} records, {}, from LSN {} to {}",
+            image.number,
+            image.records,
+            human_bytes(image.bytes),
+            image.from,
+            image.to
+        )
+    });
+    let image_records = report.image.as_ref().map_or(0, |image| image.records);
+    let stop = if report.clean_stop { ", stopped cleanly" } else { "" };
+    format!(
+        "{image}; log of {} effects in {} frames and {} segments{stop}",
+        report.effects - image_records,
+        report.frames,
+        report.segments
+    )
+}
+
+/// What can be saved of a damaged shard, and what can't.
+pub(super) fn tell_salvage(salvaged: &Salvaged, out: &mut dyn Write) -> Result<(), ToolError> {
+    writeln!(
+        out,
+        "  can be saved: {}, up to LSN {}; what came after is lost",
+        summary(&salvaged.report),
+        salvaged.last_lsn
+    )?;
+    if salvaged.slices_lost > 0 {
+        writeln!(
+            out,
+            "  of the checkpoint {} slices are lost, each with some hundred keys",
+            salvaged.slices_lost
+        )?;
+    }
+    if salvaged.keys_unknown > 0 {
+        writeln!(
+            out,
+            "  {} keys among those were changed later in parts ({} changes): they are lost too",
+            salvaged.keys_unknown, salvaged.effects_passed_over
+        )?;
+    }
+    Ok(())
+}

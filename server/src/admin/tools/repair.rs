@@ -1,0 +1,135 @@
+//! `annulus repair` and `annulus restore`: new directories, made of what others hold.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use annulus_storage::disk::Disk;
+use annulus_storage::disk::blocking::{StdDisk, run_ready};
+use annulus_storage::offline::{load_shard, outcomes_of, write_shard};
+use annulus_storage::recovery::SalvageOptions;
+use annulus_storage::{
+    DataDirectory, DirectoryOptions, Lsn, Outcomes, RecoveryError, ShardId, open_data_directory,
+};
+
+use super::check::{Verdict, examine};
+use super::{ToolError, at, beside, names, open, parent, shards};
+use crate::runtime::Rng;
+
+pub(super) fn repair(dir: &Path, yes: bool, out: &mut dyn Write) -> Result<u8, ToolError> {
+    let (directory, lock) = open(dir)?;
+    if examine(&directory, out)? != Verdict::Refused {
+        writeln!(out, "nothing to repair: a server starts with this directory")?;
+        return Ok(0);
+    }
+    if !yes {
+        writeln!(
+            out,
+            "nothing was changed. With --yes a new directory is made of what can be saved; this one is kept"
+        )?;
+        return Ok(1);
+    }
+    let unfinished = free_name(dir, ".repairing")?;
+    let source = Source { directory: &directory, mode: Mode::Salvage };
+    rebuild(&source, &unfinished, directory.identity, out)?;
+    let damaged = free_name(dir, ".damaged")?;
+    // Between the two renamings there's no directory of that name: the new one is whole, under its other name.
+    rename(dir, &damaged)?;
+    rename(&unfinished, dir)?;
+    drop(lock);
+    writeln!(out, "repaired; the damaged directory is kept as {}", damaged.display())?;
+    Ok(0)
+}
+
+pub(super) fn restore(
+    dir: &Path,
+    target: &Path,
+    until: &[(ShardId, Lsn)],
+    out: &mut dyn Write,
+) -> Result<u8, ToolError> {
+    let (directory, _lock) = open(dir)?;
+    if names(target)?.is_some_and(|names| !names.is_empty()) {
+        return Err(ToolError::Taken { path: target.to_path_buf() });
+    }
+    if let Some((shard, _)) = until.iter().find(|(shard, _)| shard.0 >= directory.epoch().shards) {
+        return Err(ToolError::Refused(format!(
+            "there's no shard {shard}: the newest epoch has {}",
+            directory.epoch().shards
+        )));
+    }
+    let unfinished = free_name(target, ".restoring")?;
+    let identity = Rng::seed_from_kernel().map_err(at(target))?;
+    let source = Source { directory: &directory, mode: Mode::Whole { until } };
+    rebuild(&source, &unfinished, identity, out)?;
+    rename(&unfinished, target)?;
+    writeln!(out, "restored to {}", target.display())?;
+    Ok(0)
+}
+
+enum Mode<'a> {
+    /// Everything, up to here where that is said.
+    Whole { until: &'a [(ShardId, Lsn)] },
+    /// What can be had.
+    Salvage,
+}
+
+struct Source<'a> {
+    directory: &'a DataDirectory,
+    mode: Mode<'a>,
+}
+
+/// Makes a directory of what one holds, shard after shard.
+fn rebuild(source: &Source<'_>, target: &Path, identity: u64, out: &mut dyn Write) -> Result<(), ToolError> {
+    let directory = source.directory;
+    let outcomes = run_ready(outcomes_of(&StdDisk, directory));
+    let outcomes = match (&source.mode, outcomes) {
+        (_, Ok(outcomes)) => outcomes,
+        // What is wrong has been said. Without the others' word every part that is there is kept.
+        (Mode::Salvage, Err(_)) => Outcomes::default(),
+        (Mode::Whole { .. }, Err(error)) => return Err(ToolError::Recovery { shard: ShardId(0), error }),
+    };
+    let options =
+        DirectoryOptions { shards: directory.epoch().shards, databases: directory.databases, identity };
+    let (made, lock) = run_ready(open_data_directory(&StdDisk, target, options))?;
+    for shard in shards(directory) {
+        let salvage = match source.mode {
+            Mode::Salvage => Some(SalvageOptions { until: Lsn(u64::MAX) }),
+            Mode::Whole { until } => until
+                .iter()
+                .find(|(limited, _)| *limited == shard)
+                .map(|(_, lsn)| SalvageOptions { until: *lsn }),
+        };
+        let failed = |error: RecoveryError| ToolError::Recovery { shard, error };
+        let loaded = run_ready(load_shard(&StdDisk, directory, shard, &outcomes, salvage, identity));
+        let (store, salvaged) = loaded.map_err(failed)?;
+        if let (Mode::Whole { .. }, Some(error)) = (&source.mode, salvaged.losses.into_iter().next()) {
+            return Err(failed(error));
+        }
+        let (records, bytes) =
+            run_ready(write_shard(&StdDisk, &made, shard, store)).map_err(at(&made.path))?;
+        writeln!(
+            out,
+            "shard {shard}: {records} records, {bytes} bytes, up to LSN {} of the old log",
+            salvaged.last_lsn
+        )?;
+        out.flush()?;
+    }
+    drop(lock);
+    Ok(())
+}
+
+/// A name beside the directory's that nothing has yet.
+fn free_name(dir: &Path, suffix: &str) -> Result<PathBuf, ToolError> {
+    let plain = beside(dir, suffix);
+    let numbered = (2..1000).map(|number| beside(dir, &format!("{suffix}-{number}")));
+    for name in std::iter::once(plain).chain(numbered) {
+        if names(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(ToolError::Taken { path: beside(dir, suffix) })
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), ToolError> {
+    run_ready(StdDisk.rename(from, to)).map_err(at(to))?;
+    run_ready(StdDisk.sync_dir(parent(to))).map_err(at(to))
+}

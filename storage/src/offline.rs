@@ -1,0 +1,76 @@
+//! Working on data directories that no server uses: looking at them, copying them, and making new ones of what is in them.
+//!
+//! - A directory that is looked at is never written to: it is read through [`ReadOnly`], which has no way to.
+//! - A directory that is written to is a new one, and it becomes one (gets its manifest, or its name) when all else in it
+//!   is on stable storage.
+//!
+//! So whatever happens meanwhile, the directory that there was is as it was.
+
+mod backup;
+mod read_only;
+mod rebuild;
+
+pub use backup::{Copied, PathError, backup_directory};
+pub use read_only::ReadOnly;
+pub use rebuild::{NoLog, load_shard, write_shard};
+
+use std::ops::Range;
+
+use crate::checkpoint::files::numbers;
+use crate::disk::Disk;
+use crate::log::limits::ALIGNMENT_MIN;
+use crate::manifest::DataDirectory;
+use crate::recovery::{
+    ImageReport, RecoveryError, RecoveryOptions, RecoveryReport, Salvaged, UnusedCheckpoint, recover_shard,
+    salvage_shard, survey_and_resolve, verify_checkpoint,
+};
+use crate::recovery::{Outcomes, SalvageOptions};
+use crate::{Effect, Lsn, ShardId};
+
+/// What a check of one shard has found.
+#[derive(Debug)]
+pub struct ShardCheck {
+    /// The shard, of the newest epoch.
+    pub shard: ShardId,
+    /// What a start would read; or why it would be refused.
+    pub start: Result<RecoveryReport, RecoveryError>,
+    /// All checkpoints of the newest epoch, also those that a start doesn't read: whole, or damaged where.
+    pub checkpoints: Vec<Result<ImageReport, UnusedCheckpoint>>,
+    /// Where a start is refused: everything that is wrong, and what can be saved.
+    pub salvage: Option<Salvaged>,
+}
+
+/// Reads everything that a start would read, and what it would not.
+pub async fn check_shard<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+    outcomes: &Result<Outcomes, RecoveryError>,
+) -> ShardCheck {
+    let mut nowhere = |_: &Effect<'_>, _: &Range<u16>| {};
+    let options = RecoveryOptions { alignment: ALIGNMENT_MIN };
+    let disk = &ReadOnly(disk);
+    let none = Outcomes::default();
+    let outcomes = outcomes.as_ref().unwrap_or(&none);
+    let start = recover_shard(disk, directory, shard, options, outcomes, &mut nowhere).await;
+    let start = start.map(|recovered| recovered.report);
+    let mut checkpoints = Vec::new();
+    let own = directory.shard_directory(directory.epoch(), shard);
+    for number in disk.list_dir(&own).await.map(|entries| numbers(&entries)).unwrap_or_default() {
+        checkpoints.extend(verify_checkpoint(disk, directory, shard, number).await.transpose());
+    }
+    let mut salvage = None;
+    if start.is_err() {
+        let options = SalvageOptions { until: Lsn(u64::MAX) };
+        salvage = Some(salvage_shard(disk, directory, shard, outcomes, options, &mut nowhere).await);
+    }
+    ShardCheck { shard, start, checkpoints, salvage }
+}
+
+/// What becomes of transactions over several logs.
+pub async fn outcomes_of<D: Disk>(disk: &D, directory: &DataDirectory) -> Result<Outcomes, RecoveryError> {
+    survey_and_resolve(&ReadOnly(disk), directory).await
+}
+
+#[cfg(test)]
+mod tests;

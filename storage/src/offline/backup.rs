@@ -1,0 +1,158 @@
+//! Copying a data directory to where backups are kept, as a data directory of its own.
+//!
+//! What a start needs is copied: the manifest, all epochs that it names, segments and the newest checkpoint of each log; spares and
+//! unfinished files are not. A file that the backup has already, with the same bytes, is left alone: so a second backup to
+//! the same place writes what is new. The manifest comes last, after everything is on stable storage; a backup that was cut off before that
+//! has the manifest of the one before, or none, and is begun again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::ReadOnly;
+use crate::ShardId;
+use crate::buffer::AlignedBuffer;
+use crate::checkpoint::files::{checkpoint_name, numbers};
+use crate::disk::{Disk, OpenMode, WriteSync};
+use crate::log::SegmentId;
+use crate::manifest::{DataDirectory, MANIFEST_NAME};
+
+/// At a time.
+const PIECE_BYTES: usize = 1 << 20;
+const UNFINISHED_SUFFIX: &str = ".unfinished";
+
+/// What a backup has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Files written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were there already.
+    pub files_kept: u64,
+    /// Files of the backup before that are not needed any more, and are gone.
+    pub files_removed: u64,
+}
+
+/// An error of the system, with the file.
+pub type PathError = (PathBuf, io::Error);
+
+/// Copies to `target`, which exists. The directory is locked and has been checked by the caller; `target` is an older backup of the same
+/// directory, or empty.
+pub async fn backup_directory<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    target: &Path,
+) -> Result<Copied, PathError> {
+    let source = &ReadOnly(disk);
+    let mut copied = Copied::default();
+    for epoch in &directory.epochs {
+        let own = |shard| directory.shard_directory(*epoch, shard);
+        let relative = |path: &Path| path.strip_prefix(&directory.path).unwrap_or(path).to_path_buf();
+        let epoch_path = own(ShardId(0));
+        let epoch_path = target.join(relative(epoch_path.parent().unwrap_or(&epoch_path)));
+        disk.create_dir(&epoch_path).await.map_err(at(&epoch_path))?;
+        for shard in (0..epoch.shards).map(ShardId) {
+            let from = own(shard);
+            let to = target.join(relative(&from));
+            disk.create_dir(&to).await.map_err(at(&to))?;
+            let names = needed(source, &from).await?;
+            for name in &names {
+                copy_file(disk, &from.join(name), &to.join(name), &mut copied).await?;
+            }
+            remove_others(disk, &to, &names, &mut copied).await?;
+            disk.sync_dir(&to).await.map_err(at(&to))?;
+        }
+        disk.sync_dir(&epoch_path).await.map_err(at(&epoch_path))?;
+    }
+    disk.sync_dir(target).await.map_err(at(target))?;
+    copy_file(disk, &directory.path.join(MANIFEST_NAME), &target.join(MANIFEST_NAME), &mut copied).await?;
+    disk.sync_dir(target).await.map_err(at(target))?;
+    Ok(copied)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
+    let path = path.to_path_buf();
+    move |error| (path, error)
+}
+
+/// The files of a log that a start reads.
+async fn needed<D: Disk>(disk: &D, directory: &Path) -> Result<Vec<String>, PathError> {
+    let entries = disk.list_dir(directory).await.map_err(at(directory))?;
+    let segments = entries.iter().filter(|entry| SegmentId::of_file_name(&entry.name).is_some());
+    let mut names: Vec<String> = segments.map(|entry| entry.name.clone()).collect();
+    names.extend(numbers(&entries).first().map(|number| checkpoint_name(*number)));
+    Ok(names)
+}
+
+async fn remove_others<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    names: &[String],
+    copied: &mut Copied,
+) -> Result<(), PathError> {
+    for entry in disk.list_dir(directory).await.map_err(at(directory))? {
+        if !entry.is_directory && !names.contains(&entry.name) {
+            let path = directory.join(&entry.name);
+            disk.remove(&path).await.map_err(at(&path))?;
+            copied.files_removed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file under another name, and renames it when it is on stable storage.
+async fn copy_file<D: Disk>(disk: &D, from: &Path, to: &Path, copied: &mut Copied) -> Result<(), PathError> {
+    if is_same(disk, from, to).await? {
+        copied.files_kept += 1;
+        return Ok(());
+    }
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(UNFINISHED_SUFFIX);
+    let unfinished = PathBuf::from(unfinished);
+    // What a backup that was cut off has left may be longer.
+    let _ = disk.remove(&unfinished).await;
+    let source = disk.open(from, OpenMode::READ).await.map_err(at(from))?;
+    let file = disk.open(&unfinished, OpenMode::CREATE).await.map_err(at(&unfinished))?;
+    let mut buffer = AlignedBuffer::new(PIECE_BYTES);
+    let mut offset = 0;
+    loop {
+        let (read, filled) = disk.read_at(&source, buffer, offset, PIECE_BYTES).await;
+        let read = read.map_err(at(from))?;
+        if read == 0 {
+            break;
+        }
+        let (written, emptied) = disk.write_at(&file, filled, offset, read, WriteSync::None).await;
+        if written.map_err(at(&unfinished))? != read {
+            return Err((unfinished, io::ErrorKind::WriteZero.into()));
+        }
+        buffer = emptied;
+        offset += read as u64;
+    }
+    disk.sync(&file).await.map_err(at(&unfinished))?;
+    disk.rename(&unfinished, to).await.map_err(at(to))?;
+    copied.files += 1;
+    copied.bytes += offset;
+    Ok(())
+}
+
+async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path) -> Result<bool, PathError> {
+    let source = disk.open(from, OpenMode::READ).await.map_err(at(from))?;
+    let Ok(file) = disk.open(to, OpenMode::READ).await else { return Ok(false) };
+    let bytes = disk.len(&source).await.map_err(at(from))?;
+    if disk.len(&file).await.map_err(at(to))? != bytes {
+        return Ok(false);
+    }
+    let (mut ours, mut theirs) = (AlignedBuffer::new(PIECE_BYTES), AlignedBuffer::new(PIECE_BYTES));
+    let mut offset = 0;
+    while offset < bytes {
+        let (read, filled) = disk.read_at(&source, ours, offset, PIECE_BYTES).await;
+        let (read_too, filled_too) = disk.read_at(&file, theirs, offset, PIECE_BYTES).await;
+        (ours, theirs) = (filled, filled_too);
+        let (read, read_too) = (read.map_err(at(from))?, read_too.map_err(at(to))?);
+        if read == 0 || read != read_too || ours[..read] != theirs[..read] {
+            return Ok(false);
+        }
+        offset += read as u64;
+    }
+    Ok(true)
+}
