@@ -27,6 +27,7 @@ use crate::runtime::driver::Driver;
 use crate::runtime::epoll::Epoll;
 use crate::runtime::mesh::{MeshEnds, mesh};
 use crate::runtime::peers::Peers;
+use crate::runtime::porter::Porter;
 use crate::runtime::uring::{self, Uring};
 use crate::runtime::{
     AnyDriver, Clock, DriverChoice, DriverKind, Executor, Rng, RuntimeDisk, listen, threads,
@@ -37,6 +38,10 @@ use crate::shard::{Core, Shard, ShardParts, value_limits};
 
 /// How often, and after what pause, an address in use is tried again: two seconds in all.
 const BIND_RETRIES: u32 = 40;
+/// Effects after which a shard tells how many it has applied.
+const LOADED_STEP: u64 = 1 << 16;
+/// How often a start that takes long says so.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 /// See [`BIND_RETRIES`].
 const BIND_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -323,6 +328,13 @@ struct ThreadStart {
 /// What a shard's thread says when it is ready, or that it can't be.
 type Readiness = Result<(ShardId, RecoveryReport), ServeError>;
 
+/// Has somebody answer connections until the shards do.
+fn greet(listeners: &Listeners) -> Result<Porter, ServeError> {
+    let all = listeners.shared.iter().chain(listeners.own.iter().flatten());
+    let copies = all.map(OwnedFd::try_clone).collect::<io::Result<_>>();
+    copies.and_then(Porter::start).map_err(system("cannot answer connections while recovering"))
+}
+
 fn start_shards(
     shared: &Arc<Shared>,
     directory: &DataDirectory,
@@ -341,6 +353,7 @@ fn start_shards(
         Pin::Cores(cores) => cores.clone(),
     };
     let began_ns = clock.monotonic_ns();
+    let porter = greet(&listeners)?;
     let mut running = Vec::new();
     let mut shared_listeners = listeners.shared;
     let ends = mesh(shared.peers.count());
@@ -379,7 +392,7 @@ fn start_shards(
     survey.resolve(directory)?;
     let mut recovered = RecoveryReport::default();
     for _ in 0..running.len() {
-        let (shard, report) = readiness.recv().map_err(|_| ServeError::Unclean)??;
+        let (shard, report) = await_shard(&readiness, shared, clock, began_ns)?;
         for torn in &report.torn_tails {
             tracing::warn!(
                 shard = shard.0, path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes,
@@ -398,10 +411,31 @@ fn start_shards(
         recovered.bytes += report.bytes;
     }
     close_logs(directory, &recovered.closed)?;
+    // Whoever was told to come back is served from here on.
+    drop(porter);
     gate.wait();
     let milliseconds = (clock.monotonic_ns() - began_ns) / 1_000_000;
     tracing::info!(effects = recovered.effects, bytes = recovered.bytes, milliseconds, "recovered");
     Ok(running)
+}
+
+/// The next shard that is ready. Says now and then how far recovery has come.
+fn await_shard(
+    readiness: &mpsc::Receiver<Readiness>,
+    shared: &Shared,
+    clock: &Clock,
+    began_ns: u64,
+) -> Result<(ShardId, RecoveryReport), ServeError> {
+    loop {
+        match readiness.recv_timeout(PROGRESS_PAUSE) {
+            Ok(ready) => return ready,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(ServeError::Unclean),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let seconds = (clock.monotonic_ns() - began_ns) / 1_000_000_000;
+                tracing::info!(effects = shared.loaded_effects(), seconds, "recovering");
+            }
+        }
+    }
 }
 
 /// Records the ends of older epochs' logs, before any shard writes to the new one.
@@ -500,9 +534,17 @@ fn recover(
     store.set_limits(value_limits(&settings));
     store.set_access(settings.maxmemory_policy.access());
     let (disk, directory, outcomes) = (parts.disk.clone(), start.directory.clone(), Arc::clone(outcomes));
+    let shared = Arc::clone(&start.shared);
     let outcome = parts
         .block_on(async move {
-            let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| store.apply(effect, groups);
+            let mut applied = 0;
+            let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| {
+                applied += 1;
+                if applied == LOADED_STEP {
+                    shared.note_loaded(std::mem::take(&mut applied));
+                }
+                store.apply(effect, groups);
+            };
             let recovered = recover_shard(&disk, &directory, id, options, &outcomes, &mut apply).await;
             recovered.map(|recovered| (recovered, store))
         })

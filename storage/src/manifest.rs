@@ -260,7 +260,8 @@ pub async fn open_data_directory<D: Disk>(
         create_epoch(disk, &directory).await?;
     }
     manifest.write(disk, path).await?;
-    remove_epochs_before(disk, path, directory.epochs[0].number, Duration::ZERO).await?;
+    let first_kept = directory.epochs.first().map_or(1, |epoch| epoch.number);
+    remove_epochs_before(disk, path, first_kept, Duration::ZERO).await?;
     Ok((directory, lock))
 }
 

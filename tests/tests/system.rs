@@ -14,4 +14,6 @@ mod command_table;
 mod differential;
 mod durability;
 mod expiry;
+mod memory;
 mod scripts;
+mod tools;

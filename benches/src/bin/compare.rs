@@ -22,7 +22,7 @@ struct Arguments {
     /// Seconds of a run.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// Keys of `memory-per-key` and `recovery`.
+    /// Keys of `memory-per-key`, `recovery` and `checkpoint`.
     #[arg(long)]
     keys: Option<u64>,
     /// Cores of the servers.
@@ -60,6 +60,8 @@ enum Name {
     MemoryPerKey,
     /// Start after kill -9 with millions of records.
     Recovery,
+    /// SET while checkpoints are taken, beside the fork of redis-server.
+    Checkpoint,
     /// CPU time of a server with nothing to do.
     IdleCpu,
 }
@@ -83,6 +85,7 @@ fn scenario(name: Name) -> Scenario {
         Name::Shards => Scenario::Shards,
         Name::MemoryPerKey => Scenario::MemoryPerKey,
         Name::Recovery => Scenario::Recovery,
+        Name::Checkpoint => Scenario::Checkpoint,
         Name::IdleCpu => Scenario::IdleCpu,
     }
 }

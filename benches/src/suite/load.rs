@@ -57,6 +57,8 @@ pub(super) struct Seen {
     pub(super) throughput: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
+    /// NaN where the generator doesn't say.
+    pub(super) p999_us: f64,
 }
 
 /// Whether `program` is on the search path.
@@ -98,6 +100,7 @@ impl Load {
             throughput: outcome.operations as f64 / outcome.elapsed.as_secs_f64(),
             p50_us: outcome.latency.quantile(0.5) as f64 / 1000.0,
             p99_us: outcome.latency.quantile(0.99) as f64 / 1000.0,
+            p999_us: outcome.latency.quantile(0.999) as f64 / 1000.0,
         })
     }
 
@@ -172,6 +175,7 @@ fn parse_memtier(output: &str, progress: &str) -> Option<Seen> {
         throughput: *columns.first()?,
         p50_us: from_end(4)? * 1000.0,
         p99_us: from_end(3)? * 1000.0,
+        p999_us: from_end(2)? * 1000.0,
     })
 }
 
@@ -185,6 +189,7 @@ fn parse_redis_benchmark(output: &str, count: u64) -> Option<Seen> {
         throughput: number(1)?,
         p50_us: number(4)? * 1000.0,
         p99_us: number(6)? * 1000.0,
+        p999_us: f64::NAN,
     })
 }
 

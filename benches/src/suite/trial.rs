@@ -29,7 +29,7 @@ pub struct Plan {
     pub rounds: usize,
     /// How long a run takes.
     pub duration: Duration,
-    /// How many keys the scenarios `memory-per-key` and `recovery` write; none takes their defaults.
+    /// How many keys the scenarios `memory-per-key`, `recovery` and `checkpoint` write; none takes their defaults.
     pub keys: Option<u64>,
 }
 
@@ -83,6 +83,7 @@ impl Plan {
             instructions: instructions.map_or(f64::NAN, |count| count as f64 / seen.operations),
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,
+            p999_us: seen.p999_us,
         })
     }
 }
@@ -97,6 +98,7 @@ pub(super) struct Sample {
     pub(super) instructions: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
+    pub(super) p999_us: f64,
 }
 
 /// A load against a server under two names: the row's case, and who is compared in it.

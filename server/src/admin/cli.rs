@@ -148,7 +148,7 @@ fn tools() -> [Command; 5] {
             .about("Print the keys of a data directory with their values, or what its logs say; changes nothing")
             .arg(dir())
             .arg(Arg::new("log").long("log").action(ArgAction::SetTrue).help("Print the newest logs record by record"))
-            .arg(only("shard", "N", "Only of this shard").value_parser(number.clone()))
+            .arg(only("shard", "N", "Only of this shard").value_parser(number))
             .arg(only("database", "N", "Only of this database").value_parser(number))
             .arg(only("match", "PATTERN", "Only keys that match, as in KEYS"))
             .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("Do not shorten long values")),

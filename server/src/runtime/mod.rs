@@ -12,6 +12,7 @@ pub mod file;
 pub mod listen;
 pub mod mesh;
 pub mod peers;
+pub mod porter;
 pub mod rng;
 pub mod sim;
 pub mod threads;

@@ -66,6 +66,7 @@ pub struct Shared {
     /// 0 as the settings say, 1 no, 2 yes.
     save_at_stop: AtomicU8,
     quiet: AtomicU32,
+    loaded_effects: AtomicU64,
 }
 
 impl Shared {
@@ -91,6 +92,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             save_at_stop: AtomicU8::new(0),
             quiet: AtomicU32::new(0),
+            loaded_effects: AtomicU64::new(0),
         }
     }
 
@@ -194,6 +196,16 @@ impl Shared {
     #[inline]
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Recovery has applied so many effects more.
+    pub fn note_loaded(&self, effects: u64) {
+        self.loaded_effects.fetch_add(effects, Ordering::Relaxed);
+    }
+
+    /// How many effects recovery has applied so far, nearly.
+    pub fn loaded_effects(&self) -> u64 {
+        self.loaded_effects.load(Ordering::Relaxed)
     }
 
     /// A shard has nothing under way any more.

@@ -181,7 +181,8 @@ fn whatever_is_damaged_in_a_checkpoint_no_key_gets_a_value_that_it_never_had() {
             assert_eq!(found.get(&key(number).0).map(Vec::as_slice), Some(&b"another"[..]));
         }
     }
-    assert!(whole_again < 5, "{whole_again}");
+    // Those that hit a large value which was set anew since.
+    assert!(whole_again < 20, "{whole_again}");
 }
 
 #[test]
@@ -248,10 +249,10 @@ fn what_is_written_as_a_new_directory_recovers_to_the_same() {
     let (store, _) = loaded.expect("it is whole");
     let options = DirectoryOptions { shards: 1, databases: 16, identity: 77 };
     let target = Path::new("/new");
-    let (made, _lock) = run_ready(open_data_directory(&rig.disk, target, options)).expect("it is new");
+    let (made, lock) = run_ready(open_data_directory(&rig.disk, target, options)).expect("it is new");
     let (records, _) = run_ready(write_shard(&rig.disk, &made, SHARD, store)).expect("it is written");
     assert!(records >= 300);
-    drop(_lock);
+    drop(lock);
     let (found, lock) = run_ready(inspect_data_directory(&rig.disk, target)).expect("it is there");
     let loaded = run_ready(load_shard(&rig.disk, &found, SHARD, &Outcomes::default(), None, 4));
     assert_eq!(contents(&mut loaded.expect("it is whole").0), all);

@@ -240,7 +240,9 @@ async fn salvage_image<D: Disk>(
             }
             continue;
         }
-        unknown.begin_block(block_header.until, loading.until);
+        if block_header.flags & FLAG_SLICE_END != 0 {
+            unknown.begin_slice(block_header.until, loading.until);
+        }
         let mut noted = |effect: &Effect<'_>, groups: &Range<u16>| {
             if unknown.admits_of_image(effect) {
                 apply(effect, groups);
@@ -389,8 +391,8 @@ struct Unknown {
 }
 
 impl Unknown {
-    /// The next block ends a slice that ends there.
-    fn begin_block(&mut self, until: Place, before: Place) {
+    /// A slice that ends there is whole, and will be taken.
+    fn begin_slice(&mut self, until: Place, before: Place) {
         // Pieces of large values follow their bucket at once, before the walk goes on.
         if until > before {
             self.open.clear();
@@ -466,8 +468,11 @@ impl Unknown {
                 let (former_a, former_b) = (self.former(a.0), self.former(b.0));
                 let known = self.former.len() as u16;
                 self.former.extend(known..=a.0.max(b.0));
-                self.former[usize::from(a.0)] = former_b;
-                self.former[usize::from(b.0)] = former_a;
+                for (database, former) in [(a, former_b), (b, former_a)] {
+                    if let Some(name) = self.former.get_mut(usize::from(database.0)) {
+                        *name = former;
+                    }
+                }
                 return true;
             }
         };

@@ -11,7 +11,7 @@ use annulus_tests::sim::report::{Counts, Report};
 use annulus_tests::sim::run::{Options, run};
 
 const USAGE: &str = "usage: simulate (--seed N | --seconds S [--from SEED]) [--shards N] [--trace] [--mistake NAME] \
-                     [--commit HASH]";
+                     [--checkpoints] [--commit HASH]";
 
 struct Arguments {
     options: Options,
@@ -37,6 +37,7 @@ fn arguments() -> Result<Arguments, String> {
             }
             "--commit" => arguments.commit = Some(value()?),
             "--trace" => arguments.options.trace = true,
+            "--checkpoints" => arguments.options.checkpoints = true,
             "--mistake" => arguments.options.mistake = Some(mistake(&value()?)?),
             _ => return Err(format!("unknown: {word}")),
         }
@@ -53,6 +54,7 @@ fn mistake(name: &str) -> Result<Mistake, String> {
 fn replay_command(options: Options) -> String {
     let shards = options.shards.map(|shards| format!(" --shards {shards}")).unwrap_or_default();
     let mistake = options.mistake.map(|it| format!(" --mistake {}", it.name())).unwrap_or_default();
+    let checkpoints = if options.checkpoints { " --checkpoints" } else { "" };
     let (commit, dirty) = match Head::of_tree() {
         Some(head) if head.dirty => (
             format!(" --commit {}", head.hash),
@@ -62,7 +64,7 @@ fn replay_command(options: Options) -> String {
         None => (String::new(), ""),
     };
     format!(
-        "cargo run --release -p annulus-tests --bin simulate -- --seed {}{shards}{mistake} --trace{commit}{dirty}",
+        "cargo run --release -p annulus-tests --bin simulate -- --seed {}{shards}{mistake}{checkpoints} --trace{commit}{dirty}",
         options.seed
     )
 }

@@ -112,7 +112,10 @@ impl Plan {
         server: usize,
         shards: Option<u16>,
         mistake: Option<Mistake>,
+        checkpoints: bool,
     ) -> Plan {
+        // What a seed stands for otherwise is the same with checkpoints and without.
+        let mut apart = random.clone();
         let some_shards = [1, 2, 2, 3, 4, 8][random.below(6)];
         let durability = match random.below(8) {
             0 => Durability::EverySec,
@@ -125,8 +128,8 @@ impl Plan {
             databases: 2,
             durability,
             segment_bytes: [32 << 10, 64 << 10, 128 << 10][random.below(3)],
-            checkpoint_growth: [0, 8 << 10, 40 << 10][random.below(3)],
-            saves_at_stop: random.one_in(3),
+            checkpoint_growth: if checkpoints { [8 << 10, 40 << 10][apart.below(2)] } else { 0 },
+            saves_at_stop: checkpoints && apart.one_in(3),
             commit_depth: 1 + random.below(4) as u32,
             mesh_capacity: [1, 2, 8, 256][random.below(4)],
             loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },

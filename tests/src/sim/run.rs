@@ -28,6 +28,8 @@ pub struct Options {
     pub trace: bool,
     /// A mistake that the run should find.
     pub mistake: Option<Mistake>,
+    /// Shards take checkpoints by growth of their logs, some also at stops.
+    pub checkpoints: bool,
 }
 
 /// What a server's story comes to.
@@ -55,7 +57,7 @@ pub fn run(options: Options) -> Report {
     let mut stories = Vec::new();
     for server in 0..servers {
         let mut own = Random::new(random.bits());
-        let plan = Plan::of_seed(&mut own, server, options.shards, options.mistake);
+        let plan = Plan::of_seed(&mut own, server, options.shards, options.mistake, options.checkpoints);
         let world = match worlds.first() {
             None => World::new(own.bits(), plan.faults.clone(), options.trace),
             Some(first) => first.beside(own.bits(), plan.faults.clone()),

@@ -1,5 +1,6 @@
 //! The scenarios: each answers one question about the server beside its peers.
 
+mod checkpoint;
 mod durable;
 mod idle;
 mod keys;
@@ -26,6 +27,8 @@ pub enum Scenario {
     MemoryPerKey,
     /// Start after a crash with millions of records.
     Recovery,
+    /// SET while checkpoints are taken, over millions of keys.
+    Checkpoint,
     /// CPU time of a server with nothing to do.
     IdleCpu,
 }
@@ -40,6 +43,7 @@ pub fn run(plan: &Plan, scenario: Scenario) -> io::Result<()> {
         Scenario::Shards => shards::run(plan),
         Scenario::MemoryPerKey => keys::run(plan),
         Scenario::Recovery => recovery::run(plan),
+        Scenario::Checkpoint => checkpoint::run(plan),
         Scenario::IdleCpu => idle::run_cpu(plan),
     }
 }

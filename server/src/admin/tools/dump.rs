@@ -70,7 +70,7 @@ fn dump_keys(
         while cursor.group() < 256 {
             cursor = store.scan(DatabaseId(database), 0..256, cursor, SCAN_COUNT, &mut |entry| {
                 if failed.is_ok() && what.wants(entry.key()) {
-                    failed = write_entry(database, entry, what, out);
+                    failed = write_entry(database, *entry, what, out);
                 }
             });
             std::mem::replace(&mut failed, Ok(()))?;
@@ -141,19 +141,17 @@ fn take_element<'a>(encoded: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(element)
 }
 
-fn write_entry(database: u16, entry: &Entry<'_>, what: &Dump, out: &mut dyn Write) -> io::Result<()> {
+fn write_entry(database: u16, entry: Entry<'_>, what: &Dump, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{database} {} {}", what.quoted(entry.key()), entry.kind())?;
     if let Some(at) = entry.expire_at_ms() {
         write!(out, " expires {at}")?;
     }
-    match entry.string() {
-        Some(value) => writeln!(out, " {}", what.quoted(value)),
-        None => {
-            let mut elements = Vec::new();
-            codec::encode_piece(entry.value(), 0, usize::MAX, &mut elements);
-            writeln!(out, " {}", what.elements(entry.value().kind(), &elements))
-        }
+    if let Some(value) = entry.string() {
+        return writeln!(out, " {}", what.quoted(value));
     }
+    let mut elements = Vec::new();
+    codec::encode_piece(entry.value(), 0, usize::MAX, &mut elements);
+    writeln!(out, " {}", what.elements(entry.value().kind(), &elements))
 }
 
 fn dump_log(
