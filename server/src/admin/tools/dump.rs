@@ -150,7 +150,7 @@ fn write_entry(database: u16, entry: Entry<'_>, what: &Dump, out: &mut dyn Write
         return writeln!(out, " {}", what.quoted(value));
     }
     let mut elements = Vec::new();
-    codec::encode_piece(entry.value(), 0, usize::MAX, &mut elements);
+    codec::encode_piece(entry.value(), &codec::Place::START, usize::MAX, &mut elements);
     writeln!(out, " {}", what.elements(entry.value().kind(), &elements))
 }
 
