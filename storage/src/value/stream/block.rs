@@ -4,7 +4,7 @@
 //! block      number of names, names (of the first entry's fields); entries in the order of their ids
 //! entry      head; seq, if the head says so; number of fields and their names, if the head says so; values
 //!            with own names: name, value, name, value, …
-//! head       ms above those of the block's base · 4 + 2 (a seq follows) + 1 (own names)
+//! head       ms above those of the block's base · 4 + 2 (a seq follows) + 1 (own names); ms that don't fit follow
 //! seq        in the base's millisecond above the base's seq
 //! element    number: length · 2, and as many bytes; or zigzag of an integer · 2 + 1
 //! number     LEB128 varint
@@ -21,8 +21,8 @@ use crate::value::element::{Element, canonical_i64};
 
 const HAS_SEQ: u64 = 2;
 const OWN_NAMES: u64 = 1;
-/// Ids that are further from their base begin a block of their own.
-const MS_ABOVE_MAX: u64 = u64::MAX >> 2;
+/// In a head, for ids that are at least so far from their base: how far follows.
+const MS_FAR: u64 = u64::MAX >> 2;
 /// Names that are longer are not shared.
 const SHARED_NAMES_BYTES_MAX: usize = 1 << 20;
 /// Integers beyond are kept as text: their number would not fit 64 bits.
@@ -160,11 +160,6 @@ impl Block {
         self.bytes.capacity()
     }
 
-    /// Whether an id can be said by its distance from the base.
-    pub(super) fn reaches(base: StreamId, id: StreamId) -> bool {
-        id >= base && id.ms - base.ms <= MS_ABOVE_MAX
-    }
-
     /// Nothing will be added to it for a while.
     pub(super) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
@@ -178,7 +173,7 @@ impl Block {
     fn entry(&self, base: StreamId, at: usize) -> (StreamEntry<'_>, usize) {
         let mut rest = &self.bytes[at..];
         let head = take_number(&mut rest);
-        let ms_above = head >> 2;
+        let ms_above = if head >> 2 == MS_FAR { take_number(&mut rest) } else { head >> 2 };
         let mut seq = if head & HAS_SEQ == 0 { 0 } else { take_number(&mut rest) };
         if ms_above == 0 {
             seq += base.seq;
@@ -276,8 +271,13 @@ impl Block {
         let seq = if ms_above == 0 { id.seq - base.seq } else { id.seq };
         let shares = self.shares_names(fields);
         let mut out = Vec::with_capacity(fields.bytes() + 24);
-        let head = ms_above << 2 | if seq == 0 { 0 } else { HAS_SEQ } | if shares { 0 } else { OWN_NAMES };
+        let head = ms_above.min(MS_FAR) << 2
+            | if seq == 0 { 0 } else { HAS_SEQ }
+            | if shares { 0 } else { OWN_NAMES };
         put_number(&mut out, head);
+        if ms_above >= MS_FAR {
+            put_number(&mut out, ms_above);
+        }
         if seq != 0 {
             put_number(&mut out, seq);
         }

@@ -290,8 +290,7 @@ impl Stream {
     /// Puts an entry to its place, which is behind the last one unless a replay says it again.
     fn put(&mut self, id: StreamId, fields: StreamFields<'_>, limits: &ValueLimits) {
         let beyond = self.blocks.last_key_value().is_none_or(|(_, block)| id > block.last());
-        let found = self.blocks.range_mut(..=id).next_back();
-        let Some((base, block)) = found.filter(|(base, _)| Block::reaches(**base, id)) else {
+        let Some((base, block)) = self.blocks.range_mut(..=id).next_back() else {
             return self.begin_block(id, fields);
         };
         let full = block.bytes() + fields.bytes() >= limits.stream_block_bytes

@@ -179,7 +179,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let group = 0_u8..2;
     prop_oneof![
-        12 => (prop_oneof![5 => 0_u64..3, 1 => 0_u64..10_000_000, 1 => Just(1 << 50)], 0_u64..3, fields())
+        12 => (prop_oneof![5 => 0_u64..3, 1 => 0_u64..10_000_000, 1 => Just(1 << 50), 1 => Just(1 << 62)], 0_u64..3, fields())
             .prop_map(|(ms, seq, fields)| Op::Add { ms, seq, fields }),
         4 => any::<usize>().prop_map(|nth| Op::Delete { nth }),
         1 => (0_usize..30).prop_map(|left| Op::Trim { left }),
@@ -207,7 +207,10 @@ impl Model {
         match op {
             Op::Add { ms, seq, fields } => {
                 let seq = if *ms == 0 { self.last.seq + 1 + seq } else { *seq };
-                let id = StreamId::new(self.last.ms + ms, seq);
+                let id = StreamId::new(self.last.ms.saturating_add(*ms), seq);
+                if id <= self.last {
+                    return None;
+                }
                 self.entries.insert(id, fields.clone());
                 self.last = id;
                 self.added += 1;
