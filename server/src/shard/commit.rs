@@ -54,6 +54,10 @@ impl Core {
 
     /// Hands due frames to the driver, and has segments prepared.
     pub fn commit(&mut self, executor: &mut Executor, disk: &RuntimeDisk) {
+        if !self.log_failed && self.store.sink().has_failed() {
+            // With a part of a transaction that another shard's failed log lacks.
+            self.after_log_advanced();
+        }
         let now_ns = self.time.monotonic_ns;
         while let Some(write) = self.store.sink_mut().poll_write(now_ns) {
             self.counters.log.commits += 1;
@@ -140,6 +144,7 @@ impl Core {
                 self.intents.mark_dirty(&mut self.connections, socket);
             }
         }
+        self.links.hold_gated(&mut self.gates);
         for (shard, batch) in self.gates.take_batches() {
             self.links.send(shard, Message::Lost(batch));
         }

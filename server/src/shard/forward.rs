@@ -189,6 +189,15 @@ impl Links {
         }
     }
 
+    /// Moves the replies of this turn that wait for the log to where the others wait.
+    pub(super) fn hold_gated(&mut self, gates: &mut super::Gates) {
+        for (index, link) in self.peers.iter_mut().enumerate() {
+            if let Some((gate, batch)) = link.gated.take() {
+                gates.hold(gate, ShardId(index as u16), batch);
+            }
+        }
+    }
+
     fn publish_notices(&mut self, shard: ShardId) {
         let link = &mut self.peers[shard.index()];
         if link.notices_missed && link.notices_waiting_bytes == 0 {

@@ -511,6 +511,12 @@ impl<F: Clone> Log<F> {
         self.greatest_transaction
     }
 
+    /// Whether it has failed: [`Self::state`] says why.
+    #[inline]
+    pub const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// What the log was told to promise.
     pub const fn durability(&self) -> Durability {
         self.options.durability
