@@ -33,6 +33,9 @@ use crate::value::{Collection, Shaping};
 use crate::watch::Watches;
 use crate::{Access, Applied, Change, DatabaseId, Effect, EffectSink, Entry, Kind, Lsn, ValueLimits};
 
+/// Bytes of the elements of one effect that loads a collection.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Slot groups, as a range of their numbers, `0..256`.
 pub type GroupRange = Range<u16>;
 
@@ -322,6 +325,14 @@ impl<S: EffectSink> Store<S> {
         self.entry(database, &found)
     }
 
+    /// Looks once more at a key that the running command has read, so that its gate and its expiry have been seen to. Several can
+    /// be looked at side by side.
+    pub fn view(&self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
+        let table = self.databases[database.index()].table(group_of(key.slot))?;
+        let entry = table.entry(table.find(self.hasher.hash(key.bytes), key.slot, key.bytes)?);
+        (!entry.is_expired(self.now_ms)).then_some(entry)
+    }
+
     fn entry(&self, database: DatabaseId, found: &Found) -> Option<Entry<'_>> {
         Some(self.databases[database.index()].table(found.group)?.entry(found.at?))
     }
@@ -578,7 +589,13 @@ impl<S: EffectSink> Store<S> {
         if kind == Kind::String {
             return self.set(database, key, elements, expire_at_ms.map_or(Expiry::None, Expiry::At));
         }
-        self.change(database, key, Change::Load { kind, first: true, elements });
+        let mut rest = elements;
+        while !rest.is_empty() {
+            let first = rest.len() == elements.len();
+            let (elements, behind) = rest.split_at(codec::piece_bytes(kind, rest, PIECE_BYTES));
+            self.change(database, key, Change::Load { kind, first, elements });
+            rest = behind;
+        }
         if expire_at_ms.is_some() {
             self.set_expiry(database, key, expire_at_ms);
         }
@@ -586,8 +603,6 @@ impl<S: EffectSink> Store<S> {
 
     /// Makes a key hold what another one does, expiry included. False if that is absent. The keys are different.
     pub fn copy(&mut self, from: (DatabaseId, Key<'_>), to: (DatabaseId, Key<'_>)) -> bool {
-        /// Bytes of the elements of one effect.
-        const PIECE: usize = 64 << 10;
         assert!(from != to, "a key copied to itself");
         let found = self.find(from.0, from.1);
         let Some(entry) = self.entry(from.0, &found) else { return false };
@@ -595,7 +610,7 @@ impl<S: EffectSink> Store<S> {
         let kind = entry.value().kind();
         let mut elements = Vec::new();
         if kind == Kind::String {
-            codec::encode_piece(entry.value(), &Place::START, PIECE, &mut elements);
+            codec::encode_piece(entry.value(), &Place::START, PIECE_BYTES, &mut elements);
             self.put_value(to.0, to.1, Encoded { kind, elements: &elements }, expire_at_ms);
             return true;
         }
@@ -605,9 +620,9 @@ impl<S: EffectSink> Store<S> {
             elements.clear();
             // Adding a key may have moved entries.
             let found = self.find(from.0, from.1);
-            place = self
-                .entry(from.0, &found)
-                .and_then(|entry| codec::encode_piece(entry.value(), &from_place, PIECE, &mut elements));
+            place = self.entry(from.0, &found).and_then(|entry| {
+                codec::encode_piece(entry.value(), &from_place, PIECE_BYTES, &mut elements)
+            });
             if !elements.is_empty() {
                 self.change(to.0, to.1, Change::Load { kind, first, elements: &elements });
                 first = false;

@@ -12,7 +12,10 @@ use annulus_tests::{
 const EXPECTED: &str = "set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
     incrbyfloat mget mset msetnx setnx setex psetex lcs \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
-    lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop del unlink exists touch type expire pexpire expireat pexpireat \
+    lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \
+    hset hsetnx hmset hget hmget hgetall hkeys hvals hlen hexists hdel hincrby hincrbyfloat hstrlen hrandfield hscan \
+    sadd srem sismember smismember smembers scard spop srandmember smove sscan sinter sunion sdiff sintercard sinterstore \
+    sunionstore sdiffstore del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
     sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \

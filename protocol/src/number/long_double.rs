@@ -37,6 +37,11 @@ impl LongDouble {
         Some(Self { negative, magnitude })
     }
 
+    /// Whether it is no infinity.
+    pub const fn is_finite(self) -> bool {
+        self.magnitude.is_some()
+    }
+
     /// The sum, rounded to the format. `None` when it is no finite number.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let (mut high, mut low) = ((self.negative, self.magnitude?), (other.negative, other.magnitude?));

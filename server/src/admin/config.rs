@@ -315,7 +315,7 @@ mod tests {
                 ),
             ),
             (&[("appendonly", "no")], failed("appendonly", IMMUTABLE)),
-            (&[("maxmemory", "100mb")], failed("maxmemory", IMMUTABLE)),
+            (&[("maxmemory", "100zz")], failed("maxmemory", "argument must be a memory value")),
         ];
         for (pairs, text) in cases {
             let mut settings = Settings::default();

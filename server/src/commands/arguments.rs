@@ -30,11 +30,11 @@ pub(super) struct Counted<'a> {
     pub(super) rest: &'a [&'a [u8]],
 }
 
-/// Reads `numkeys key [key …]`.
-pub(super) fn counted<'a>(args: &'a [&'a [u8]]) -> Result<Counted<'a>, Failure> {
+/// Reads `numkeys key [key …]`; `too_many` is said of more keys than there are arguments.
+pub(super) fn counted<'a>(args: &'a [&'a [u8]], too_many: &'static str) -> Result<Counted<'a>, Failure> {
     let (count, rest) = args.split_first().ok_or(fail(errors::SYNTAX))?;
     let count = one_or_more(count, "ERR numkeys should be greater than 0")?;
-    let (keys, rest) = rest.split_at_checked(count).ok_or(fail(errors::SYNTAX))?;
+    let (keys, rest) = rest.split_at_checked(count).ok_or(fail(too_many))?;
     Ok(Counted { keys, rest })
 }
 

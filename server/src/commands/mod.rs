@@ -11,11 +11,13 @@
 mod arguments;
 mod bitmap;
 mod command;
+mod draw;
 mod dump;
 mod errors;
 mod expire;
 mod generic;
 mod glob;
+mod hashes;
 mod hyperloglog;
 mod internal;
 mod introspection;
@@ -25,6 +27,7 @@ mod lookup;
 mod object;
 mod replies;
 mod scan;
+mod sets;
 mod sort;
 mod streams;
 mod strings;
@@ -146,7 +149,7 @@ impl Merge {
 /// See [`Merge::Custom`].
 pub type MergeFn = fn(&[Vec<u8>], &mut Encoder<'_>, &mut Rng);
 
-/// A command in rounds: a pure function from the replies of one round to the requests of the next.
+/// A command in rounds: a pure function from the replies so far to the requests of the next round.
 pub type HopPlan = fn(&Hop<'_>) -> HopStep;
 
 /// What a [`HopPlan`] decides by.
@@ -157,6 +160,8 @@ pub struct Hop<'a> {
     pub args: &'a [&'a [u8]],
     /// The replies of the last round as RESP2, in the order of its requests; empty in round 0.
     pub replies: &'a [Vec<u8>],
+    /// The replies of the rounds before the last, the first one's first.
+    pub earlier: &'a [Vec<Vec<u8>>],
     /// The version that the final reply is written in.
     pub version: Version,
     /// The connection's database; requests run in it.

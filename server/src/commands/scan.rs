@@ -1,5 +1,6 @@
-//! Walks over all keys: `SCAN` step by step, `KEYS` at once.
+//! Walks over all keys: `SCAN` step by step, `KEYS` at once. And what walks over elements have in common with them.
 
+use annulus_protocol::Encoder;
 use annulus_storage::Cursor;
 
 use super::arguments::{integer, is};
@@ -49,9 +50,7 @@ fn scan_step(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let filter = Filter::parse(options)?;
     if cursor.group() >= GROUPS_END {
         // Not one of ours. The walk ends here, as it does in Redis behind the last position.
-        context.out.array_header(2);
-        context.out.bulk("0");
-        context.out.array_header(0);
+        ElementScan::reply_empty(&mut context.out);
         return Ok(());
     }
     let Context { store, out, database, groups, .. } = context;
@@ -70,7 +69,7 @@ fn scan_step(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-fn insert_cursor(out: &mut annulus_protocol::Encoder<'_>, start: usize, cursor: Cursor) {
+fn insert_cursor(out: &mut Encoder<'_>, start: usize, cursor: Cursor) {
     let keys = out.written_since(start).to_vec();
     out.truncate(start);
     out.array_header(2);
@@ -87,35 +86,102 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
+    const ALL: Self = Self { pattern: None, kind: None, count: COUNT_DEFAULT };
+
     fn parse(args: &[&'a [u8]]) -> Result<Self, Failure> {
-        let mut filter = Self { pattern: None, kind: None, count: COUNT_DEFAULT };
+        let mut filter = Self::ALL;
         let mut rest = args;
         loop {
             rest = match rest {
                 [] => return Ok(filter),
-                [option, count, tail @ ..] if is(option, "COUNT") => {
-                    filter.count = usize::try_from(integer(count)?)
-                        .ok()
-                        .filter(|count| *count > 0)
-                        .ok_or(fail(errors::SYNTAX))?;
-                    tail
-                }
-                [option, pattern, tail @ ..] if is(option, "MATCH") => {
-                    filter.pattern = specific(pattern);
-                    tail
-                }
                 [option, kind, tail @ ..] if is(option, "TYPE") => {
                     filter.kind = Some(kind);
                     tail
                 }
-                _ => return Err(fail(errors::SYNTAX)),
+                _ => filter.take(rest)?,
             };
         }
     }
 
+    /// Takes `COUNT` or `MATCH` with its argument; returns what follows.
+    fn take<'b>(&mut self, rest: &'b [&'a [u8]]) -> Result<&'b [&'a [u8]], Failure> {
+        match rest {
+            [option, count, tail @ ..] if is(option, "COUNT") => {
+                self.count = usize::try_from(integer(count)?)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(fail(errors::SYNTAX))?;
+                Ok(tail)
+            }
+            [option, pattern, tail @ ..] if is(option, "MATCH") => {
+                self.pattern = specific(pattern);
+                Ok(tail)
+            }
+            _ => Err(fail(errors::SYNTAX)),
+        }
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob_match(pattern, name, Case::Sensitive))
+    }
+
     fn wants(&self, key: &[u8], kind: &str) -> bool {
-        self.kind.is_none_or(|wanted| is(wanted, kind))
-            && self.pattern.is_none_or(|pattern| glob_match(pattern, key, Case::Sensitive))
+        self.kind.is_none_or(|wanted| is(wanted, kind)) && self.matches(key)
+    }
+}
+
+/// A step of a walk over a collection's elements: `HSCAN` and its kin. The cursor is the collection's own; 0 is the start, and the end.
+pub(super) struct ElementScan<'a> {
+    filter: Filter<'a>,
+    /// The option that leaves something out was given.
+    pub(super) brief: bool,
+}
+
+impl<'a> ElementScan<'a> {
+    /// Reads a cursor. In Redis this comes before the look at the key, and all options after it.
+    pub(super) fn cursor(text: &[u8]) -> Result<u64, Failure> {
+        parse_cursor(text).map(|cursor| cursor.0).ok_or(fail(errors::INVALID_CURSOR))
+    }
+
+    /// Reads `[MATCH pattern] [COUNT count]`, and the word for what may be left out, if there is one.
+    pub(super) fn parse(options: &[&'a [u8]], brief: Option<&str>) -> Result<Self, Failure> {
+        let mut scan = Self { filter: Filter::ALL, brief: false };
+        let mut rest = options;
+        loop {
+            rest = match rest {
+                [] => return Ok(scan),
+                [option, tail @ ..] if brief.is_some_and(|word| is(option, word)) => {
+                    scan.brief = true;
+                    tail
+                }
+                _ => scan.filter.take(rest)?,
+            };
+        }
+    }
+
+    /// Whether it tells of an element with this name.
+    pub(super) fn wants(&self, name: &[u8]) -> bool {
+        self.filter.matches(name)
+    }
+
+    /// The reply where there is no collection.
+    pub(super) fn reply_empty(out: &mut Encoder<'_>) {
+        out.array_header(2);
+        out.bulk("0");
+        out.array_header(0);
+    }
+
+    /// Replies with what `walk` writes. It's told how many elements to visit; it returns where to go on, and how many values it has
+    /// written.
+    pub(super) fn reply(
+        &self,
+        out: &mut Encoder<'_>,
+        walk: impl FnOnce(usize, &mut Encoder<'_>) -> (Option<u64>, usize),
+    ) {
+        let start = out.position();
+        let (next, values) = walk(self.filter.count, out);
+        out.insert_array_header(start, values);
+        insert_cursor(out, start, Cursor(next.unwrap_or(0)));
     }
 }
 

@@ -132,11 +132,13 @@ impl Server {
 
     fn hops(&mut self, plan: super::HopPlan, args: &[&[u8]], version: Version) -> Vec<u8> {
         let mut replies: Vec<Vec<u8>> = Vec::new();
+        let mut earlier: Vec<Vec<Vec<u8>>> = Vec::new();
         for round in 0..8 {
             let hop = Hop {
                 round,
                 args,
                 replies: &replies,
+                earlier: &earlier,
                 version,
                 database: self.database,
                 databases: DATABASES,
@@ -145,6 +147,9 @@ impl Server {
             match plan(&hop) {
                 HopStep::Reply(reply) => return reply,
                 HopStep::Send(requests) => {
+                    if round > 0 {
+                        earlier.push(replies);
+                    }
                     replies = requests
                         .iter()
                         .map(|request| {

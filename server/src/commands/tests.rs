@@ -14,6 +14,8 @@ fn replies_are_those_of_redis() {
         play("bitmap", include_str!("transcripts/bitmap.txt"), shards);
         play("hyperloglog", include_str!("transcripts/hyperloglog.txt"), shards);
         play("lists", include_str!("transcripts/lists.txt"), shards);
+        play("hashes", include_str!("transcripts/hashes.txt"), shards);
+        play("sets", include_str!("transcripts/sets.txt"), shards);
         play("generic", include_str!("transcripts/generic.txt"), shards);
         play("introspection", include_str!("transcripts/introspection.txt"), shards);
     }

@@ -81,8 +81,28 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
 }
 
 /// Begins an encoded value; its elements follow.
-pub(crate) fn put_head(out: &mut Vec<u8>, kind: Kind) {
+pub fn put_head(out: &mut Vec<u8>, kind: Kind) {
     out.extend([VERSION, kind as u8]);
+}
+
+/// How many bytes the first elements of a collection take that are `budget` bytes or a little more together.
+pub(crate) fn piece_bytes(kind: Kind, elements: &[u8], budget: usize) -> usize {
+    let mut rest = Elements::new(elements);
+    while !rest.is_empty() && elements.len() - rest.0.len() < budget {
+        let skipped = match kind {
+            // A string is one piece, and so is a stream.
+            Kind::String | Kind::Stream => return elements.len(),
+            Kind::List | Kind::Set => rest.take_element().map(|_| ()),
+            Kind::Hash => rest
+                .take_element()
+                .and_then(|_| rest.take_element())
+                .and_then(|_| rest.take_number())
+                .map(|_| ()),
+            Kind::SortedSet => rest.take_element().and_then(|_| rest.take_number()).map(|_| ()),
+        };
+        assert!(skipped.is_ok(), "elements that were never checked: {skipped:?}");
+    }
+    elements.len() - rest.0.len()
 }
 
 /// Where the encoding of a value goes on.

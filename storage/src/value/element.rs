@@ -62,6 +62,18 @@ impl PartialEq for Element<'_> {
 
 impl Eq for Element<'_> {}
 
+impl PartialOrd for Element<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Element<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
 impl PartialEq<[u8]> for Element<'_> {
     fn eq(&self, other: &[u8]) -> bool {
         **self == *other

@@ -123,6 +123,14 @@ impl Hash {
         }
     }
 
+    /// Number of fields whose time has not passed. Counts them if any field has an expiry.
+    pub fn live_len(&self, now_ms: u64) -> usize {
+        match &self.0 {
+            Form::Large(members) if members.expiring() > 0 => self.iter(now_ms).count(),
+            _ => self.len(),
+        }
+    }
+
     /// The value of a field, with its expiry.
     pub fn field(&self, name: &[u8], now_ms: u64) -> Option<Field<'_>> {
         let field = match &self.0 {

@@ -24,6 +24,11 @@ impl Members {
         self.table.len()
     }
 
+    /// How many have an expiry.
+    pub(crate) fn expiring(&self) -> usize {
+        self.table.totals().expiring
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Members>() + self.table.memory_bytes()
     }

@@ -113,6 +113,15 @@ const TRIM: Kind = Either(&[
     &[Word(&["MAXLEN", "MINID"]), Word(&["~", "~", "~", "="]), ID, Word(&["LIMIT"]), HOW_MANY],
 ]);
 const FIELD: &[Kind] = &[Word(&["a", "b", "field", "7"]), ELEMENT];
+const HASH: Kind = Word(&["hash:1", "hash:2", "hash:3", "{tag}hash"]);
+const HASH_FIELD: Kind = Either(&[&[Word(&["f", "g", "1", "n"])], &[Word(&["f", "g", "h", "i"])], &[Value]]);
+const SET: Kind = Word(&["set:1", "set:2", "set:3", "{tag}set"]);
+/// Sets of integers are in order on both sides; the others are compared without it.
+const MEMBER: Kind = Either(&[
+    &[Word(&["1", "2", "3", "4", "5", "6"])],
+    &[Word(&["1", "2", "3", "-7", "70000", "9223372036854775807"])],
+    &[ELEMENT],
+]);
 
 const ROWS: &[Row] = &[
     row(
@@ -346,6 +355,77 @@ const ROWS: &[Row] = &[
         "RESTORE",
         &[Key, Word(&["0", "0", "100000", "-1"]), Value, Options(&[("REPLACE", None), ("ABSTTL", None)])],
     ),
+    row(25, "HSET", &[HASH, HASH_FIELD, ELEMENT, Several(5, &[HASH_FIELD, ELEMENT])]),
+    row(1, "HSET", &[Key, HASH_FIELD, ELEMENT]),
+    row(4, "HMSET", &[HASH, HASH_FIELD, Value, Several(2, &[HASH_FIELD, Value])]),
+    row(5, "HSETNX", &[HASH, HASH_FIELD, ELEMENT]),
+    row(8, "HGET", &[HASH, HASH_FIELD]),
+    row(1, "HGET", &[Key, HASH_FIELD]),
+    row(5, "HMGET", &[HASH, HASH_FIELD, Several(4, &[HASH_FIELD])]),
+    row(8, "HGETALL", &[HASH]),
+    row(3, "HKEYS", &[HASH]),
+    row(3, "HVALS", &[HASH]),
+    row(4, "HLEN", &[HASH]),
+    row(4, "HEXISTS", &[HASH, HASH_FIELD]),
+    row(4, "HSTRLEN", &[HASH, HASH_FIELD]),
+    row(8, "HDEL", &[HASH, HASH_FIELD, Several(3, &[HASH_FIELD])]),
+    row(8, "HINCRBY", &[HASH, HASH_FIELD, Number]),
+    row(6, "HINCRBYFLOAT", &[HASH, HASH_FIELD, Float]),
+    row(
+        3,
+        "HRANDFIELD",
+        &[HASH, Word(&["1000000", "0", "x", "9223372036854775807", ""]), Options(&[("WITHVALUES", None)])],
+    ),
+    row(
+        4,
+        "HSCAN",
+        &[
+            HASH,
+            Word(&["0", "0", "x"]),
+            Options(&[("MATCH", Some(&Pattern)), ("COUNT", Some(&Word(&["100", "0", "x"])))]),
+        ],
+    ),
+    row(1, "RENAME", &[HASH, HASH]),
+    row(2, "COPY", &[HASH, HASH, Options(&[("REPLACE", None), ("DB", Some(&Database))])]),
+    row(25, "SADD", &[SET, MEMBER, Several(6, &[MEMBER])]),
+    row(1, "SADD", &[Key, MEMBER]),
+    row(8, "SREM", &[SET, MEMBER, Several(3, &[MEMBER])]),
+    row(5, "SISMEMBER", &[SET, MEMBER]),
+    row(4, "SMISMEMBER", &[SET, MEMBER, Several(3, &[MEMBER])]),
+    row(6, "SMEMBERS", &[SET]),
+    row(4, "SCARD", &[SET]),
+    row(1, "SCARD", &[Key]),
+    row(2, "SPOP", &[SET, Word(&["1000000", "0", "-1", "x", "9223372036854775807"])]),
+    row(3, "SRANDMEMBER", &[SET, Word(&["1000000", "0", "x", "9223372036854775807", ""])]),
+    row(8, "SMOVE", &[SET, SET, MEMBER]),
+    row(1, "SMOVE", &[SET, Key, MEMBER]),
+    row(
+        4,
+        "SSCAN",
+        &[
+            SET,
+            Word(&["0", "0", "x"]),
+            Options(&[("MATCH", Some(&Pattern)), ("COUNT", Some(&Word(&["100", "0", "x"])))]),
+        ],
+    ),
+    row(6, "SINTER", &[SET, Several(3, &[SET])]),
+    row(6, "SUNION", &[SET, Several(3, &[SET])]),
+    row(6, "SDIFF", &[SET, Several(3, &[SET])]),
+    row(1, "SUNION", &[SET, Key]),
+    row(
+        6,
+        "SINTERCARD",
+        &[Word(&["2", "2", "1", "0", "3", "x"]), SET, SET, Options(&[("LIMIT", Some(&Offset))])],
+    ),
+    row(5, "SINTERSTORE", &[SET, SET, Several(2, &[SET])]),
+    row(5, "SUNIONSTORE", &[SET, SET, Several(2, &[SET])]),
+    row(5, "SDIFFSTORE", &[SET, SET, Several(2, &[SET])]),
+    row(1, "SUNIONSTORE", &[LIST, SET, SET]),
+    row(1, "RENAME", &[SET, SET]),
+    row(2, "COPY", &[SET, SET, Options(&[("REPLACE", None), ("DB", Some(&Database))])]),
+    row(2, "OBJECT", &[Word(&["ENCODING"]), Either(&[&[HASH], &[SET]])]),
+    row(3, "EXPIRE", &[Either(&[&[HASH], &[SET]]), Seconds]),
+    row(2, "DEL", &[Either(&[&[HASH], &[SET], &[LIST]])]),
     row(6, "DEL", &[Key, Keys(3)]),
     row(4, "UNLINK", &[Key, Keys(3)]),
     row(6, "EXISTS", &[Key, Keys(4)]),
@@ -718,7 +798,9 @@ impl Generator {
         let all_commands = is(0, "command") && arguments.len() == 1;
         let lone_getkeys =
             is(0, "command") && is(1, "getkeys") && arguments.len() == 3 && self.oracle < (7, 2);
-        !kills_without_filter && !cut_by_redis && !lone_getkeys && !all_commands
+        // One random member less would make all that follows differ.
+        let pops_one = is(0, "spop") && arguments.len() == 2;
+        !pops_one && !kills_without_filter && !cut_by_redis && !lone_getkeys && !all_commands
     }
 
     fn row(&mut self) -> &'static Row {

@@ -208,6 +208,8 @@ fn dump(connection: &mut Connection) -> Vec<Value> {
                 ask(&[b"PTTL", &name]),
                 ask(&[b"OBJECT", b"ENCODING", &name]),
                 ask(&[b"LRANGE", &name, b"0", b"-1"]),
+                ask(&[b"HGETALL", &name]),
+                ask(&[b"SMEMBERS", &name]),
             ];
             let mut entry = vec![Value::Integer(database), key];
             entry.extend(connection.pipeline(&questions).expect("the server answers"));

@@ -127,7 +127,7 @@ pub(in super::super) struct PopFirst<'a> {
 impl<'a> PopFirst<'a> {
     /// Reads `numkeys key [key …] LEFT|RIGHT [COUNT count]`.
     pub(in super::super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Failure> {
-        let Counted { keys, rest } = counted(args)?;
+        let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
         let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
         let side = side(word)?;
         let count = match options {

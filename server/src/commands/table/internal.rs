@@ -3,7 +3,7 @@
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::{Merge, Run, bitmap, hyperloglog, internal, sort, streams};
+use super::super::{Merge, Run, bitmap, hyperloglog, internal, sets, sort, streams};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
@@ -42,6 +42,10 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.xread", -5, Group::Stream, Run::Keyed(streams::read::xread_one))
         .flags(&[F::WRITE, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS])]),
+    // destination value: its size; an empty value deletes the key.
+    Command::new("annulus.setstore", 3, Group::Set, Run::Keyed(sets::algebra::setstore))
+        .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
     // destination value...: OK.
     Command::new(
         "annulus.pfmerge",

@@ -4,11 +4,13 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
+mod hash;
 mod hyperloglog;
 mod internal;
 mod list;
 mod pubsub;
 mod server;
+mod set;
 mod stream;
 mod string;
 mod transactions;
@@ -22,6 +24,8 @@ const CHAPTERS: &[&[Command]] = &[
     hyperloglog::ROWS,
     list::ROWS,
     stream::ROWS,
+    hash::ROWS,
+    set::ROWS,
     generic::ROWS,
     connection::ROWS,
     transactions::ROWS,

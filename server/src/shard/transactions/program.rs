@@ -38,7 +38,7 @@ enum Way {
     /// On all shards.
     Whole { keyed: Keyed, merge: Merge },
     /// In rounds of its own.
-    Hops { plan: HopPlan, round: u32 },
+    Hops { plan: HopPlan, round: u32, earlier: Vec<Vec<Vec<u8>>> },
     /// By the connection's shard.
     Serve,
 }
@@ -146,8 +146,12 @@ impl Program {
         loop {
             let first = self.replies.len();
             let Some(item) = self.items.get_mut(first) else { break };
-            if let Way::Hops { plan, round } = &mut item.way {
-                let step = hop(*plan, *round, &item.args, item.database, self.terms, &parts);
+            if let Way::Hops { plan, round, earlier } = &mut item.way {
+                let step =
+                    hop(*plan, (*round, earlier.as_slice()), &item.args, item.database, self.terms, &parts);
+                if *round > 0 {
+                    earlier.push(std::mem::take(&mut parts));
+                }
                 *round += 1;
                 match step {
                     HopStep::Reply(reply) => self.replies.push(reply),
@@ -256,7 +260,7 @@ impl Item {
 
 fn hop(
     plan: HopPlan,
-    round: u32,
+    (round, earlier): (u32, &[Vec<Vec<u8>>]),
     args: &Arguments,
     database: DatabaseId,
     terms: Terms,
@@ -264,7 +268,7 @@ fn hop(
 ) -> HopStep {
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let Terms { version, databases, bulk_bytes_max, .. } = terms;
-    plan(&Hop { round, args: &args, replies, version, database, databases, bulk_bytes_max })
+    plan(&Hop { round, args: &args, replies, earlier, version, database, databases, bulk_bytes_max })
 }
 
 fn hop_request(args: Arguments, call: Call) -> RoundRequest {
@@ -364,7 +368,7 @@ impl Core {
                 let parts = split.parts.into_iter().map(|(shard, slot, args)| (shard, slot, owned(args)));
                 Way::Split { keyed, merge, owners: split.owners, parts: parts.collect() }
             }
-            Run::Hops(plan, _) => Way::Hops { plan, round: 0 },
+            Run::Hops(plan, _) => Way::Hops { plan, round: 0, earlier: Vec::new() },
             Run::Broadcast(keyed, merge) => Way::Whole { keyed, merge },
             Run::Connection(_) | Run::Container => Way::Serve,
         }
