@@ -333,6 +333,21 @@ impl<S: EffectSink> Store<S> {
         (!entry.is_expired(self.now_ms)).then_some(entry)
     }
 
+    /// Reads several keys as [`Store::get`] does, to look at them side by side.
+    pub fn get_all(&mut self, database: DatabaseId, keys: &[Key<'_>]) -> Vec<Option<Entry<'_>>> {
+        for key in keys {
+            self.get(database, *key);
+        }
+        // What had expired is gone; nothing moves any more.
+        let store: &Self = self;
+        let entry = |key: &Key<'_>| {
+            let table = store.databases[database.index()].table(group_of(key.slot))?;
+            let at = table.find(store.hasher.hash(key.bytes), key.slot, key.bytes)?;
+            Some(table.entry(at))
+        };
+        keys.iter().map(entry).collect()
+    }
+
     fn entry(&self, database: DatabaseId, found: &Found) -> Option<Entry<'_>> {
         Some(self.databases[database.index()].table(found.group)?.entry(found.at?))
     }

@@ -69,6 +69,20 @@ impl<'a> Encoded<'a> {
     pub fn string(self) -> Option<&'a [u8]> {
         (self.kind == Kind::String).then_some(self.elements)
     }
+
+    /// The members of a sorted set with their scores, or of a set with the score 1; none of another type.
+    pub fn scored_members(self) -> Option<impl Iterator<Item = (&'a [u8], f64)>> {
+        if !matches!(self.kind, Kind::Set | Kind::SortedSet) {
+            return None;
+        }
+        let mut elements = Elements::new(self.elements);
+        Some(std::iter::from_fn(move || {
+            if self.kind == Kind::Set {
+                return elements.take_element().ok().map(|member| (member, 1.0));
+            }
+            super::sorted_set::take(&mut elements).ok()
+        }))
+    }
 }
 
 /// Writes a whole value.
@@ -78,6 +92,15 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
     while let Some(from) = cursor {
         cursor = encode_piece(value, &from, usize::MAX, out);
     }
+}
+
+/// Writes a sorted set that has these members, at least one.
+pub fn encode_sorted_set<M: AsRef<[u8]>>(members: impl IntoIterator<Item = (M, f64)>) -> Vec<u8> {
+    let mut out = vec![VERSION, Kind::SortedSet as u8];
+    for (member, score) in members {
+        super::sorted_set::put_scored(&mut out, member.as_ref(), score);
+    }
+    out
 }
 
 /// Begins an encoded value; its elements follow.

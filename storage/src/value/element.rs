@@ -17,7 +17,7 @@ enum Form<'a> {
 
 impl<'a> Element<'a> {
     /// Bytes in place.
-    pub(crate) const fn bytes(bytes: &'a [u8]) -> Self {
+    pub const fn bytes(bytes: &'a [u8]) -> Self {
         Self(Form::Bytes(bytes))
     }
 

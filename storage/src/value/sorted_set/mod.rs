@@ -2,7 +2,7 @@
 //!
 //! - [`small`]: one [`Packed`], while both limits of [`ValueLimits`](super::ValueLimits) hold.
 //! - [`large`], from then on: ranks, places and scores cost O(log n), members by rank O(log n + members).
-//! - No score is NaN.
+//! - No score is NaN or minus zero.
 
 mod index;
 mod large;
@@ -203,6 +203,8 @@ impl SortedSet {
 
     fn put(&mut self, member: &[u8], score: f64, shaping: &Shaping<'_>) -> bool {
         assert!(!score.is_nan(), "a score that has no place");
+        // Minus zero becomes zero; no other number changes.
+        let score = score + 0.0;
         let packed = match &mut self.0 {
             Form::Large(large) => return large.put(member, score),
             Form::Small(packed) => packed,
@@ -244,8 +246,7 @@ impl SortedSet {
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
         let start = out.len();
         let mut put = |member: &[u8], score| {
-            put_element(out, member);
-            put_number(out, to_number(score));
+            put_scored(out, member, score);
             out.len() - start >= budget
         };
         match &self.0 {
@@ -285,7 +286,14 @@ impl SortedSet {
     }
 }
 
-fn take<'a>(elements: &mut Elements<'a>) -> Result<(&'a [u8], f64), Fault> {
+/// Writes a member with its score.
+pub(super) fn put_scored(out: &mut Vec<u8>, member: &[u8], score: f64) {
+    put_element(out, member);
+    put_number(out, to_number(score));
+}
+
+/// Reads what [`put_scored`] wrote.
+pub(super) fn take<'a>(elements: &mut Elements<'a>) -> Result<(&'a [u8], f64), Fault> {
     let member = elements.take_element()?;
     let score = from_number(elements.take_number()?).ok_or(Fault::Number)?;
     Ok((member, score))

@@ -91,9 +91,7 @@ struct ScoreBytes {
 impl ScoreBytes {
     fn of(score: f64) -> ScoreBytes {
         let mut bytes = [0; 20];
-        let is_whole =
-            score.fract() == 0.0 && score.abs() <= WHOLE_MAX && !(score == 0.0 && score.is_sign_negative());
-        if is_whole {
+        if score.fract() == 0.0 && score.abs() <= WHOLE_MAX {
             let mut digits = itoa::Buffer::new();
             let digits = digits.format(score as i64).as_bytes();
             bytes[..digits.len()].copy_from_slice(digits);
