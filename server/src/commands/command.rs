@@ -115,6 +115,8 @@ named_bits! {
         BITMAP = 8 "bitmap",
         /// Counts distinct elements.
         HYPERLOGLOG = 9 "hyperloglog",
+        /// Works on places.
+        GEO = 10 "geo",
         /// Works on streams.
         STREAM = 11 "stream",
         /// Publish/subscribe.
@@ -209,6 +211,13 @@ pub enum KeyPlaces {
         /// Options that may stand before it, and how many arguments follow each.
         options: &'static [(&'static str, u8)],
     },
+    /// One key, behind a word that may be absent. If it is there more than once, the last one counts.
+    Keyword {
+        /// The word, in upper case.
+        word: &'static str,
+        /// The first position where it may be.
+        from: u8,
+    },
 }
 
 impl KeyUse {
@@ -252,6 +261,11 @@ impl KeyUse {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Elsewhere { when }, notes: None }
     }
 
+    /// The key behind a word, which is at a position or further on, or nowhere.
+    pub const fn keyword(word: &'static str, from: u8, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Keyword { word, from }, notes: None }
+    }
+
     const fn range(first: u8, last: i8, step: u8, flags: &[KeyFlags]) -> Self {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Range { first, last, step }, notes: None }
     }
@@ -272,6 +286,13 @@ impl KeyUse {
             KeyPlaces::Behind { word, options, .. } => {
                 let first = behind(word, options, args);
                 (first..first + (args.len() - first) / 2, 1)
+            }
+            KeyPlaces::Keyword { word, from } => {
+                let from = usize::from(from);
+                // Nothing is behind the last argument.
+                let words = args.split_last().and_then(|(_, words)| words.get(from..)).unwrap_or_default();
+                let found = words.iter().rposition(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+                (found.map_or(0..0, |at| from + at + 1..from + at + 2), 1)
             }
         };
         range.step_by(step)
@@ -363,6 +384,10 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Places on the globe.
+    Geo,
     /// The bits of strings.
     Bitmap,
     /// Counts of distinct elements.
@@ -390,6 +415,8 @@ impl Group {
             Self::List => "list",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Geo => "geo",
             Self::Bitmap => "bitmap",
             Self::Hyperloglog => "hyperloglog",
             Self::Stream => "stream",

@@ -149,6 +149,10 @@ fn write_key_use(each: &KeyUse, out: &mut Encoder<'_>) {
             write_keyword(word, from, out);
             range(-1, 1, 2)
         }
+        KeyPlaces::Keyword { word, from } => {
+            write_keyword(word, from, out);
+            range(0, 1, 0)
+        }
         KeyPlaces::Found { .. } | KeyPlaces::Elsewhere { .. } => {
             write_search("unknown", &[], out);
             out.bulk("find_keys");

@@ -16,6 +16,8 @@ fn replies_are_those_of_redis() {
         play("lists", include_str!("transcripts/lists.txt"), shards);
         play("hashes", include_str!("transcripts/hashes.txt"), shards);
         play("sets", include_str!("transcripts/sets.txt"), shards);
+        play("sorted sets", include_str!("transcripts/sorted_sets.txt"), shards);
+        play("geo", include_str!("transcripts/geo.txt"), shards);
         play("generic", include_str!("transcripts/generic.txt"), shards);
         play("introspection", include_str!("transcripts/introspection.txt"), shards);
     }

@@ -3,7 +3,7 @@
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::{Merge, Run, bitmap, hyperloglog, internal, sets, sort, streams};
+use super::super::{Merge, Run, bitmap, geo, hyperloglog, internal, sets, sort, sorted_sets, streams};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
@@ -55,4 +55,20 @@ pub(super) const ROWS: &[Command] = &[
     )
     .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
     .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS, K::INSERT])]),
+    // key MIN|MAX count: the key, then members and scores taken.
+    Command::new("annulus.zmpop", 4, Group::SortedSet, Run::Keyed(sorted_sets::pop::take_flat))
+        .flags(&[F::WRITE, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS, K::DELETE])]),
+    // source min max option...: the part, encoded.
+    Command::new("annulus.zpick", -4, Group::SortedSet, Run::Keyed(sorted_sets::range::pick_encoded))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // source name ...: what a search of that name with these arguments is to store, encoded.
+    Command::new("annulus.geopick", -5, Group::Geo, Run::Keyed(geo::search::pick_encoded))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // destination value: its length; an empty one deletes the key.
+    Command::new("annulus.zstore", 3, Group::SortedSet, Run::Keyed(sorted_sets::store::zstore))
+        .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
 ];

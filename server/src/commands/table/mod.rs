@@ -4,6 +4,7 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod internal;
@@ -11,6 +12,7 @@ mod list;
 mod pubsub;
 mod server;
 mod set;
+mod sorted_set;
 mod stream;
 mod string;
 mod transactions;
@@ -26,6 +28,8 @@ const CHAPTERS: &[&[Command]] = &[
     stream::ROWS,
     hash::ROWS,
     set::ROWS,
+    sorted_set::ROWS,
+    geo::ROWS,
     generic::ROWS,
     connection::ROWS,
     transactions::ROWS,
