@@ -15,7 +15,10 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \
     hset hsetnx hmset hget hmget hgetall hkeys hvals hlen hexists hdel hincrby hincrbyfloat hstrlen hrandfield hscan \
     sadd srem sismember smismember smembers scard spop srandmember smove sscan sinter sunion sdiff sintercard sinterstore \
-    sunionstore sdiffstore del unlink exists touch type expire pexpire expireat pexpireat \
+    sunionstore sdiffstore \
+    zadd zincrby zscore zmscore zcard zcount zlexcount zrank zrevrank zrange zrangestore zrangebyscore zrangebylex zrevrange \
+    zrevrangebyscore zrevrangebylex zrem zremrangebyrank zremrangebyscore zremrangebylex zpopmin zpopmax zmpop zrandmember \
+    zscan zunion zinter zdiff zunionstore zinterstore zdiffstore zintercard del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
     sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
@@ -33,6 +36,8 @@ const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname clie
 const KNOWN: &[(&str, &str, &str)] = &[
     ("command|getkeys", "arity", "7.2 corrected it to -3"),
     ("command|getkeysandflags", "arity", "7.2 corrected it to -3"),
+    ("zrank", "arity", "7.2 added WITHSCORE"),
+    ("zrevrank", "arity", "7.2 added WITHSCORE"),
     ("config|set", "flags", "what may be set differs"),
     ("set", "key specs", "the note about its flags is in our own words"),
     ("bitfield", "key specs", "the note about its flags is in our own words"),

@@ -210,6 +210,7 @@ fn dump(connection: &mut Connection) -> Vec<Value> {
                 ask(&[b"LRANGE", &name, b"0", b"-1"]),
                 ask(&[b"HGETALL", &name]),
                 ask(&[b"SMEMBERS", &name]),
+                ask(&[b"ZRANGE", &name, b"0", b"-1", b"WITHSCORES"]),
             ];
             let mut entry = vec![Value::Integer(database), key];
             entry.extend(connection.pipeline(&questions).expect("the server answers"));
