@@ -131,7 +131,7 @@ pub(in super::super) struct PopFirst<'a> {
 impl<'a> PopFirst<'a> {
     /// Reads `numkeys key [key …] MIN|MAX [COUNT count]`.
     pub(in super::super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Failure> {
-        let Counted { keys, rest } = counted(args)?;
+        let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
         let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
         let end = End::parse(word)?;
         let count = match options {
