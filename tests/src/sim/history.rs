@@ -66,7 +66,7 @@ pub struct History {
 impl Operation {
     /// Whether an operation behind it on its connection can have happened without it.
     pub(super) fn may_be_missing(&self) -> bool {
-        self.crosses && self.outcome == Outcome::Unknown
+        self.crosses && matches!(self.outcome, Outcome::Unknown | Outcome::Partial)
     }
 }
 
