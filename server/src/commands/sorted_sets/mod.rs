@@ -1,6 +1,6 @@
 //! Commands on sorted sets.
 //!
-//! - Data changes by [`SortedSetChange`](annulus_storage::value::SortedSetChange)s of one member each, or as a whole where a result is stored.
+//! - Data changes by [`SortedSetChange`]s of one member each, or as a whole where a result is stored.
 //! - What is read of several keys on several shards comes as encoded values, and a result that is stored goes as one.
 //! - Pairs of member and score are flat in RESP2, and arrays of two in RESP3.
 
