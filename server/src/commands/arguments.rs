@@ -38,6 +38,18 @@ pub(super) fn counted<'a>(args: &'a [&'a [u8]], too_many: &'static str) -> Resul
     Ok(Counted { keys, rest })
 }
 
+/// Reads `[COUNT count]`: how many a command pops of the first of its keys that has any.
+pub(super) fn pop_count(options: &[&[u8]]) -> Result<usize, Failure> {
+    match options {
+        [] => Ok(1),
+        [option, count, rest @ ..] if is(option, "COUNT") => {
+            let count = one_or_more(count, "ERR count should be greater than 0")?;
+            if rest.is_empty() { Ok(count) } else { Err(fail(errors::SYNTAX)) }
+        }
+        _ => Err(fail(errors::SYNTAX)),
+    }
+}
+
 /// The part from `start` to `stop`, both included, of something with a length; negative positions count from its end, and what lies outside
 /// is left out.
 pub(super) fn span(start: i64, stop: i64, len: usize) -> Range<usize> {

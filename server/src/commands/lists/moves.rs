@@ -2,7 +2,7 @@
 
 use annulus_storage::value::{ListChange, Side};
 
-use super::super::arguments::{Counted, counted, is, one_or_more};
+use super::super::arguments::{Counted, counted, pop_count};
 use super::super::errors::{self, Failure, Outcome, fail};
 use super::super::replies::{bulk_reply, elements, error_among, integer_reply};
 use super::super::transfer::{end, refuse};
@@ -130,14 +130,7 @@ impl<'a> PopFirst<'a> {
         let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
         let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
         let side = side(word)?;
-        let count = match options {
-            [] => 1,
-            [option, count] if is(option, "COUNT") => {
-                one_or_more(count, "ERR count should be greater than 0")?
-            }
-            _ => return Err(fail(errors::SYNTAX)),
-        };
-        Ok(Self { keys, side, count })
+        Ok(Self { keys, side, count: pop_count(options)? })
     }
 
     /// Replies with the key and what was popped; false, and no reply, if none of the lists exists.

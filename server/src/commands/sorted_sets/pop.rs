@@ -3,7 +3,7 @@
 use annulus_protocol::{Encoder, parse_f64};
 use annulus_storage::Key;
 
-use super::super::arguments::{Counted, counted, is, one_or_more, positive};
+use super::super::arguments::{Counted, counted, is, pop_count, positive};
 use super::super::errors::{self, Failure, Outcome, fail};
 use super::super::replies::{bulk_reply, elements, error_among, integer_reply};
 use super::super::transfer::{end, refuse};
@@ -134,14 +134,7 @@ impl<'a> PopFirst<'a> {
         let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
         let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
         let end = End::parse(word)?;
-        let count = match options {
-            [] => 1,
-            [option, count] if is(option, "COUNT") => {
-                one_or_more(count, "ERR count should be greater than 0")?
-            }
-            _ => return Err(fail(errors::SYNTAX)),
-        };
-        Ok(Self { keys, end, count })
+        Ok(Self { keys, end, count: pop_count(options)? })
     }
 
     /// Replies with the key and what was taken; false, and no reply, if none of the sorted sets exists.

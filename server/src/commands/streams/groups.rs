@@ -73,6 +73,10 @@ fn create_group(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     if stream.is_none() && !options.make_stream {
         return Err(fail(NO_STREAM));
     }
+    // An option given twice shows by the number of arguments alone, and this late.
+    if args.len() > 8 {
+        return Err(subcommand_syntax(args));
+    }
     let last = match (at, stream) {
         (b"$", stream) => stream.map_or(StreamId::MIN, annulus_storage::value::Stream::last),
         (at, _) => ids::strict(at, Missing::First)?,
@@ -97,6 +101,9 @@ fn set_id(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let key = context.first_key(key);
     let stream = read_to_change(context, key)?.ok_or(fail(NO_STREAM))?;
     stream.group(group).ok_or_else(|| missing(group, key.bytes))?;
+    if args.len() > 7 {
+        return Err(subcommand_syntax(args));
+    }
     let last = if at == b"$" { stream.last() } else { ids::any(at, Missing::First)? };
     context.store.change(context.database, key, StreamChange::SetGroup { group, last, read: options.read });
     context.out.ok();
