@@ -37,9 +37,9 @@ const KNOWN: &[Known] = &[
     },
     Known {
         command: "lpos",
-        oracle: "(nil",
+        oracle: "",
         ours: "-ERR value is out of range",
-        reason: "redis 7.0 negates the smallest RANK and finds nothing; later versions refuse it as ours does",
+        reason: "redis 7.0 negates the smallest RANK, and finds what it finds; later versions refuse it as ours does",
     },
     Known {
         command: "object refcount",

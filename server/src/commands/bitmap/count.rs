@@ -21,12 +21,14 @@ fn count(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     };
     let run = match range {
         [] => whole(bytes),
-        [start, end] => Bounds::parse(start, end)?.resolve(Unit::Byte, bytes.len()),
+        [start, end] => {
+            let bounds = Bounds::parse(start, end)?;
+            if bounds.are_crossed() { None } else { bounds.resolve(Unit::Byte, bytes.len()) }
+        }
         [start, end, unit] => {
             let bounds = Bounds::parse(start, end)?;
             // And the unit is not looked at when the bounds are the wrong way round.
-            let crossed = bounds.start < 0 && bounds.end < 0 && bounds.start > bounds.end;
-            if crossed { None } else { bounds.resolve(Unit::parse(unit)?, bytes.len()) }
+            if bounds.are_crossed() { None } else { bounds.resolve(Unit::parse(unit)?, bytes.len()) }
         }
         _ => return Err(fail(errors::SYNTAX)),
     };

@@ -41,11 +41,13 @@ impl Bounds {
         Ok(Self { start: integer(start)?, end: integer(end)? })
     }
 
+    /// Whether both count from the end and are the wrong way round. BITCOUNT looks at that first, BITPOS does not.
+    pub(super) fn are_crossed(self) -> bool {
+        self.start < 0 && self.end < 0 && self.start > self.end
+    }
+
     /// The bits that they mean in a string; `None` if they mean none.
     pub(super) fn resolve(self, unit: Unit, bytes: usize) -> Option<BitRange> {
-        if self.start < 0 && self.end < 0 && self.start > self.end {
-            return None;
-        }
         let unit_bits = if unit == Unit::Bit { 1 } else { 8 };
         let length = bytes as i64 * 8 / unit_bits;
         let place = |bound: i64| if bound < 0 { length.saturating_add(bound).max(0) } else { bound };
