@@ -479,7 +479,8 @@ impl Core {
     ) -> Flow {
         let owner = self.owner(slot);
         let durable = self.durable();
-        if owner != self.id {
+        let is_own = owner == self.id;
+        if !is_own || (!self.locks.is_empty() && self.must_wait(self.client_of(socket), command, args)) {
             let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
             let place = connection.replies.reserve(connection.suppresses_reply());
             let request = batch::Request {
@@ -488,19 +489,11 @@ impl Core {
                 call: connection.call(slot),
                 arguments: 0,
             };
-            self.links.request(owner, request, args.iter().copied());
-            return Flow::Continue;
-        }
-        if !self.locks.is_empty() && self.must_wait(self.client_of(socket), command, args) {
-            let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
-            let place = connection.replies.reserve(connection.suppresses_reply());
-            let request = batch::Request {
-                target: batch::Target::Connection { socket, client: connection.client, place },
-                work: batch::Work::Keyed(command, keyed),
-                call: connection.call(slot),
-                arguments: 0,
-            };
-            self.defer(owner, &request, command, args);
+            if is_own {
+                self.defer(owner, &request, command, args);
+            } else {
+                self.links.request(owner, request, args.iter().copied());
+            }
             return Flow::Continue;
         }
         self.intents.mark_dirty(&mut self.connections, socket);

@@ -27,9 +27,8 @@ pub struct Operation {
     pub connection: u64,
     /// What was asked.
     pub action: Action,
-    /// There are commands over several groups about. A crash before the replies may take such a command back, in all groups, with what
-    /// depends on it, and leave what a connection has sent behind them.
-    pub crosses: bool,
+    /// [`History::skips`].
+    pub skips: bool,
     /// Its place in the order of events.
     pub called: u64,
     /// That of its reply.
@@ -58,6 +57,9 @@ pub struct History {
     pub restarts: Vec<(u64, Loss)>,
     /// For each group: when its owner took a turn, and what the Unix clock showed it, ms. Operations happen in such turns.
     pub turns: Vec<Vec<(u64, u64)>>,
+    /// What has no reply may not have happened although something behind it on its connection did: the server refuses commands for want of
+    /// space and on a failed log, and a crash takes back what goes over several groups, with what depends on it.
+    pub skips: bool,
     /// A token has been seen: see [`super::everywhere`].
     pub token_seen: bool,
     clock: u64,
@@ -66,11 +68,16 @@ pub struct History {
 impl Operation {
     /// Whether an operation behind it on its connection can have happened without it.
     pub(super) fn may_be_missing(&self) -> bool {
-        self.crosses && matches!(self.outcome, Outcome::Unknown | Outcome::Partial)
+        self.skips && matches!(self.outcome, Outcome::Unknown | Outcome::Partial)
     }
 }
 
 impl History {
+    /// Nothing yet; for `skips` see there.
+    pub fn new(skips: bool) -> Self {
+        Self { skips, ..Self::default() }
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -80,24 +87,9 @@ impl History {
     pub fn call(&mut self, group: usize, connection: u64, action: Action) -> usize {
         let called = self.tick();
         let outcome = Outcome::Unknown;
-        let crosses = false;
-        self.operations.push(Operation {
-            group,
-            connection,
-            action,
-            crosses,
-            called,
-            returned: None,
-            outcome,
-        });
+        let skips = self.skips;
+        self.operations.push(Operation { group, connection, action, skips, called, returned: None, outcome });
         self.operations.len() - 1
-    }
-
-    /// The same, with commands over several groups about.
-    pub fn call_crossing(&mut self, group: usize, connection: u64, action: Action) -> usize {
-        let operation = self.call(group, connection, action);
-        self.operations[operation].crosses = true;
-        operation
     }
 
     /// It has been answered.

@@ -45,13 +45,14 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(world: World, random: Random, plan: Plan, until_ns: Rc<Cell<u64>>) -> Self {
         world.jump_unix(BEGIN_UNIX_US);
+        let history = History::new(plan.skips());
         Life {
             clients: (0..plan.clients).map(|_| Client::new(&world)).collect(),
             configuration: plan.configuration.clone(),
             world,
             random,
             plan,
-            history: History::default(),
+            history,
             connections: 0,
             counts: Counts::default(),
             owners: Vec::new(),

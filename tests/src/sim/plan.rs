@@ -168,6 +168,12 @@ impl Plan {
             mistake,
         }
     }
+
+    /// See [`History::skips`](super::history::History::skips).
+    pub fn skips(&self) -> bool {
+        let Faults { write_error, short_write, file_error, .. } = self.faults;
+        self.workload.crosses || self.full_disks > 0 || [write_error, short_write, file_error] != [0; 3]
+    }
 }
 
 fn faults(random: &mut Random, mistake: Option<Mistake>) -> Faults {

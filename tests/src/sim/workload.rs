@@ -162,11 +162,7 @@ impl Workload {
         let group = random.below(self.groups);
         let action = self.action(random, kind, now_ms);
         let bytes = encode(&words(group, &action));
-        let operation = if self.crosses {
-            history.call_crossing(group, connection, action)
-        } else {
-            history.call(group, connection, action)
-        };
+        let operation = history.call(group, connection, action);
         Command { bytes, sent: vec![Sent { parts: Parts::Whole(operation) }] }
     }
 
@@ -235,7 +231,7 @@ impl Workload {
                 words.push(own[0].clone());
             }
             words.extend_from_slice(&own[1..]);
-            let operation = history.call_crossing(group, connection, action);
+            let operation = history.call(group, connection, action);
             elements.push((operation, (count..count + own.len() - 1).collect()));
             count += own.len() - 1;
             operations.push(operation);

@@ -82,7 +82,8 @@ impl Recorder {
         workload.expires_soon = false;
         // What is lost of commands over several groups is no suffix of one group's history.
         workload.crosses &= loss == Loss::Nothing;
-        Self { random, workload, history: History::default(), connections: 0, wrong: None }
+        let history = History::new(workload.crosses);
+        Self { random, workload, history, connections: 0, wrong: None }
     }
 
     /// Speaks to the server until it has given `replies` replies, and ends it while more are due.

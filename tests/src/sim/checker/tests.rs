@@ -64,6 +64,21 @@ fn operations_of_one_connection_happen_in_order() {
 }
 
 #[test]
+fn what_has_no_reply_is_skipped_only_where_that_can_be() {
+    for skips in [false, true] {
+        let mut history = History::new(skips);
+        history.call(0, 1, set("a"));
+        history.call(0, 1, Action::SetNx { key: 1, value: b"b"[..].into() });
+        history.restart(Loss::Nothing);
+        for (key, seen) in [(0, Value::NullBulk), (1, Value::bulk("b"))] {
+            let read = history.call(0, 2, Action::Get(key));
+            history.answer(read, replied(seen));
+        }
+        judge(&history, skips);
+    }
+}
+
+#[test]
 fn an_unknown_write_may_be_there_after_the_restart_or_not_but_not_appear_later() {
     for (first, second, linearizable) in
         [(None, None, true), (Some("a"), Some("a"), true), (None, Some("a"), false), (Some("a"), None, false)]
