@@ -26,6 +26,7 @@ mod lcs;
 mod lists;
 mod lookup;
 mod object;
+mod pop_first;
 mod replies;
 mod scan;
 mod sets;

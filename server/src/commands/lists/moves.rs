@@ -2,9 +2,9 @@
 
 use annulus_storage::value::{ListChange, Side};
 
-use super::super::arguments::{Counted, counted, pop_count};
-use super::super::errors::{self, Failure, Outcome, fail};
-use super::super::replies::{bulk_reply, elements, error_among, integer_reply};
+use super::super::errors::{Failure, Outcome};
+use super::super::pop_first::{PopFirst, or_refuse};
+use super::super::replies::{bulk_reply, elements, error_among};
 use super::super::transfer::{end, refuse};
 use super::super::{Context, Hop, HopRequest, HopStep, answer, key, unreachable_arity};
 use super::{end_index, length_for_update, list, side, word};
@@ -108,72 +108,28 @@ pub(in super::super) fn lmove_plan(hop: &Hop<'_>) -> HopStep {
 
 /// `LMPOP numkeys key [key …] LEFT|RIGHT [COUNT count]` on one shard
 pub(in super::super) fn lmpop(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = PopFirst::parse(args.get(1..).unwrap_or_default()).and_then(|pop| {
-        if !pop.try_run(context)? {
-            context.out.null_array();
-        }
-        Ok(())
+    let outcome = PopFirst::parse(args, side).and_then(|pop| {
+        pop.run(context, |context, bytes| {
+            if length_for_update(context, key(bytes))?.is_none() {
+                return Ok(false);
+            }
+            context.out.array_header(2);
+            context.out.bulk(bytes);
+            super::ends::pop_many(context, key(bytes), pop.end, pop.count)
+        })
     });
     answer(context, outcome);
 }
 
-/// Up to `count` elements from an end of the first of several lists that there is.
-pub(in super::super) struct PopFirst<'a> {
-    pub(in super::super) keys: &'a [&'a [u8]],
-    pub(in super::super) side: Side,
-    pub(in super::super) count: usize,
-}
-
-impl<'a> PopFirst<'a> {
-    /// Reads `numkeys key [key …] LEFT|RIGHT [COUNT count]`.
-    pub(in super::super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Failure> {
-        let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
-        let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
-        let side = side(word)?;
-        Ok(Self { keys, side, count: pop_count(options)? })
-    }
-
-    /// Replies with the key and what was popped; false, and no reply, if none of the lists exists.
-    pub(in super::super) fn try_run(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        for bytes in self.keys {
-            if length_for_update(context, key(bytes))?.is_some() {
-                context.out.array_header(2);
-                context.out.bulk(bytes);
-                return super::ends::pop_many(context, key(bytes), self.side, self.count);
-            }
-        }
-        Ok(false)
-    }
-}
-
 /// `LMPOP` between shards: looks at all lists, then pops from the first that there is.
 pub(in super::super) fn lmpop_plan(hop: &Hop<'_>) -> HopStep {
-    let pop = match PopFirst::parse(hop.args.get(1..).unwrap_or_default()) {
-        Ok(pop) => pop,
-        Err(error) => return refuse(hop, error),
-    };
-    match hop.round {
-        0 => {
-            let look = |key: &&[u8]| HopRequest { args: vec![b"llen".to_vec(), key.to_vec()] };
-            HopStep::Send(pop.keys.iter().map(look).collect())
-        }
-        1 => {
-            // Behind the first list, nobody cares what the other keys hold.
-            let found = hop.replies.iter().position(|reply| integer_reply(reply) != Some(0));
-            let Some(found) = found else {
-                return end(hop, |out| {
-                    out.null_array();
-                });
-            };
-            if let Some(error) = error_among(&hop.replies[found..=found]) {
-                return HopStep::Reply(error.to_vec());
-            }
-            let key = pop.keys.get(found).map(|key| key.to_vec()).unwrap_or_default();
-            let count = pop.count.to_string().into_bytes();
-            let side = word(pop.side).as_bytes().to_vec();
-            let args = vec![b"lmpop".to_vec(), b"1".to_vec(), key, side, b"COUNT".to_vec(), count];
-            HopStep::Send(vec![HopRequest { args }])
-        }
-        _ => HopStep::Reply(hop.replies.first().cloned().unwrap_or_default()),
+    if hop.round > 1 {
+        return HopStep::Reply(hop.replies.first().cloned().unwrap_or_default());
     }
+    or_refuse(hop, PopFirst::parse(hop.args, side), |pop| {
+        pop.plan(hop, "llen", |key| {
+            let (side, count) = (word(pop.end).as_bytes().to_vec(), pop.count.to_string().into_bytes());
+            vec![b"lmpop".to_vec(), b"1".to_vec(), key, side, b"COUNT".to_vec(), count]
+        })
+    })
 }

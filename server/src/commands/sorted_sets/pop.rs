@@ -3,11 +3,12 @@
 use annulus_protocol::{Encoder, parse_f64};
 use annulus_storage::Key;
 
-use super::super::arguments::{Counted, counted, is, pop_count, positive};
+use super::super::arguments::{is, positive};
 use super::super::errors::{self, Failure, Outcome, fail};
-use super::super::replies::{bulk_reply, elements, error_among, integer_reply};
-use super::super::transfer::{end, refuse};
-use super::super::{Context, Hop, HopRequest, HopStep, answer, key, unreachable_arity};
+use super::super::pop_first::{PopFirst, or_refuse};
+use super::super::replies::{bulk_reply, elements};
+use super::super::transfer::end;
+use super::super::{Context, Hop, HopStep, answer, key, unreachable_arity};
 use super::{Copied, members, remove_all, sorted_set};
 
 /// From which end.
@@ -112,43 +113,16 @@ fn pop(context: &mut Context<'_>, args: &[&[u8]], end: End) -> Outcome {
 
 /// `ZMPOP numkeys key [key …] MIN|MAX [COUNT count]` on one shard
 pub(in super::super) fn zmpop(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = PopFirst::parse(args.get(1..).unwrap_or_default()).and_then(|pop| {
-        if !pop.try_run(context)? {
-            context.out.null_array();
-        }
-        Ok(())
+    let outcome = PopFirst::parse(args, End::parse).and_then(|pop| {
+        pop.run(context, |context, bytes| {
+            let Some(taken) = take(context, key(bytes), pop.end, pop.count)? else { return Ok(false) };
+            context.out.array_header(2);
+            context.out.bulk(bytes);
+            taken.write_nested(&mut context.out);
+            Ok(true)
+        })
     });
     answer(context, outcome);
-}
-
-/// Up to `count` members from an end of the first of several sorted sets that there is.
-pub(in super::super) struct PopFirst<'a> {
-    pub(in super::super) keys: &'a [&'a [u8]],
-    pub(in super::super) end: End,
-    pub(in super::super) count: usize,
-}
-
-impl<'a> PopFirst<'a> {
-    /// Reads `numkeys key [key …] MIN|MAX [COUNT count]`.
-    pub(in super::super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Failure> {
-        let Counted { keys, rest } = counted(args, errors::SYNTAX)?;
-        let [word, options @ ..] = rest else { return Err(fail(errors::SYNTAX)) };
-        let end = End::parse(word)?;
-        Ok(Self { keys, end, count: pop_count(options)? })
-    }
-
-    /// Replies with the key and what was taken; false, and no reply, if none of the sorted sets exists.
-    pub(in super::super) fn try_run(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        for bytes in self.keys {
-            if let Some(taken) = take(context, key(bytes), self.end, self.count)? {
-                context.out.array_header(2);
-                context.out.bulk(bytes);
-                taken.write_nested(&mut context.out);
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 /// `annulus.zmpop key MIN|MAX count`: the key, and what was taken as member, score and so on; nothing if there is no such key
@@ -176,32 +150,14 @@ fn pop_flat(context: &mut Context<'_>, key: &[u8], word: &[u8], count: &[u8]) ->
 
 /// `ZMPOP` between shards: looks at all sorted sets, then takes from the first that there is.
 pub(in super::super) fn zmpop_plan(hop: &Hop<'_>) -> HopStep {
-    let pop = match PopFirst::parse(hop.args.get(1..).unwrap_or_default()) {
-        Ok(pop) => pop,
-        Err(error) => return refuse(hop, error),
-    };
-    match hop.round {
-        0 => {
-            let look = |key: &&[u8]| HopRequest { args: vec![b"zcard".to_vec(), key.to_vec()] };
-            HopStep::Send(pop.keys.iter().map(look).collect())
-        }
-        1 => {
-            // Behind the first sorted set, nobody cares what the other keys hold.
-            let found = hop.replies.iter().position(|reply| integer_reply(reply) != Some(0));
-            let Some(found) = found else {
-                return end(hop, |out| {
-                    out.null_array();
-                });
-            };
-            if let Some(error) = error_among(&hop.replies[found..=found]) {
-                return HopStep::Reply(error.to_vec());
-            }
-            let key = pop.keys.get(found).map(|key| key.to_vec()).unwrap_or_default();
-            let (word, count) = (pop.end.word().into(), pop.count.to_string().into_bytes());
-            HopStep::Send(vec![HopRequest { args: vec![b"annulus.zmpop".to_vec(), key, word, count] }])
-        }
-        _ => reply_with_taken(hop),
+    if hop.round > 1 {
+        return reply_with_taken(hop);
     }
+    or_refuse(hop, PopFirst::parse(hop.args, End::parse), |pop| {
+        pop.plan(hop, "zcard", |key| {
+            vec![b"annulus.zmpop".to_vec(), key, pop.end.word().into(), pop.count.to_string().into_bytes()]
+        })
+    })
 }
 
 /// What `annulus.zmpop` replied, in the version of the connection.
