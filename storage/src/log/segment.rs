@@ -132,6 +132,13 @@ pub enum SegmentFault {
     Incarnation { before: u32, found: u32 },
 }
 
+impl SegmentFault {
+    /// Whether no crash leaves this. All of a header is in one sector, over zeros or an older header, so it is never half there.
+    pub(crate) const fn is_damage(self) -> bool {
+        matches!(self, Self::Magic | Self::Checksum { .. })
+    }
+}
+
 impl fmt::Display for SegmentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

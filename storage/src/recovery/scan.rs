@@ -81,6 +81,8 @@ pub(super) struct LogEnd<F> {
     offset: Option<u64>,
     /// The segment in use, and those after it, which aren't.
     segments: Vec<PreparedSegment<F>>,
+    /// The first of those whose header is damaged.
+    damaged: Option<(SegmentId, SegmentFault)>,
     /// Segments that hold the log, and the first effect that ends in each.
     live: Vec<(SegmentId, Lsn)>,
     next_segment: SegmentId,
@@ -215,7 +217,7 @@ pub(super) async fn walk<D: Disk>(
     let first = ids.first().copied().unwrap_or(SegmentId::FIRST);
     let mut chain = Chain::default();
     let mut in_use: Option<(PreparedSegment<D::File>, u64)> = None;
-    let mut unused = Vec::new();
+    let (mut unused, mut damaged) = (Vec::new(), None);
     let mut ends = Vec::with_capacity(ids.len());
     let mut live = Vec::with_capacity(ids.len());
     let mut broken = (Place { segment: SegmentId::FIRST, offset: 0 }, Fault::Segment(SegmentFault::Blank));
@@ -224,7 +226,9 @@ pub(super) async fn walk<D: Disk>(
         let mut reader = SegmentReader::new(disk, segment.file.clone(), segment.bytes, 0);
         if !unused.is_empty() {
             let block = reader.bytes_at(0, SEGMENT_HEADER_BYTES).await.map_err(log.io(id, "read"))?;
-            let _ = own_header(log, &log.path(id), (id, first), block)?;
+            if let Err(fault) = own_header(log, &log.path(id), (id, first), block)? {
+                damaged = damaged.or_else(|| fault.is_damage().then_some((id, fault)));
+            }
             unused.push(segment);
             continue;
         }
@@ -233,9 +237,10 @@ pub(super) async fn walk<D: Disk>(
         }
         if let Some(fault) = enter_segment(log, first, &mut segment, &mut reader, &mut chain, taker).await? {
             // If this header was ever written, it is at fault itself; else the log broke off before it.
-            if in_use.is_none() || matches!(fault, SegmentFault::Magic | SegmentFault::Checksum { .. }) {
+            if in_use.is_none() || fault.is_damage() {
                 broken = (Place { segment: id, offset: 0 }, Fault::Segment(fault));
             }
+            damaged = damaged.or_else(|| fault.is_damage().then_some((id, fault)));
             unused.push(segment);
             continue;
         }
@@ -255,6 +260,7 @@ pub(super) async fn walk<D: Disk>(
         chain,
         offset,
         segments,
+        damaged,
         live,
         next_segment: ids.last().map_or(SegmentId::FIRST, |last| last.next()),
     };
@@ -540,6 +546,11 @@ pub(super) async fn judge_end<D: Disk>(
         }
         torn_bytes += rest.torn_bytes;
         from = 0;
+    }
+    // Nothing proves that this segment was in use, and nothing that it wasn't.
+    if let Some((id, fault)) = end.damaged {
+        reached(Branch::WrongSegment);
+        return Err(RecoveryError::WrongSegment { path: log.path(id), fault });
     }
     // After a clean stop nothing was in flight: what is there then was left, and reported, before.
     if torn_bytes > 0 && !end.chain.clean_stop {

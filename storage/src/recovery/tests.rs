@@ -410,6 +410,34 @@ fn a_segment_under_another_name_is_refused() {
     }
 }
 
+/// Found by damaging directories at random. A checkpoint stood in the place of the newest segment: the log seemed to end before it.
+#[test]
+fn a_segment_with_anything_else_in_it_is_refused() {
+    let bench = idle_log();
+    let newest = (1..100).take_while(|id| in_use(&bench, *id)).last().expect("the log has begun");
+    let path = bench.segment_path(newest);
+    let recover = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let disk = bench.disk.crash_copy(&mut EverythingSurvives);
+        disk.edit(&path, |bytes| edit(bytes));
+        Bench::recover(&disk, 1, small_options()).map(drop)
+    };
+    let other = |bytes: &mut Vec<u8>| {
+        bytes.fill(0);
+        bytes[..8].copy_from_slice(b"ANNULUSC");
+    };
+    let flipped = |bytes: &mut Vec<u8>| {
+        bytes[SEGMENT_HEADER_BYTES..].fill(0);
+        bytes[40] ^= 1;
+    };
+    for edit in [&other as &dyn Fn(&mut Vec<u8>), &flipped] {
+        let error = recover(edit).expect_err("what the segment has held is gone");
+        assert!(
+            matches!(&error, RecoveryError::WrongSegment { path: named, .. } if *named == path),
+            "{error}"
+        );
+    }
+}
+
 fn in_use(bench: &Bench, id: u64) -> bool {
     let contents = bench.disk.contents(&bench.segment_path(id));
     contents.is_some_and(|bytes| SegmentHeader::decode(&bytes).is_ok_and(|header| header.id == SegmentId(id)))
