@@ -127,6 +127,15 @@ fn read_file(
     }
 }
 
+impl Settings {
+    /// The defaults under the settings of a file's text; an error says the line.
+    pub fn from_toml(text: &str) -> Result<Settings, (usize, String)> {
+        let mut settings = Settings::default();
+        apply_file(text, &mut settings)?;
+        Ok(settings)
+    }
+}
+
 /// Takes the settings out of a file; an error says the line.
 fn apply_file(text: &str, settings: &mut Settings) -> Result<(), (usize, String)> {
     let line_at = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();

@@ -1,9 +1,13 @@
-//! A simulated server without faults, and callers who wait for each reply: what scripts are run against.
+//! A simulated server without faults, and callers who wait for each reply: what scripts are run against. It can be started on a
+//! disk with anything on it, and stopped and started again.
 
-use annulus::runtime::sim::{ConnectionId, Faults, World};
+use std::collections::BTreeMap;
+
+use annulus::runtime::sim::{ConnectionId, CrashStyle, Faults, World};
+use annulus_storage::disk::memory::MemoryDisk;
 use annulus_storage::{Durability, ShardId};
 
-use super::server::{Configuration, Server};
+use super::server::{Configuration, Server, StartFailure};
 use crate::resp::{Value, encode, parse};
 use crate::script::Speaker;
 
@@ -13,13 +17,23 @@ const BEGIN_UNIX_US: i64 = 1_700_000_000_000_000;
 const PATIENCE_NS: u64 = 30_000_000_000;
 /// How long a turn takes, ns.
 const TURN_NS: u64 = 1_000;
+/// A server that has sent nothing for so long has nothing more to send, ns.
+const SILENCE_NS: u64 = 5_000_000;
+/// Numbered databases.
+const DATABASES: u32 = 16;
+/// A key that expires earlier than this after the start is not compared, ms.
+const SOON_MS: i64 = 3_600_000;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Host {
     world: World,
+    configuration: Configuration,
     server: Server,
 }
+
+/// Each key with its database: its type, when it expires, and all that is in it.
+pub type Keys = BTreeMap<(u32, Vec<u8>), [Value; 3]>;
 
 /// A connection to a [`Host`], which runs while it waits.
 #[derive(Debug)]
@@ -32,12 +46,19 @@ pub struct Caller<'h> {
 impl Host {
     /// A server of so many shards. Without durability, as all servers that scripts are run against: CONFIG shows it.
     pub fn start(shards: u16) -> Self {
+        let started = Self::start_on(MemoryDisk::new(), shards);
+        started.unwrap_or_else(|failure| panic!("nothing fails here: {failure:?}"))
+    }
+
+    /// The same on a disk with something on it, which may be refused.
+    pub fn start_on(disk: MemoryDisk, shards: u16) -> Result<Self, StartFailure> {
         let faults = Faults { disk_ns: (20_000, 60_000), network_ns: (5_000, 20_000), ..Faults::default() };
         let world = World::new(u64::from(shards), faults, false);
+        world.replace_memory(disk);
         world.jump_unix(BEGIN_UNIX_US);
         let configuration = Configuration {
             shards,
-            databases: 16,
+            databases: DATABASES,
             durability: Durability::None,
             segment_bytes: 1 << 20,
             checkpoint_growth: 0,
@@ -46,9 +67,98 @@ impl Host {
             mesh_capacity: 256,
             loses_messages: 0,
         };
+        let server = Server::start(&world, &configuration, None)?;
+        Ok(Self { world, configuration, server })
+    }
+
+    /// Stops the server, and starts it again on what it has left.
+    pub fn restart(mut self) -> Self {
+        self.server.stop();
+        let until_ns = self.world.now_ns() + PATIENCE_NS;
+        while !self.server.is_stopped() {
+            self.step();
+            assert!(self.world.now_ns() < until_ns, "a stop does not end");
+        }
+        assert!(self.server.is_sealed(), "a stop on a healthy disk has not sealed the log");
+        let Self { world, configuration, server } = self;
+        drop(server);
+        world.crash(CrashStyle::Everything);
+        world.forget_connections();
         let server = Server::start(&world, &configuration, None);
-        let server = server.unwrap_or_else(|failure| panic!("nothing fails here: {failure:?}"));
-        Self { world, server }
+        let server = server.unwrap_or_else(|failure| panic!("the start after a clean stop: {failure:?}"));
+        Self { world, configuration, server }
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> MemoryDisk {
+        self.world.memory()
+    }
+
+    /// A new connection, for [`Self::send`] and [`Self::run`].
+    pub fn open(&mut self) -> ConnectionId {
+        self.world.connect(ShardId(0), 0)
+    }
+
+    /// Sends any bytes.
+    pub fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        self.world.client_send(connection, bytes);
+    }
+
+    /// Ends a connection.
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.world.client_close(connection);
+    }
+
+    /// Runs until nothing more comes, or the server closes; what came.
+    pub fn run(&mut self, connection: ConnectionId) -> Vec<u8> {
+        let mut replies = Vec::new();
+        let mut until_ns = self.world.now_ns() + SILENCE_NS;
+        while self.world.now_ns() < until_ns {
+            self.step();
+            let received = self.world.client_receive(connection);
+            if !received.bytes.is_empty() {
+                replies.extend_from_slice(&received.bytes);
+                until_ns = self.world.now_ns() + SILENCE_NS;
+            }
+            if received.closed {
+                break;
+            }
+        }
+        replies
+    }
+
+    /// All keys, but for those that expire soon.
+    pub fn keys(&mut self) -> Keys {
+        let mut keys = Keys::new();
+        let mut caller = self.connect();
+        let ask = |caller: &mut Caller<'_>, words: &[&[u8]]| {
+            caller.ask(&words.iter().map(|word| word.to_vec()).collect::<Vec<_>>())
+        };
+        for database in 0..DATABASES {
+            ask(&mut caller, &[b"SELECT", database.to_string().as_bytes()]);
+            let Value::Array(names) = ask(&mut caller, &[b"KEYS", b"*"]) else { continue };
+            for name in names {
+                let Value::Bulk(name) = name else { continue };
+                let expires = ask(&mut caller, &[b"PEXPIRETIME", &name]);
+                let soon = BEGIN_UNIX_US / 1000 + SOON_MS;
+                if matches!(expires, Value::Integer(at) if at != -1 && at < soon) {
+                    continue;
+                }
+                let kind = ask(&mut caller, &[b"TYPE", &name]);
+                let text = if let Value::Simple(text) = &kind { text.as_slice() } else { b"" };
+                let value = match text {
+                    b"string" => ask(&mut caller, &[b"GET", &name]),
+                    b"list" => ask(&mut caller, &[b"LRANGE", &name, b"0", b"-1"]),
+                    b"hash" => in_order(ask(&mut caller, &[b"HGETALL", &name]), 2),
+                    b"set" => in_order(ask(&mut caller, &[b"SMEMBERS", &name]), 1),
+                    b"zset" => ask(&mut caller, &[b"ZRANGE", &name, b"0", b"-1", b"WITHSCORES"]),
+                    b"stream" => ask(&mut caller, &[b"XINFO", b"STREAM", &name, b"FULL", b"COUNT", b"0"]),
+                    _ => Value::NullBulk,
+                };
+                keys.insert((database, name), [kind, expires, value]);
+            }
+        }
+        keys
     }
 
     /// A new connection, to everybody's listener.
@@ -97,4 +207,12 @@ impl Drop for Caller<'_> {
     fn drop(&mut self) {
         self.host.world.client_close(self.connection);
     }
+}
+
+/// What has no order of its own, in one; in pieces of so many elements.
+fn in_order(value: Value, piece: usize) -> Value {
+    let Value::Array(items) = value else { return value };
+    let mut pieces: Vec<Vec<Value>> = items.chunks(piece).map(<[Value]>::to_vec).collect();
+    pieces.sort();
+    Value::Array(pieces.concat())
 }
