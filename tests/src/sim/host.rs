@@ -72,6 +72,7 @@ impl Host {
     }
 
     /// Stops the server, and starts it again on what it has left.
+    #[must_use]
     pub fn restart(mut self) -> Self {
         self.server.stop();
         let until_ns = self.world.now_ns() + PATIENCE_NS;

@@ -6,13 +6,14 @@
 //!   what came of it;
 //! - [`workload`] makes commands, [`everywhere`] those whose atomicity over all shards is checked on the spot, [`client`] speaks RESP for them, [`history`] is what was called and answered when;
 //! - [`host`]: a server without faults, for scripts;
-//! - [`model`] says what a command does, [`checker`] whether some order of all commands explains all answers;
+//! - [`model`], with [`collections`], says what a command does, [`checker`] whether some order of all commands explains all answers;
 //! - [`commit`] runs a seed in the code of another commit.
 //!
 //! The shard code is the production code. The model, the checker and the clients share nothing with it.
 
 pub mod checker;
 pub mod client;
+pub mod collections;
 pub mod commit;
 pub mod everywhere;
 pub mod history;

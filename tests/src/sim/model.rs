@@ -1,10 +1,12 @@
 //! What commands do, said once more and as simply as possible: a few keys under one hash tag, which live and change
 //! together, and the reply of each command on them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use super::collections::{self, CollectionAction, End};
 use crate::resp::Value;
 
 /// Keys of one group.
@@ -36,21 +38,45 @@ impl Hash for Bytes {
 }
 
 impl Bytes {
-    fn new(bytes: Rc<[u8]>) -> Self {
+    /// Hashes them.
+    pub(super) fn new(bytes: Rc<[u8]>) -> Self {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         Bytes { hash: hasher.finish(), bytes }
     }
 }
 
+impl Bytes {
+    /// As a reply.
+    pub(super) fn to_value(&self) -> Value {
+        Value::Bulk(self.bytes.to_vec())
+    }
+
+    /// The number that they are the text of, exactly as the server writes numbers: what parses and prints the same.
+    pub(super) fn number(&self) -> Option<i64> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        text.parse::<i64>().ok().filter(|number| number.to_string() == text)
+    }
+}
+
 /// An expiry that no clock of a run comes near, ms of Unix time.
 pub const FAR_MS: u64 = 4_000_000_000_000;
+
+/// What a key holds. Fields and members are numbers, as keys are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named as the types")]
+pub enum Content {
+    Text(Bytes),
+    List(Rc<Vec<Bytes>>),
+    Hash(Rc<BTreeMap<usize, Bytes>>),
+    Set(Rc<BTreeSet<usize>>),
+}
 
 /// A value and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
-    /// The bytes.
-    pub bytes: Bytes,
+    /// The value.
+    pub content: Content,
     /// The last millisecond of Unix time at which the key exists.
     pub expires_ms: Option<u64>,
     /// Its time had come by some reading of the server's clock: the server may have removed it at any moment since. Should the
@@ -59,6 +85,11 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// A value without an expiry.
+    pub(super) fn new(content: Content) -> Self {
+        Stored { content, expires_ms: None, maybe_gone: false }
+    }
+
     fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_ms.is_some_and(|at| now_ms > at)
     }
@@ -110,6 +141,10 @@ pub enum Action {
     Persist(usize),
     Rename(usize, usize),
     Copy { from: usize, to: usize, replace: bool },
+    Type(usize),
+    Collection(usize, CollectionAction),
+    ListMove { from: usize, to: usize, ends: [End; 2] },
+    SetMove { from: usize, to: usize, member: usize },
 }
 
 impl Action {
@@ -117,7 +152,9 @@ impl Action {
     pub const fn writes(&self) -> bool {
         !matches!(
             self,
-            Action::Get(_)
+            Action::Type(_)
+                | Action::Collection(_, CollectionAction::Read(_))
+                | Action::Get(_)
                 | Action::Strlen(_)
                 | Action::Exists(_)
                 | Action::Ttl(_)
@@ -129,15 +166,19 @@ impl Action {
 
     /// Whether with this reply it changed nothing, whatever the keys held.
     pub fn is_inert(&self, reply: &Value) -> bool {
+        if matches!(reply, Value::Error(_)) {
+            return true;
+        }
         match self {
+            Action::Collection(_, action) => action.is_inert(reply),
             Action::SetNx { .. }
             | Action::Del(_)
             | Action::MsetNx(_)
             | Action::Expire(..)
             | Action::Persist(_)
+            | Action::SetMove { .. }
             | Action::Copy { .. } => *reply == Value::Integer(0),
-            Action::GetDel(_) => *reply == Value::NullBulk,
-            Action::Incr { .. } | Action::Rename(..) => matches!(reply, Value::Error(_)),
+            Action::GetDel(_) | Action::ListMove { .. } => *reply == Value::NullBulk,
             action => !action.writes(),
         }
     }
@@ -156,6 +197,8 @@ impl Action {
     fn keys(&self) -> Vec<usize> {
         match self {
             Action::Get(key)
+            | Action::Type(key)
+            | Action::Collection(key, _)
             | Action::Strlen(key)
             | Action::Ttl(key)
             | Action::Pttl(key)
@@ -171,7 +214,10 @@ impl Action {
             | Action::Incr { key, .. } => vec![*key],
             Action::Exists(keys) | Action::Mget(keys) | Action::Del(keys) => keys.clone(),
             Action::Mset(pairs) | Action::MsetNx(pairs) => pairs.iter().map(|(key, _)| *key).collect(),
-            Action::Rename(from, to) | Action::Copy { from, to, .. } => vec![*from, *to],
+            Action::Rename(from, to)
+            | Action::Copy { from, to, .. }
+            | Action::ListMove { from, to, .. }
+            | Action::SetMove { from, to, .. } => vec![*from, *to],
         }
     }
 
@@ -180,22 +226,34 @@ impl Action {
         match self {
             // It stops at the first key that is there.
             Action::MsetNx(_) => false,
-            Action::Rename(from, _) | Action::Copy { from, .. } => *from == key,
+            Action::Rename(from, _)
+            | Action::Copy { from, .. }
+            | Action::ListMove { from, .. }
+            | Action::SetMove { from, .. } => *from == key,
             action => action.keys().contains(&key),
         }
     }
 }
 
-fn bulk(stored: Option<&Stored>) -> Value {
-    stored.map_or(Value::NullBulk, |stored| Value::Bulk(stored.bytes.bytes.to_vec()))
+/// The text of a key; an error if it holds something else.
+fn text(stored: Option<&Stored>) -> Result<Option<&Bytes>, Value> {
+    match stored.map(|it| &it.content) {
+        None => Ok(None),
+        Some(Content::Text(bytes)) => Ok(Some(bytes)),
+        Some(_) => Err(wrong_type()),
+    }
 }
 
-fn flag(yes: bool) -> Value {
+fn bulk(stored: Option<&Stored>) -> Value {
+    text(stored).map_or_else(|error| error, |bytes| bytes.map_or(Value::NullBulk, Bytes::to_value))
+}
+
+pub(super) fn flag(yes: bool) -> Value {
     Value::Integer(i64::from(yes))
 }
 
 fn stored(bytes: Bytes, expires_ms: Option<u64>) -> Stored {
-    Stored { bytes, expires_ms, maybe_gone: false }
+    Stored { expires_ms, ..Stored::new(Content::Text(bytes)) }
 }
 
 fn plain(value: &Rc<[u8]>) -> Stored {
@@ -203,8 +261,12 @@ fn plain(value: &Rc<[u8]>) -> Stored {
 }
 
 /// An error reply; texts are not compared, prefixes are.
-fn error() -> Value {
+pub(super) fn error() -> Value {
     Value::Error(b"ERR".to_vec())
+}
+
+pub(super) fn wrong_type() -> Value {
+    Value::Error(b"WRONGTYPE".to_vec())
 }
 
 /// Brings a reply to the form in which [`apply`] gives it.
@@ -214,6 +276,8 @@ pub fn normalized(action: &Action, reply: Value) -> Value {
             Value::Integer(FAR_LEFT)
         }
         (_, Value::Error(text)) if text.starts_with(b"ERR ") => error(),
+        (_, Value::Error(text)) if text.starts_with(b"WRONGTYPE ") => wrong_type(),
+        (Action::Collection(_, action), reply) => action.normalized(reply),
         (_, reply) => reply,
     }
 }
@@ -291,16 +355,20 @@ fn until(at_ms: u64, now_ms: u64, unit_ms: u64) -> u64 {
 fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
     match action {
         Action::Get(key) => bulk(state[*key].as_ref()),
-        Action::Strlen(key) => {
-            Value::Integer(state[*key].as_ref().map_or(0, |stored| stored.bytes.bytes.len() as i64))
-        }
+        Action::Strlen(key) => match text(state[*key].as_ref()) {
+            Ok(bytes) => Value::Integer(bytes.map_or(0, |it| it.bytes.len() as i64)),
+            Err(error) => error,
+        },
         Action::Exists(keys) => {
             Value::Integer(keys.iter().filter(|key| state[**key].is_some()).count() as i64)
         }
         Action::Ttl(key) => time_left(state[*key].as_ref(), |at| until(at, now_ms, 1000)),
         Action::Pttl(key) => time_left(state[*key].as_ref(), |at| until(at, now_ms, 1)),
         Action::ExpireTime(key) => time_left(state[*key].as_ref(), |at| at),
-        Action::Mget(keys) => Value::Array(keys.iter().map(|key| bulk(state[*key].as_ref())).collect()),
+        Action::Mget(keys) => {
+            let texts = keys.iter().map(|key| text(state[*key].as_ref()).ok().flatten());
+            Value::Array(texts.map(|it| it.map_or(Value::NullBulk, Bytes::to_value)).collect())
+        }
         Action::Set { key, value, expires } => {
             let at_ms = expires.map(|it| it.at_ms(now_ms));
             // A moment that has come already.
@@ -315,8 +383,20 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
             }
             flag(absent)
         }
-        Action::GetSet { key, value } => bulk(state[*key].replace(plain(value)).as_ref()),
-        Action::GetDel(key) => bulk(state[*key].take().as_ref()),
+        Action::GetSet { key, value } => {
+            let before = bulk(state[*key].as_ref());
+            if before != wrong_type() {
+                state[*key] = Some(plain(value));
+            }
+            before
+        }
+        Action::GetDel(key) => {
+            let before = bulk(state[*key].as_ref());
+            if before != wrong_type() {
+                state[*key] = None;
+            }
+            before
+        }
         Action::Append { key, value } => splice(&mut state[*key], None, value),
         Action::SetRange { key, offset, value } => splice(&mut state[*key], Some(*offset), value),
         Action::Incr { key, by } => increment(&mut state[*key], *by),
@@ -362,13 +442,26 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
             }
             flag(copies)
         }
+        Action::Type(key) => Value::simple(match state[*key].as_ref().map(|it| &it.content) {
+            None => "none",
+            Some(Content::Text(_)) => "string",
+            Some(Content::List(_)) => "list",
+            Some(Content::Hash(_)) => "hash",
+            Some(Content::Set(_)) => "set",
+        }),
+        Action::Collection(key, action) => action.apply(&mut state[*key]),
+        Action::ListMove { from, to, ends } => collections::move_element(state, *from, *to, *ends),
+        Action::SetMove { from, to, member } => collections::move_member(state, *from, *to, *member),
     }
 }
 
 /// Writes at an offset, or at the end; answers the new length. The expiry stays.
 fn splice(place: &mut Option<Stored>, offset: Option<usize>, value: &[u8]) -> Value {
+    let mut bytes = match text(place.as_ref()) {
+        Ok(before) => before.map_or_else(Vec::new, |it| it.bytes.to_vec()),
+        Err(error) => return error,
+    };
     let expires_ms = place.as_ref().and_then(|it| it.expires_ms);
-    let mut bytes = place.as_ref().map_or_else(Vec::new, |it| it.bytes.bytes.to_vec());
     let at = offset.unwrap_or(bytes.len());
     bytes.resize(bytes.len().max(at + value.len()), 0);
     bytes[at..at + value.len()].copy_from_slice(value);
@@ -378,14 +471,12 @@ fn splice(place: &mut Option<Stored>, offset: Option<usize>, value: &[u8]) -> Va
 }
 
 fn increment(place: &mut Option<Stored>, by: i64) -> Value {
-    let expires_ms = place.as_ref().and_then(|it| it.expires_ms);
-    let number = match place {
-        None => Some(0),
-        // Exactly as the server writes numbers: what parses and prints the same.
-        Some(it) => std::str::from_utf8(&it.bytes.bytes)
-            .ok()
-            .and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text)),
+    let number = match text(place.as_ref()) {
+        Ok(None) => Some(0),
+        Ok(Some(it)) => it.number(),
+        Err(error) => return error,
     };
+    let expires_ms = place.as_ref().and_then(|it| it.expires_ms);
     let Some(sum) = number.and_then(|number| number.checked_add(by)) else { return error() };
     *place = Some(stored(Bytes::new(sum.to_string().into_bytes().into()), expires_ms));
     Value::Integer(sum)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use annulus_storage::ShardId;
 
+use super::collections::{CollectionAction, End, FIELDS, Kind, field_name};
 use super::everywhere::{self, Check};
 use super::history::{History, Outcome};
 use super::model::{Action, Expiry, FAR_MS, KEYS, normalized};
@@ -11,7 +12,9 @@ use crate::random::Random;
 use crate::resp::{Value, encode};
 
 /// Kinds of commands, for switching some of them off.
-pub const KINDS: usize = 21;
+pub const KINDS: usize = 36;
+/// Those from here on are about collections, which only some runs have: elsewhere texts would seldom meet texts.
+const COLLECTION_KINDS: usize = 21;
 
 /// What commands are made of.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Workload {
     pub everywhere: bool,
     /// Keys may expire while the run lasts.
     pub expires_soon: bool,
+    /// One in so many commands asks for a checkpoint (0: none).
+    pub saves_one_in: usize,
     next_value: u64,
 }
 
@@ -46,6 +51,8 @@ pub(super) enum Parts {
     Everywhere(Check),
     /// No data: PING and the like.
     Nothing(Value),
+    /// BGSAVE and the like: begun, or refused with a reason.
+    Save,
     /// Keys that nobody judges, to make a crowd.
     Noise,
 }
@@ -90,7 +97,8 @@ pub fn owners(groups: usize, shards: u16) -> Vec<u16> {
 impl Workload {
     /// A workload in which some kinds of commands occur. Values of different servers differ.
     pub fn new(random: &mut Random, groups: usize, server: usize) -> Self {
-        let mut kinds: Vec<usize> = (0..KINDS).filter(|_| !random.one_in(3)).collect();
+        let all = if random.one_in(2) { KINDS } else { COLLECTION_KINDS };
+        let mut kinds: Vec<usize> = (0..all).filter(|_| !random.one_in(3)).collect();
         // Something must be written and something read.
         kinds.extend([0, 5]);
         Workload {
@@ -101,6 +109,7 @@ impl Workload {
             crosses: !random.one_in(3),
             everywhere: groups > 1 && random.one_in(2),
             expires_soon: random.one_in(3),
+            saves_one_in: [0, 0, 60, 20][random.below(4)],
             next_value: server as u64 * 1_000_000,
         }
     }
@@ -155,6 +164,10 @@ impl Workload {
             let value = self.value(random);
             return everywhere::command(random, self.groups, &value, history);
         }
+        if self.saves_one_in > 0 && random.one_in(self.saves_one_in) {
+            let command = ["BGSAVE", "BGREWRITEAOF", "SAVE"][random.below(3)];
+            return Command { bytes: encode(&[command]), sent: vec![Sent { parts: Parts::Save }] };
+        }
         let kind = self.kinds[random.below(self.kinds.len())];
         if self.crosses && self.groups > 1 && matches!(kind, 4 | 12 | 13) && random.one_in(2) {
             return self.across(random, kind, connection, history);
@@ -202,8 +215,49 @@ impl Workload {
             17 => Action::Rename(key, (key + 1 + random.below(KEYS - 1)) % KEYS),
             18 => Action::Pttl(key),
             19 => Action::ExpireTime(key),
+            COLLECTION_KINDS.. => self.collection_action(random, kind, key),
             _ => Action::Copy { from: key, to: (key + 1) % KEYS, replace: random.one_in(2) },
         }
+    }
+
+    /// Each type of collection is mostly asked of one key, so that it is often there.
+    fn collection_action(&mut self, random: &mut Random, kind: usize, other: usize) -> Action {
+        let usual = match kind {
+            22..=27 => 0,
+            28..=31 => 1,
+            _ => 2,
+        };
+        let key = if random.one_in(4) { other } else { usual };
+        let to = (key + random.below(KEYS)) % KEYS;
+        let field = random.below(FIELDS);
+        let mut end = || if random.one_in(2) { End::Left } else { End::Right };
+        let action = match kind {
+            21 => return Action::Type(other),
+            22 => CollectionAction::Read(Kind::List),
+            23 => {
+                let end = end();
+                let count = 1 + random.below(3);
+                CollectionAction::Push(end, (0..count).map(|_| self.value(random)).collect())
+            }
+            24 => CollectionAction::Pop(end()),
+            25 => CollectionAction::ListSet(field, self.value(random)),
+            26 => CollectionAction::Trim(1 + random.below(8)),
+            27 => return Action::ListMove { from: key, to, ends: [end(), end()] },
+            28 => CollectionAction::Read(Kind::Hash),
+            29 => {
+                let count = 1 + random.below(2);
+                CollectionAction::HashSet(
+                    (0..count).map(|_| (random.below(FIELDS), self.value(random))).collect(),
+                )
+            }
+            30 => CollectionAction::HashDelete(field),
+            31 => CollectionAction::HashIncrement(field, random.below(7) as i64 - 3),
+            32 => CollectionAction::Read(Kind::Set),
+            33 => CollectionAction::SetAdd(vec![field, random.below(FIELDS)]),
+            34 => CollectionAction::SetRemove(vec![field]),
+            _ => return Action::SetMove { from: key, to, member: field },
+        };
+        Action::Collection(key, action)
     }
 
     fn pairs(&mut self, random: &mut Random) -> Vec<(usize, Rc<[u8]>)> {
@@ -241,7 +295,8 @@ impl Workload {
     }
 }
 
-fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
+/// A command as it is sent.
+pub(super) fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
     let key = |key: &usize| name(group, *key).into_bytes();
     let word = |text: &str| text.as_bytes().to_vec();
     let all =
@@ -287,7 +342,41 @@ fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
             words.extend(replace.then(|| word("REPLACE")));
             words
         }
+        Action::Type(k) => vec![word("TYPE"), key(k)],
+        Action::Collection(k, action) => collection_words(key(k), action),
+        Action::ListMove { from, to, ends } => {
+            let mut words = vec![word("LMOVE"), key(from), key(to)];
+            words.extend(ends.map(|end| word(if end == End::Left { "LEFT" } else { "RIGHT" })));
+            words
+        }
+        Action::SetMove { from, to, member } => vec![word("SMOVE"), key(from), key(to), field_name(*member)],
     }
+}
+
+fn collection_words(key: Vec<u8>, action: &CollectionAction) -> Vec<Vec<u8>> {
+    let word = |text: &str| text.as_bytes().to_vec();
+    let number = |number: i64| number.to_string().into_bytes();
+    let (name, rest) = match action {
+        CollectionAction::Read(Kind::List) => ("LRANGE", vec![word("0"), word("-1")]),
+        CollectionAction::Read(Kind::Hash) => ("HGETALL", Vec::new()),
+        CollectionAction::Read(Kind::Set) => ("SMEMBERS", Vec::new()),
+        CollectionAction::Push(end, values) => {
+            let name = if *end == End::Left { "LPUSH" } else { "RPUSH" };
+            (name, values.iter().map(|value| value.to_vec()).collect())
+        }
+        CollectionAction::Pop(End::Left) => ("LPOP", Vec::new()),
+        CollectionAction::Pop(End::Right) => ("RPOP", Vec::new()),
+        CollectionAction::ListSet(index, value) => ("LSET", vec![number(*index as i64), value.to_vec()]),
+        CollectionAction::Trim(count) => ("LTRIM", vec![word("0"), number(*count as i64 - 1)]),
+        CollectionAction::HashSet(pairs) => {
+            ("HSET", pairs.iter().flat_map(|(field, value)| [field_name(*field), value.to_vec()]).collect())
+        }
+        CollectionAction::HashDelete(field) => ("HDEL", vec![field_name(*field)]),
+        CollectionAction::HashIncrement(field, by) => ("HINCRBY", vec![field_name(*field), number(*by)]),
+        CollectionAction::SetAdd(members) => ("SADD", members.iter().map(|it| field_name(*it)).collect()),
+        CollectionAction::SetRemove(members) => ("SREM", members.iter().map(|it| field_name(*it)).collect()),
+    };
+    [word(name), key].into_iter().chain(rest).collect()
 }
 
 /// What a reply says about the command.
@@ -308,6 +397,9 @@ impl Sent {
             Parts::Nothing(expected) => return Err(format!("{reply:?} where {expected:?} was due")),
             Parts::Noise => {}
             Parts::Everywhere(check) => return check.on_reply(&reply, history),
+            // What was acknowledged holds with every checkpoint and without: the history judges.
+            Parts::Save if matches!(reply, Value::Simple(_) | Value::Error(_)) => return Ok(Heard::Answer),
+            Parts::Save => return Err(format!("a checkpoint was answered with {reply:?}")),
             Parts::Whole(operation) if refused => history.answer(operation, Outcome::Refused),
             Parts::Whole(operation) => {
                 let reply = normalized(&history.operations[operation].action, reply);

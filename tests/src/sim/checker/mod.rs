@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::history::{History, Operation, Outcome};
+use super::workload::words;
 use crate::resp::Value;
 
 /// Its order is the same in every run.
@@ -84,9 +85,13 @@ fn describe(operation: &Operation) -> String {
         Outcome::Replied(value) => shown(value),
         other => format!("{other:?}"),
     };
+    let words = words(operation.group, &operation.action).into_iter().map(|word| shown(&Value::Bulk(word)));
+    let words: Vec<String> = words.collect();
     format!(
-        "[{} to {returned}] connection {}: {:?} -> {outcome}",
-        operation.called, operation.connection, operation.action
+        "[{} to {returned}] connection {}: {} -> {outcome}",
+        operation.called,
+        operation.connection,
+        words.join(" ")
     )
 }
 

@@ -1,0 +1,245 @@
+//! Lists, hashes and sets in the [model](super::model): what commands on them do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::model::{Bytes, Content, State, Stored, error, flag, wrong_type};
+use crate::resp::Value;
+
+/// Fields of a hash, or members of a set.
+pub const FIELDS: usize = 4;
+
+/// An end of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as in commands")]
+pub enum End {
+    Left,
+    Right,
+}
+
+/// A type of collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the types")]
+pub enum Kind {
+    List,
+    Hash,
+    Set,
+}
+
+/// What a command does with one collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the commands; fields and members are numbers")]
+pub enum CollectionAction {
+    /// All that is in it.
+    Read(Kind),
+    Push(End, Vec<Rc<[u8]>>),
+    Pop(End),
+    /// Sets the element at this index.
+    ListSet(usize, Rc<[u8]>),
+    /// Keeps so many elements from the left.
+    Trim(usize),
+    HashSet(Vec<(usize, Rc<[u8]>)>),
+    HashDelete(usize),
+    HashIncrement(usize, i64),
+    SetAdd(Vec<usize>),
+    SetRemove(Vec<usize>),
+}
+
+/// The name of a field or member.
+pub fn field_name(field: usize) -> Vec<u8> {
+    format!("f{field}").into_bytes()
+}
+
+fn bulk(field: usize) -> Value {
+    Value::Bulk(field_name(field))
+}
+
+fn integer(count: usize) -> Value {
+    Value::Integer(count as i64)
+}
+
+/// A change of a list: it is made from nothing, and gone when it is empty.
+fn with_list<T>(place: &mut Option<Stored>, change: impl FnOnce(&mut Vec<Bytes>) -> T) -> Result<T, Value> {
+    let stored = place.get_or_insert_with(|| Stored::new(Content::List(Rc::default())));
+    let Content::List(list) = &mut stored.content else { return Err(wrong_type()) };
+    let list = Rc::make_mut(list);
+    let result = change(list);
+    if list.is_empty() {
+        *place = None;
+    }
+    Ok(result)
+}
+
+fn with_hash<T>(
+    place: &mut Option<Stored>,
+    change: impl FnOnce(&mut BTreeMap<usize, Bytes>) -> T,
+) -> Result<T, Value> {
+    let stored = place.get_or_insert_with(|| Stored::new(Content::Hash(Rc::default())));
+    let Content::Hash(hash) = &mut stored.content else { return Err(wrong_type()) };
+    let hash = Rc::make_mut(hash);
+    let result = change(hash);
+    if hash.is_empty() {
+        *place = None;
+    }
+    Ok(result)
+}
+
+fn with_set<T>(
+    place: &mut Option<Stored>,
+    change: impl FnOnce(&mut BTreeSet<usize>) -> T,
+) -> Result<T, Value> {
+    let stored = place.get_or_insert_with(|| Stored::new(Content::Set(Rc::default())));
+    let Content::Set(set) = &mut stored.content else { return Err(wrong_type()) };
+    let set = Rc::make_mut(set);
+    let result = change(set);
+    if set.is_empty() {
+        *place = None;
+    }
+    Ok(result)
+}
+
+fn push(list: &mut Vec<Bytes>, end: End, value: Bytes) {
+    match end {
+        End::Left => list.insert(0, value),
+        End::Right => list.push(value),
+    }
+}
+
+fn pop(list: &mut Vec<Bytes>, end: End) -> Option<Bytes> {
+    match end {
+        End::Left => (!list.is_empty()).then(|| list.remove(0)),
+        End::Right => list.pop(),
+    }
+}
+
+impl CollectionAction {
+    /// Whether with this reply, which is no error, it changed nothing, whatever the key held.
+    pub fn is_inert(&self, reply: &Value) -> bool {
+        match self {
+            CollectionAction::Read(_) => true,
+            CollectionAction::Pop(_) => *reply == Value::NullBulk,
+            CollectionAction::HashDelete(_)
+            | CollectionAction::SetAdd(_)
+            | CollectionAction::SetRemove(_) => *reply == Value::Integer(0),
+            _ => false,
+        }
+    }
+
+    /// Brings a reply to the form in which [`Self::apply`] gives it: what has no order comes in one.
+    pub fn normalized(&self, reply: Value) -> Value {
+        let piece = match self {
+            CollectionAction::Read(Kind::Hash) => 2,
+            CollectionAction::Read(Kind::Set) => 1,
+            _ => return reply,
+        };
+        let Value::Array(items) = reply else { return reply };
+        let mut pieces: Vec<Vec<Value>> = items.chunks(piece).map(<[Value]>::to_vec).collect();
+        pieces.sort();
+        Value::Array(pieces.concat())
+    }
+
+    /// Does it to a key; the reply.
+    pub fn apply(&self, place: &mut Option<Stored>) -> Value {
+        let result = match self {
+            CollectionAction::Read(Kind::List) => {
+                with_list(place, |list| Value::Array(list.iter().map(Bytes::to_value).collect()))
+            }
+            CollectionAction::Read(Kind::Hash) => with_hash(place, |hash| {
+                Value::Array(
+                    hash.iter().flat_map(|(field, value)| [bulk(*field), value.to_value()]).collect(),
+                )
+            }),
+            CollectionAction::Read(Kind::Set) => {
+                with_set(place, |set| Value::Array(set.iter().map(|it| bulk(*it)).collect()))
+            }
+            CollectionAction::Push(end, values) => with_list(place, |list| {
+                for value in values {
+                    push(list, *end, Bytes::new(Rc::clone(value)));
+                }
+                integer(list.len())
+            }),
+            CollectionAction::Pop(end) => {
+                with_list(place, |list| pop(list, *end).map_or(Value::NullBulk, |it| it.to_value()))
+            }
+            CollectionAction::ListSet(index, value) => with_list(place, |list| match list.get_mut(*index) {
+                None => error(),
+                Some(element) => {
+                    *element = Bytes::new(Rc::clone(value));
+                    Value::ok()
+                }
+            }),
+            CollectionAction::Trim(count) => with_list(place, |list| {
+                list.truncate(*count);
+                Value::ok()
+            }),
+            CollectionAction::HashSet(pairs) => with_hash(place, |hash| {
+                let added = pairs
+                    .iter()
+                    .filter(|(field, value)| hash.insert(*field, Bytes::new(Rc::clone(value))).is_none());
+                integer(added.count())
+            }),
+            CollectionAction::HashDelete(field) => {
+                with_hash(place, |hash| flag(hash.remove(field).is_some()))
+            }
+            CollectionAction::HashIncrement(field, by) => with_hash(place, |hash| {
+                let before = hash.get(field).map_or(Some(0), Bytes::number);
+                let Some(sum) = before.and_then(|number| number.checked_add(*by)) else { return error() };
+                hash.insert(*field, Bytes::new(sum.to_string().into_bytes().into()));
+                Value::Integer(sum)
+            }),
+            CollectionAction::SetAdd(members) => {
+                with_set(place, |set| integer(members.iter().filter(|it| set.insert(**it)).count()))
+            }
+            CollectionAction::SetRemove(members) => {
+                with_set(place, |set| integer(members.iter().filter(|it| set.remove(it)).count()))
+            }
+        };
+        result.unwrap_or_else(|error| error)
+    }
+}
+
+/// LMOVE. Nothing happens unless both keys are lists, or the second is absent.
+pub(super) fn move_element(state: &mut State, from: usize, to: usize, [take, put]: [End; 2]) -> Value {
+    let is_list =
+        |stored: &Option<Stored>| stored.as_ref().is_none_or(|it| matches!(it.content, Content::List(_)));
+    if state[from].is_none() {
+        return Value::NullBulk;
+    }
+    if !is_list(&state[from]) || !is_list(&state[to]) {
+        return wrong_type();
+    }
+    // A list that is moved within itself keeps its expiry, though it is empty for a moment.
+    if from == to {
+        let moved = with_list(&mut state[from], |list| {
+            pop(list, take).map_or(Value::NullBulk, |element| {
+                let value = element.to_value();
+                push(list, put, element);
+                value
+            })
+        });
+        return moved.unwrap_or_else(|error| error);
+    }
+    let taken = with_list(&mut state[from], |list| pop(list, take));
+    let Ok(Some(element)) = taken else { return Value::NullBulk };
+    let value = element.to_value();
+    with_list(&mut state[to], |list| push(list, put, element)).map_or_else(|error| error, |()| value)
+}
+
+/// SMOVE.
+pub(super) fn move_member(state: &mut State, from: usize, to: usize, member: usize) -> Value {
+    let is_set =
+        |stored: &Option<Stored>| stored.as_ref().is_none_or(|it| matches!(it.content, Content::Set(_)));
+    if state[from].is_none() {
+        return Value::Integer(0);
+    }
+    if !is_set(&state[from]) || !is_set(&state[to]) {
+        return wrong_type();
+    }
+    let has = with_set(&mut state[from], |set| set.contains(&member)) == Ok(true);
+    if has && from != to {
+        let moved = with_set(&mut state[from], |set| set.remove(&member));
+        let put = with_set(&mut state[to], |set| set.insert(member));
+        assert!(moved == Ok(true) && put.is_ok(), "both are sets");
+    }
+    flag(has)
+}
