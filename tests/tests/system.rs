@@ -15,5 +15,6 @@ mod differential;
 mod durability;
 mod expiry;
 mod memory;
+mod model;
 mod scripts;
 mod tools;
