@@ -2,7 +2,11 @@
 //! has is there after a restart. The first byte says whether checksums count: without, everything behind them is reached too.
 #![no_main]
 
+use std::path::Path;
+
 use annulus_fuzz::files;
+use annulus_storage::disk::Disk;
+use annulus_storage::disk::blocking::run_ready;
 use annulus_storage::disk::memory::MemoryDisk;
 use annulus_storage::planted::{Planted, plant};
 use annulus_tests::sim::host::Host;
@@ -20,6 +24,10 @@ fuzz_target!(|data: &[u8]| {
         let mut whole = bytes.to_vec();
         if path.extension().is_some() {
             whole.resize(whole.len().max(SEGMENT_BYTES), 0);
+        }
+        let directories: Vec<&Path> = path.ancestors().skip(1).collect();
+        for directory in directories.into_iter().rev().skip(1) {
+            run_ready(disk.create_dir(directory)).expect("the one around it is there");
         }
         disk.put(&path, &whole);
     }

@@ -21,6 +21,7 @@ use annulus_storage::checkpoint::limits::BLOCK_BYTES_MAX;
 use annulus_storage::checkpoint::{
     CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, write_checkpoint,
 };
+use annulus_storage::log::SegmentId;
 use annulus_storage::manifest::retire_epochs;
 use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 
@@ -98,6 +99,8 @@ pub(super) struct Checkpoints {
     /// What recovery found in the log, which counts as written.
     recovered_bytes: u64,
     retry_at_ns: u64,
+    /// Segments that the log has released and that may have their names still, the oldest first.
+    superfluous: Vec<SegmentId>,
     /// Peers that wait for our log to claim something.
     owed: Vec<(ShardId, Lsn)>,
     counters: CheckpointCounters,
@@ -266,9 +269,12 @@ impl Core {
             Stage::Recycling => match self.take_outcome() {
                 None => (Stage::Recycling, false),
                 Some(outcome) => {
-                    if let Err(error) = outcome {
-                        // They are there still; a start finds them superfluous, and the next checkpoint's will be renamed.
-                        tracing::warn!(shard = self.id.0, %error, "log segments could not be renamed");
+                    match outcome {
+                        Ok(_) => self.checkpoints.superfluous.clear(),
+                        // The next checkpoint tries again.
+                        Err(error) => {
+                            tracing::warn!(shard = self.id.0, %error, "log segments could not be renamed");
+                        }
                     }
                     (Stage::Resting, false)
                 }
@@ -472,7 +478,8 @@ impl Core {
     }
 
     fn recycle(&mut self, from: Lsn, executor: &mut Executor, disk: &RuntimeDisk) -> Stage {
-        let released = self.store.sink_mut().release_segments(from);
+        self.checkpoints.superfluous.extend(self.store.sink_mut().release_segments(from));
+        let released = self.checkpoints.superfluous.clone();
         let directory = self.store.sink().directory().to_path_buf();
         let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
         executor.spawn(async move {
