@@ -11,7 +11,8 @@
 use crate::effect::EffectSink;
 use crate::log::record::{EncodedEffect, Record, decode_body, take_record};
 use crate::taint::{Touched, TouchedMap};
-use crate::{Effect, Lsn, ShardId, TransactionId};
+use crate::undo::Undo;
+use crate::{DatabaseId, Effect, Entry, Key, Lsn, ShardId, TransactionId};
 
 /// What the rounds of a transaction have done to a store so far. To be given back to it by
 /// [`Store::resume_transaction`](crate::Store::resume_transaction) or
@@ -25,9 +26,23 @@ pub struct DeferredGroup {
     pub(crate) gate: Lsn,
     /// What the last round has met was not settled when it ended.
     pub(crate) unsettled: bool,
+    /// What was there before, if it is to be undone.
+    pub(crate) undo: Option<Box<Undo>>,
 }
 
 impl DeferredGroup {
+    /// One that [`Store::roll_back`](crate::Store::roll_back) can undo, as long as
+    /// [`is_undoable`](Self::is_undoable) says so.
+    pub fn undoable() -> DeferredGroup {
+        DeferredGroup { undo: Some(Box::default()), ..DeferredGroup::default() }
+    }
+
+    /// Whether everything that it has done can be undone: always if it has changed nothing, and otherwise unless it changed
+    /// something too large to keep a copy of.
+    pub fn is_undoable(&self) -> bool {
+        self.touched.is_empty() || self.undo.as_ref().is_some_and(|undo| undo.is_complete())
+    }
+
     /// Whether there is an effect.
     pub fn wrote(&self) -> bool {
         !self.records.is_empty()
@@ -117,6 +132,29 @@ impl<S: EffectSink> Outlet<S> {
                 }
                 Touched::Database(_) => self.held_databases -= 1,
             }
+        }
+    }
+
+    /// Whether a change must be noted before it is made, so that it can be undone.
+    #[inline]
+    pub(crate) fn wants_undo(&self, database: DatabaseId, hash: u64) -> bool {
+        match &self.deferred {
+            None => false,
+            Some(group) => group.undo.as_ref().is_some_and(|undo| undo.wants(database, hash)),
+        }
+    }
+
+    /// Whole databases are about to be changed.
+    pub(crate) fn spoil_undo(&mut self) {
+        if let Some(undo) = self.deferred.as_mut().and_then(|group| group.undo.as_mut()) {
+            undo.spoil();
+        }
+    }
+
+    /// A change is about to be made.
+    pub(crate) fn save(&mut self, database: DatabaseId, hash: u64, key: Key<'_>, entry: Option<Entry<'_>>) {
+        if let Some(undo) = self.deferred.as_mut().and_then(|group| group.undo.as_mut()) {
+            undo.save(database, hash, key, entry);
         }
     }
 

@@ -31,6 +31,7 @@ mod table;
 mod taint;
 #[cfg(test)]
 mod testing;
+mod undo;
 pub mod value;
 mod watch;
 

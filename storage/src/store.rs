@@ -401,6 +401,9 @@ impl<S: EffectSink> Store<S> {
 
     /// Logs that a key is gone, and removes it.
     fn remove(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position) {
+        if self.sink.wants_undo(database, hash) {
+            self.save(database, group, hash, Some(at), None);
+        }
         let table = self.databases[database.index()].table_mut(group);
         let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
         let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
@@ -410,6 +413,36 @@ impl<S: EffectSink> Store<S> {
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
         self.watches.on_change(database, hash);
+    }
+
+    /// A change is about to be made that may have to be undone.
+    #[cold]
+    fn save(
+        &mut self,
+        database: DatabaseId,
+        group: u8,
+        hash: u64,
+        at: Option<Position>,
+        key: Option<Key<'_>>,
+    ) {
+        let table = self.databases[database.index()].table_mut(group);
+        let entry = at.map(|at| table.entry(at));
+        let key = match (key, entry, at) {
+            (Some(key), ..) => key,
+            (None, Some(entry), Some(at)) => {
+                let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
+                Key { bytes: entry.key(), slot }
+            }
+            (None, ..) => return,
+        };
+        self.sink.save(database, hash, key, entry);
+    }
+
+    #[inline]
+    fn before_change(&mut self, database: DatabaseId, found: Found, key: Key<'_>) {
+        if self.sink.wants_undo(database, found.hash) {
+            self.save(database, found.group, found.hash, found.at, Some(key));
+        }
     }
 
     fn log_key(&mut self, database: DatabaseId, hash: u64, effect: Effect<'_>) {
@@ -438,6 +471,7 @@ impl<S: EffectSink> Store<S> {
             Expiry::At(at) => Some(at),
         };
         let slot = key.slot;
+        self.before_change(database, Found { group, hash, at }, key);
         self.log_key(database, hash, Effect::Set { database, slot, key: key.bytes, value, expire_at_ms });
         self.put(database, Found { group, hash, at }, key, value, expire_at_ms);
     }
@@ -477,6 +511,7 @@ impl<S: EffectSink> Store<S> {
         }
         let (slot, offset_logged) = (key.slot, offset as u64);
         let effect = Effect::SetRange { database, slot, key: key.bytes, offset: offset_logged, bytes };
+        self.before_change(database, found, key);
         self.log_key(database, found.hash, effect);
         self.put_range(database, &found, key, offset, bytes)
     }
@@ -511,6 +546,7 @@ impl<S: EffectSink> Store<S> {
     ) -> Applied {
         let change = change.into();
         let found = self.find(database, key);
+        self.before_change(database, found, key);
         let applied = self.put_change(database, found, key, &change);
         if applied.affected > 0 {
             let slot = key.slot;
@@ -664,6 +700,7 @@ impl<S: EffectSink> Store<S> {
         if entry.expire_at_ms() != expire_at_ms {
             let slot = key.slot;
             let effect = Effect::Expire { database, slot, key: key.bytes, expire_at_ms };
+            self.before_change(database, found, key);
             self.log_key(database, found.hash, effect);
             self.put_expiry(database, &found, expire_at_ms);
         }
@@ -692,6 +729,7 @@ impl<S: EffectSink> Store<S> {
             return;
         }
         self.touch_watched(&[database]);
+        self.sink.spoil_undo();
         let lsn = self.sink.append(Effect::FlushDatabase { database });
         self.wrote = true;
         self.gates.note_database(database, lsn);
@@ -712,6 +750,7 @@ impl<S: EffectSink> Store<S> {
             return;
         }
         self.touch_watched(&[a, b]);
+        self.sink.spoil_undo();
         let lsn = self.sink.append(Effect::SwapDatabases { a, b });
         self.wrote = true;
         self.gates.note_database(a, lsn);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::value::Parts;
-use crate::{ShardId, TransactionId, Value};
+use crate::{DeferredGroup, ShardId, TransactionId, Value};
 
 /// An effect that owns its bytes, to replay later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -768,6 +768,113 @@ proptest! {
         prop_assert!(store.memory_bytes() <= before);
         prop_assert!(store.databases[0].tables().iter().all(|table| table.totals().bytes == 0));
     }
+}
+
+/// Changes of strings for [`run_in_rounds`].
+fn string_ops() -> impl Strategy<Value = Op> {
+    ops().prop_filter("of one key", |op| {
+        matches!(op, Op::Set(0, ..) | Op::SetRange(0, ..) | Op::Delete(0, _) | Op::SetExpiry(0, ..))
+    })
+}
+
+#[derive(Clone, Debug)]
+enum AnyOp {
+    String(Op),
+    Collection(CollectionOp),
+    NextRound,
+}
+
+fn any_ops() -> impl Strategy<Value = Vec<AnyOp>> {
+    let collection = collection_ops().prop_filter("of one key", |op| !matches!(op, CollectionOp::Flush));
+    let op = prop_oneof![
+        3 => string_ops().prop_map(AnyOp::String),
+        6 => collection.prop_map(AnyOp::Collection),
+        1 => Just(AnyOp::NextRound),
+    ];
+    prop::collection::vec(op, 0..60)
+}
+
+fn run_in_rounds(store: &mut Store<Recorder>, ops: &[AnyOp]) -> DeferredGroup {
+    let mut group = DeferredGroup::undoable();
+    for ops in ops.split(|op| matches!(op, AnyOp::NextRound)) {
+        store.resume_transaction(group);
+        for op in ops {
+            store.next_command();
+            match op {
+                AnyOp::Collection(op) => run_collection_op(store, op),
+                AnyOp::String(Op::Set(_, name, value, expiry)) => store.set(
+                    DB,
+                    key(&[*name]),
+                    value,
+                    match expiry {
+                        Expiry::At(at) => Expiry::At(START_MS + at),
+                        other => *other,
+                    },
+                ),
+                AnyOp::String(Op::SetRange(_, name, offset, bytes)) => {
+                    store.set_range(DB, key(&[*name]), *offset, bytes);
+                }
+                AnyOp::String(Op::Delete(_, name)) => {
+                    store.delete(DB, key(&[*name]));
+                }
+                AnyOp::String(Op::SetExpiry(_, name, at)) => {
+                    store.set_expiry(DB, key(&[*name]), at.map(|at| START_MS + at));
+                }
+                AnyOp::String(_) | AnyOp::NextRound => {}
+            }
+        }
+        group = store.suspend_transaction();
+    }
+    group
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn what_is_rolled_back_leaves_no_trace_and_what_is_committed_is_one_group(
+        before in any_ops(), undone in any_ops(), kept in any_ops(),
+    ) {
+        let mut store = store();
+        let group = run_in_rounds(&mut store, &before);
+        store.commit_alone(group);
+        let (expected, effects) = (described(&mut store), store.sink().effects.clone());
+        let group = run_in_rounds(&mut store, &undone);
+        prop_assert!(group.is_undoable());
+        store.roll_back(group);
+        prop_assert_eq!(described(&mut store), expected);
+        prop_assert_eq!(&store.sink().effects, &effects);
+        let groups = store.sink().groups;
+        let group = run_in_rounds(&mut store, &kept);
+        let wrote = group.wrote();
+        let gate = store.commit_alone(group);
+        prop_assert_eq!(store.sink().groups, groups + usize::from(wrote));
+        prop_assert!(!wrote || gate == Lsn(store.sink().effects.len() as u64));
+        let expected = described(&mut store);
+        let mut replayed = replayed(&store.sink().effects, START_MS, &(0..GROUPS));
+        prop_assert_eq!(described(&mut replayed), expected);
+    }
+}
+
+#[test]
+fn what_changed_something_large_cannot_be_rolled_back() {
+    let mut store = store();
+    store.set(DB, key(b"large"), &vec![b'x'; 100_000], Expiry::None);
+    store.end_command();
+    store.resume_transaction(DeferredGroup::undoable());
+    store.set(DB, key(b"small"), b"1", Expiry::None);
+    let group = store.suspend_transaction();
+    assert!(group.is_undoable());
+    store.resume_transaction(group);
+    store.set_range(DB, key(b"large"), 3, b"y");
+    let group = store.suspend_transaction();
+    assert!(!group.is_undoable());
+    store.commit_alone(group);
+    store.resume_transaction(DeferredGroup::undoable());
+    store.flush(DB);
+    let group = store.suspend_transaction();
+    assert!(!group.is_undoable());
+    store.commit_alone(group);
 }
 
 #[test]

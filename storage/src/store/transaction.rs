@@ -2,6 +2,7 @@
 //! logs, what such a group depends on, and groups that are appended when their last round is over.
 
 use super::Store;
+use crate::database::GROUPS;
 use crate::deferred::DeferredGroup;
 use crate::taint::Touched;
 use crate::{EffectSink, Log, Lsn, ShardId, TransactionId};
@@ -129,6 +130,45 @@ impl<S: EffectSink> Store<S> {
             }
         }
         self.end_command()
+    }
+}
+
+impl<S: EffectSink> Store<S> {
+    /// Appends everything that the rounds of a transaction have done here, which has no part elsewhere: as one group of
+    /// effects like that of a command. Instead of a command; returns its gate.
+    pub fn commit_alone(&mut self, group: DeferredGroup) -> Lsn {
+        self.begin_command();
+        self.sink.release(&group);
+        self.gates.fold(group.gate);
+        if !group.wrote() {
+            return self.end_command();
+        }
+        self.wrote = true;
+        if self.gates.taints.is_active() {
+            self.gates.taints.add(&group.depends);
+        }
+        let last = group.append_to(&mut self.sink.sink).unwrap_or_default();
+        for touched in group.touched {
+            match touched {
+                Touched::Key(database, hash) => self.gates.note_key(database, hash, last),
+                Touched::Database(database) => self.gates.note_database(database, last),
+            }
+        }
+        self.end_command()
+    }
+
+    /// Undoes everything that the rounds of a transaction have done here: nobody but the transaction has seen it. Access
+    /// clocks start anew; whoever watches a key may see that it was changed, and back.
+    ///
+    /// # Panics
+    /// If it [cannot be undone](DeferredGroup::is_undoable).
+    pub fn roll_back(&mut self, group: DeferredGroup) {
+        assert!(group.is_undoable(), "a transaction that cannot be undone is rolled back");
+        self.sink.release(&group);
+        let Some(undo) = group.undo else { return };
+        for saved in undo.into_saved() {
+            saved.effects(|effect| self.apply(&effect, &(0..GROUPS)));
+        }
     }
 }
 
