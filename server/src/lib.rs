@@ -9,5 +9,6 @@
 pub mod admin;
 pub mod commands;
 pub mod runtime;
+pub mod script;
 pub mod shard;
 pub mod start;
