@@ -58,9 +58,9 @@ impl Undo {
         self.known.insert(Touched::Key(database, hash), ());
         let value = entry.map(|entry| {
             let mut elements = Vec::new();
-            let mut cursor = Some(0);
-            while let Some(from) = cursor {
-                cursor = codec::encode_piece(entry.value(), from, usize::MAX, &mut elements);
+            let mut place = Some(codec::Place::START);
+            while let Some(from) = place {
+                place = codec::encode_piece(entry.value(), &from, usize::MAX, &mut elements);
             }
             (entry.value().kind(), elements, entry.expire_at_ms())
         });

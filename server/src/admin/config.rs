@@ -41,7 +41,7 @@ impl std::error::Error for ConfigError {}
 const IMMUTABLE: &str = "can't set immutable config";
 
 /// A value in Redis's words as one in ours.
-type Translate = fn(&str) -> Option<&'static str>;
+type Translate = fn(&str) -> Option<String>;
 
 /// A name that only Redis has.
 struct Foreign {
@@ -129,6 +129,12 @@ static TRANSLATED: &[Foreign] = &[
     },
     Foreign { name: "cluster-enabled", show: |settings| yes_no(settings.cluster_ports), alias: None },
     Foreign { name: "io-threads", show: |settings| settings.shards.to_string(), alias: None },
+    // The older name.
+    Foreign {
+        name: "lua-time-limit",
+        show: |settings| settings.busy_reply_threshold.to_string(),
+        alias: Some(("busy-reply-threshold", |limit| Some(limit.to_owned()))),
+    },
     Foreign {
         name: "loglevel",
         show: |settings| {
@@ -141,10 +147,10 @@ static TRANSLATED: &[Foreign] = &[
             .to_owned()
         },
         alias: Some(("log-level", |level| match level.to_ascii_lowercase().as_str() {
-            "warning" => Some("warn"),
-            "notice" => Some("info"),
-            "verbose" => Some("debug"),
-            "debug" => Some("trace"),
+            "warning" => Some("warn".to_owned()),
+            "notice" => Some("info".to_owned()),
+            "verbose" => Some("debug".to_owned()),
+            "debug" => Some("trace".to_owned()),
             _ => None,
         })),
     },
@@ -245,7 +251,7 @@ impl Target {
                 let text = translate(text).ok_or_else(|| {
                     "argument(s) must be one of the following: debug, verbose, notice, warning".to_owned()
                 })?;
-                (row.update)(settings, text).map(|()| Some(row))
+                (row.update)(settings, &text).map(|()| Some(row))
             }
             Self::Theirs(row) if text.trim().eq_ignore_ascii_case(&(row.show)(settings)) => Ok(None),
             Self::Theirs(_) => Err(IMMUTABLE.to_owned()),

@@ -176,6 +176,14 @@ settings! {
     Live "stream-node-max-bytes" stream_node_max_bytes: u64 = 4096, (0, i64::MAX);
     /// Up to how many entries of a stream are kept in one piece of memory; 0 is no limit.
     Live "stream-node-max-entries" stream_node_max_entries: u32 = 100, (0, i64::from(u32::MAX));
+    /// Milliseconds after which whoever would have to wait for a running script is told so with a `BUSY` error; 0 tells at once.
+    ///
+    /// Until then they wait. From then on SCRIPT KILL is the way out.
+    Live "busy-reply-threshold" busy_reply_threshold: u32 = 5000, (0, i64::from(u32::MAX));
+    /// How much memory each script under way may take; 0 is no limit.
+    ///
+    /// A script that wants more fails with `not enough memory`.
+    Live "script-memory-max" script_memory_max: u64 = 256 << 20, (0, i64::MAX);
     /// The longest argument of a command.
     Live "proto-max-bulk-len" proto_max_bulk_len: u64 = 512 << 20, (1 << 20, i64::MAX);
     /// The longest sparse form of a HyperLogLog, its header of 16 bytes included; a longer one becomes dense.

@@ -75,10 +75,14 @@ named_bits! {
         STALE = 9 "stale",
         /// Short and of constant or logarithmic cost.
         FAST = 13 "fast",
+        /// Shows itself to monitors.
+        SKIP_MONITOR = 10 "skip_monitor",
         /// Not in the slow log: what it runs is.
         SKIP_SLOWLOG = 12 "skip_slowlog",
         /// Allowed before authentication.
         NO_AUTH = 14 "no_auth",
+        /// May name no keys though it has places for them.
+        NO_MANDATORY_KEYS = 16 "no_mandatory_keys",
         /// Refused while data is being loaded in the background.
         NO_ASYNC_LOADING = 18 "no_async_loading",
         /// Not allowed inside a transaction.
@@ -135,6 +139,8 @@ named_bits! {
         CONNECTION = 18 "connection",
         /// MULTI and its kin.
         TRANSACTION = 19 "transaction",
+        /// Scripts.
+        SCRIPTING = 20 "scripting",
     }
 }
 
@@ -404,6 +410,8 @@ pub enum Group {
     Cluster,
     /// Messages.
     PubSub,
+    /// Scripts.
+    Scripting,
 }
 
 impl Group {
@@ -425,6 +433,7 @@ impl Group {
             Self::Server => "server",
             Self::Cluster => "cluster",
             Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -548,7 +557,8 @@ impl Command {
     /// XREADGROUP does, say that they only read their keys; those change them all.
     pub fn changes(&self, uses: KeyFlags) -> bool {
         let reads = |flags: KeyFlags| flags.contains(KeyFlags::RO);
-        self.flags.contains(Flags::WRITE)
+        let script = matches!(self.run, Run::Script(_)) && !self.flags.contains(Flags::READONLY);
+        (self.flags.contains(Flags::WRITE) || script)
             && (!reads(uses) || self.key_uses.iter().all(|each| reads(each.flags)))
     }
 

@@ -121,6 +121,8 @@ pub enum Run {
     Hops(HopPlan, Keyed),
     /// By the connection's shard, which has what it needs.
     Connection(ConnectionCommand),
+    /// A script, on the shard of its first key; where its commands go it says itself.
+    Script(ScriptRun),
     /// Never: a container has subcommands ([`resolve`] refuses it bare).
     Container,
 }
@@ -187,6 +189,15 @@ pub enum HopStep {
 pub struct HopRequest {
     /// Name and arguments; routed by the key positions of its own row. May be an internal command. All its keys are on one shard.
     pub args: Vec<Vec<u8>>,
+}
+
+/// What script a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptRun {
+    /// The one whose text is its first argument.
+    Text,
+    /// The one of this name.
+    Id,
 }
 
 /// Commands that belong to the connection or to the server as a whole.
@@ -258,6 +269,8 @@ pub enum ConnectionCommand {
     Wait,
     /// `WAITAOF numlocal numreplicas timeout`
     Waitaof,
+    /// `SCRIPT …`
+    Script(ScriptCommand),
     /// `CONTAINER HELP`: [`help`] answers it.
     Help,
 }
@@ -278,6 +291,17 @@ pub enum ClientCommand {
     Setinfo,
     Setname,
     Unpause,
+}
+
+/// Subcommands of `SCRIPT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum ScriptCommand {
+    Debug,
+    Exists,
+    Flush,
+    Kill,
+    Load,
 }
 
 /// Commands about messages.
@@ -345,6 +369,7 @@ impl fmt::Debug for Run {
             Self::Cursor(_) => "Cursor",
             Self::Hops(..) => "Hops",
             Self::Connection(command) => return write!(f, "Connection({command:?})"),
+            Self::Script(_) => "Script",
             Self::Container => "Container",
         })
     }

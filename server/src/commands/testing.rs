@@ -127,6 +127,7 @@ impl Server {
             }
             Run::Hops(plan, _) => self.hops(plan, args, version),
             Run::Connection(_) | Run::Container => unreachable!("handled before"),
+            Run::Script(_) => panic!("scripts are not for these tests"),
         }
     }
 

@@ -9,7 +9,7 @@ use super::Core;
 use super::pubsub::notices::NoticeBatch;
 use super::transactions::{Part, Signal};
 use crate::admin::info::ShardCounters;
-use crate::commands::{Command, Keyed};
+use crate::commands::{Command, Keyed, ScriptRun};
 use crate::runtime::{NewSocket, SocketId};
 
 /// Where a reply goes on the shard that asked.
@@ -56,6 +56,19 @@ pub enum Work {
     Part,
     /// A command of a transaction that goes in rounds.
     Round(TransactionId, &'static Command, Keyed),
+    /// A script.
+    Script(&'static Command, ScriptRun),
+    /// A command of a script that is such a transaction, with its locks.
+    Call {
+        /// The transaction.
+        id: TransactionId,
+        /// The command.
+        command: &'static Command,
+        /// Its handler.
+        keyed: Keyed,
+        /// It goes before all that wait.
+        insists: bool,
+    },
 }
 
 impl std::fmt::Debug for Work {
@@ -64,6 +77,8 @@ impl std::fmt::Debug for Work {
             Work::Keyed(command, _) | Work::Round(_, command, _) => {
                 f.debug_tuple("Keyed").field(&command.name).finish()
             }
+            Work::Call { command, .. } => f.debug_tuple("Call").field(&command.name).finish(),
+            Work::Script(command, _) => f.debug_tuple("Script").field(&command.name).finish(),
             Work::Core(_) => f.write_str("Core"),
             Work::Part => f.write_str("Part"),
         }

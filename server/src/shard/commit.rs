@@ -26,7 +26,7 @@ pub const FAILED: &str = "MISCONF The log could not be written, so nothing can b
 pub const FAILED_READ: &str = "MISCONF The log could not be written, and this key's last change never became durable: check \
                                the disk, then restart.";
 /// Why a write is refused during a stop.
-const CLOSING: &str = "ERR The server is shutting down";
+pub const CLOSING: &str = "ERR The server is shutting down";
 
 /// Segments that preparing tasks have finished, for the shard to pick up.
 pub type SegmentInbox = Rc<RefCell<VecDeque<io::Result<PreparedSegment<FileId>>>>>;

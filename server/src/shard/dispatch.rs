@@ -381,7 +381,7 @@ impl Core {
             return flow;
         }
         let flow = self.run_routed(socket, command, args, known_slot);
-        if self.monitors.any && flow != Flow::Again {
+        if self.monitors.any && flow != Flow::Again && !matches!(command.run, Run::Script(_)) {
             self.show_command(socket, command, args);
         }
         flow
@@ -416,6 +416,7 @@ impl Core {
             Run::Broadcast(..) => self.start_operation(socket, command, args),
             Run::Cursor(keyed) => self.run_cursor(socket, command, keyed, args),
             Run::Connection(which) => self.serve(socket, command, which, args),
+            Run::Script(which) => self.run_script_command(socket, command, which, args),
             Run::Container => {
                 self.refuse(socket, args, commands::Refusal::Arity(command));
                 Flow::Continue

@@ -279,7 +279,9 @@ impl Core {
         for (request, args) in batch.iter() {
             match request.work {
                 Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
-                Work::Keyed(command, _) if self.must_wait(request.target.client(), command, &args) => {
+                Work::Keyed(command, _) | Work::Script(command, _)
+                    if self.must_wait(request.target.client(), command, &args) =>
+                {
                     self.defer(from, request, command, &args);
                 }
                 _ => self.run_request(from, request, &args),
@@ -292,7 +294,7 @@ impl Core {
             Work::Keyed(command, _) => args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
                 (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
             }),
-            Work::Core(_) | Work::Part | Work::Round(..) => None,
+            Work::Core(_) | Work::Part | Work::Round(..) | Work::Script(..) | Work::Call { .. } => None,
         });
         let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
         for (database, key) in &keys {
@@ -305,6 +307,11 @@ impl Core {
 
     /// Runs a request of another shard, or of this one.
     pub(super) fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
+        if let Work::Script(command, which) = request.work {
+            // It writes its reply itself, perhaps much later.
+            self.run_script(from, request, (command, which), args);
+            return;
+        }
         self.reply_to(from, request.target, |core, out| match request.work {
             Work::Keyed(command, keyed) => core.execute(command, keyed, args, request.call, out),
             Work::Core(work) => {
@@ -315,7 +322,11 @@ impl Core {
                 core.run_round(id, (command, keyed), args, request.call, out);
                 Lsn::ZERO
             }
-            Work::Part => unreachable!("a part is no request by itself"),
+            Work::Call { .. } => {
+                core.run_call(request, args, out);
+                Lsn::ZERO
+            }
+            Work::Part | Work::Script(..) => unreachable!("{:?} is no request by itself", request.work),
         });
     }
 

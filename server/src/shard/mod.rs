@@ -29,6 +29,7 @@ mod pause;
 mod pubsub;
 pub mod replies;
 pub mod saves;
+pub mod scripts;
 mod serve;
 pub mod shared;
 mod stats;
@@ -59,6 +60,7 @@ use self::monitor::Monitors;
 use self::operations::Operation;
 use self::pause::Pause;
 use self::pubsub::Listeners;
+use self::scripts::Scripts;
 use self::shared::Shared;
 use self::stop::Stopping;
 use self::transactions::participant::ShardLocks;
@@ -105,6 +107,7 @@ pub struct Core {
     monitors: Monitors,
     waits: Waits,
     locks: ShardLocks,
+    scripts: Scripts,
     /// Locks are being dealt out.
     settling_locks: bool,
     /// The highest count in a transaction's id that this shard has seen.
@@ -184,6 +187,7 @@ impl Core {
             monitors: Monitors::default(),
             waits: Waits::default(),
             locks: ShardLocks::default(),
+            scripts: Scripts::default(),
             settling_locks: false,
             transaction_count: transactions,
             transactions_seen: vec![transactions; usize::from(shards)].into(),

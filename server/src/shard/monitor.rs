@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use annulus_protocol::{Encoder, Version};
-use annulus_storage::ShardId;
+use annulus_storage::{DatabaseId, ShardId};
 
 use super::connection::Modes;
 use super::interest::Step;
@@ -121,6 +121,19 @@ impl Core {
         let Some(connection) = self.connections.get(socket).filter(|_| is_shown(command)) else { return };
         let database = connection.session.database.0;
         let line = line_of(self.time.unix_us, database, &name_of(connection), args);
+        self.show_everywhere(&line);
+    }
+
+    /// Shows a command of a script to all monitors.
+    #[cold]
+    pub(super) fn show_script_command(&mut self, database: DatabaseId, command: &Command, args: &[&[u8]]) {
+        if is_shown(command) {
+            let line = line_of(self.time.unix_us, database.0, "lua", args);
+            self.show_everywhere(&line);
+        }
+    }
+
+    fn show_everywhere(&mut self, line: &str) {
         let interest = &self.shared.interest;
         let others = (0..self.shards).map(ShardId).filter(|&shard| shard != self.id);
         for shard in others.filter(|&shard| interest.has_monitors(shard)).collect::<Vec<_>>() {

@@ -5,10 +5,10 @@
 //! has reserved.
 
 use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_integer_reply, slot};
-use annulus_storage::{DatabaseId, Lsn, ShardId};
+use annulus_storage::{DatabaseId, Lsn, ShardId, TransactionId};
 
 use super::Core;
-use super::batch::{Call, Message, Request, Target, Work};
+use super::batch::{Call, Message, ReplyBatch, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
 use super::transactions::Refusal;
@@ -33,6 +33,8 @@ enum Plan {
 /// An operation under way.
 pub(super) struct Operation {
     pub(super) target: Target,
+    /// The shard of the target.
+    from: ShardId,
     version: Version,
     database: DatabaseId,
     touches: bool,
@@ -47,6 +49,13 @@ pub(super) struct Operation {
     holds: bool,
     /// The outcome of a part will never be known, and the connection is gone.
     lost: bool,
+}
+
+impl Operation {
+    /// Whether it has parts on one shard at most.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.locking.as_deref().is_none_or(|locking| locking.shards().len() <= 1)
+    }
 }
 
 impl std::fmt::Debug for Operation {
@@ -87,6 +96,7 @@ impl Core {
         }
         let operation = Operation {
             target,
+            from: self.id,
             version: connection.session.version,
             database: connection.session.database,
             touches: !connection.session.no_touch,
@@ -218,6 +228,80 @@ impl Core {
         }
     }
 
+    /// The same; the connection is held until they have ended.
+    pub(super) fn start_held_program(&mut self, socket: SocketId, program: Program) {
+        let plan = Plan::Program(Box::new(program));
+        if let Some(index) = self.open_operation(socket, plan, 0, true) {
+            self.prepare_program(index);
+        }
+    }
+
+    /// Registers a program for a request of any shard.
+    pub(super) fn open_program(&mut self, from: ShardId, request: &Request, program: Program) -> u32 {
+        let operation = Operation {
+            target: request.target,
+            from,
+            version: request.call.version,
+            database: request.call.database,
+            touches: request.call.touches,
+            plan: Plan::Program(Box::new(program)),
+            parts: Vec::new(),
+            missing: 0,
+            locking: None,
+            gate: Lsn::ZERO,
+            holds: false,
+            lost: false,
+        };
+        let index = self.operations.insert(operation) as u32;
+        if let Some(mut program) = self.take_program(index) {
+            program.set_terms(self.terms_of(index));
+            self.put_program(index, program);
+        }
+        index
+    }
+
+    fn terms_of(&self, index: u32) -> Terms {
+        let operation = &self.operations[index as usize];
+        Terms {
+            operation: index,
+            version: operation.version,
+            database: operation.database,
+            touches: operation.touches,
+            bulk_bytes_max: self.settings.proto_max_bulk_len,
+            databases: self.store.databases(),
+        }
+    }
+
+    /// The transaction of an operation that has its locks.
+    pub(super) fn transaction_of(&self, index: u32) -> Option<TransactionId> {
+        self.operations.get(index as usize)?.locking.as_deref().map(Locking::id)
+    }
+
+    /// A shard gets a part of a running transaction.
+    pub(super) fn note_part(&mut self, index: u32, shard: ShardId) {
+        if let Some(locking) =
+            self.operations.get_mut(index as usize).and_then(|it| it.locking.as_deref_mut())
+        {
+            locking.add_part(shard);
+        }
+    }
+
+    /// So many replies are to come.
+    pub(super) fn expect_parts(&mut self, index: u32, parts: usize) {
+        if let Some(operation) = self.operations.get_mut(index as usize) {
+            operation_round(operation, parts);
+        }
+    }
+
+    /// A program that has begun again asks for its locks.
+    pub(super) fn ask_for_locks(&mut self, index: u32) {
+        let Some(mut program) = self.take_program(index) else { return };
+        let mut draft = self.draft_again(&mut program);
+        draft.set_undoable();
+        self.put_program(index, program);
+        self.start_transaction(index, draft);
+    }
+
     /// Reads the versions of keys that a connection is to watch. It is held until it has them.
     pub(super) fn start_watch(
         &mut self,
@@ -313,9 +397,15 @@ impl Core {
         let operation = self.operations.get_mut(index as usize)?;
         operation.lost = true;
         operation.missing -= 1;
-        let target = operation.target;
+        let (target, from) = (operation.target, operation.from);
         if operation.missing == 0 {
             self.operations.remove(index as usize);
+        }
+        if from != self.id {
+            let mut lost = Box::new(ReplyBatch::default());
+            lost.end(target);
+            self.links.send(from, Message::Lost(lost));
+            return None;
         }
         Some(target)
     }
@@ -355,35 +445,30 @@ impl Core {
     }
 
     /// The program of an operation, taken out so that the shard can be used beside it.
-    fn take_program(&mut self, index: u32) -> Option<Box<Program>> {
+    pub(super) fn take_program(&mut self, index: u32) -> Option<Box<Program>> {
         match &mut self.operations.get_mut(index as usize)?.plan {
             Plan::Program(program) => Some(std::mem::take(program)),
             _ => None,
         }
     }
 
-    fn put_program(&mut self, index: u32, program: Box<Program>) {
+    pub(super) fn put_program(&mut self, index: u32, program: Box<Program>) {
         if let Some(operation) = self.operations.get_mut(index as usize) {
             operation.plan = Plan::Program(program);
         }
     }
 
     /// Decides how a program runs (in one go or in rounds), and asks for its locks.
-    fn prepare_program(&mut self, index: u32) {
+    pub(super) fn prepare_program(&mut self, index: u32) {
         let Some(mut program) = self.take_program(index) else { return };
-        let operation = &self.operations[index as usize];
-        let terms = Terms {
-            operation: index,
-            version: operation.version,
-            database: operation.database,
-            touches: operation.touches,
-            bulk_bytes_max: self.settings.proto_max_bulk_len,
-            databases: self.store.databases(),
-        };
+        let terms = self.terms_of(index);
         program.set_terms(terms);
-        let draft = self.draft(&mut program);
+        let mut draft = self.draft(&mut program);
+        if program.has_scripts() {
+            draft.set_undoable();
+        }
         let parts = program.parts();
-        let empty = draft.is_empty();
+        let empty = draft.is_empty() && !program.has_scripts();
         let operation = &mut self.operations[index as usize];
         operation.parts = vec![Vec::new(); parts];
         operation.missing = parts;
@@ -417,6 +502,11 @@ impl Core {
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
         let parts = std::mem::take(&mut operation.parts);
         let target = operation.target;
+        if program.script.is_some() {
+            self.put_program(index, program);
+            self.on_called(index, parts);
+            return;
+        }
         let locking = operation.locking.as_deref().filter(|locking| locking.rounds());
         let rounds = locking.map(Locking::id);
         let step = program.advance(&parts, &mut self.random);
@@ -425,7 +515,14 @@ impl Core {
                 self.put_program(index, program);
                 self.finish(index, &reply);
             }
+            Step::Script => {
+                self.put_program(index, program);
+                self.start_script(index);
+            }
             Step::Conclude => {
+                if let Some(locking) = operation_locking(&mut self.operations, index) {
+                    locking.note_writes(program.wrote);
+                }
                 self.put_program(index, program);
                 self.conclude(index);
             }
@@ -472,15 +569,28 @@ impl Core {
         let mut operation = self.operations.remove(index as usize);
         if let Plan::Program(program) = &mut operation.plan {
             let watched = program.take_watched();
+            let messages = std::mem::take(&mut program.messages);
             self.forget_watched(&watched);
+            self.send_messages(messages);
         }
         if let Target::Connection { socket, client, .. } = operation.target
             && operation.holds
         {
             self.unhold(socket, client, Hold::Operation);
         }
-        self.deliver(operation.target, reply, operation.gate);
+        if operation.from == self.id {
+            self.deliver(operation.target, reply, operation.gate);
+            return;
+        }
+        self.reply_to(operation.from, operation.target, |_, out| {
+            out.extend_from_slice(reply);
+            operation.gate
+        });
     }
+}
+
+fn operation_locking(operations: &mut slab::Slab<Operation>, index: u32) -> Option<&mut Locking> {
+    operations.get_mut(index as usize)?.locking.as_deref_mut()
 }
 
 fn operation_round(operation: &mut Operation, parts: usize) {

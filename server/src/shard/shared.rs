@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use annulus_storage::ShardId;
 
 use super::interest::Interest;
+use super::scripts::texts::Texts;
 use crate::admin::Settings;
 use crate::runtime::DriverChoice;
 use crate::runtime::peers::Peers;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub interest: Interest,
     /// Checkpoints of all shards.
     pub saves: Saves,
+    /// The scripts that all shards know.
+    pub scripts: Texts,
     settings: Mutex<Arc<Settings>>,
     settings_version: AtomicU64,
     next_client: AtomicU64,
@@ -82,6 +85,7 @@ impl Shared {
             facts,
             interest,
             saves,
+            scripts: Texts::default(),
             settings: Mutex::new(Arc::new(settings)),
             settings_version: AtomicU64::new(1),
             next_client: AtomicU64::new(1),

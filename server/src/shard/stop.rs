@@ -71,6 +71,7 @@ impl Core {
             driver.stop_listening();
             self.stopping.saves = self.maybe_save_at_stop();
             self.end_waits();
+            self.stop_scripts();
         }
         let waits = matches!(self.stopping.step, Step::Draining | Step::Quiet);
         if waits && self.saves_at_stop() && self.shared.saves.any() {

@@ -222,6 +222,7 @@ impl Shard {
         core.retry_accepts(&mut parts.driver);
         busy |= core.resume_held();
         core.rerun_inputs();
+        busy |= core.resume_scripts();
         for socket in std::mem::take(&mut core.intents.adopt) {
             core.adopt(socket, &mut parts.driver);
         }
@@ -268,6 +269,7 @@ impl Core {
     /// Whether the next turn should not wait.
     fn has_work_now(&self) -> bool {
         self.more_background
+            || self.scripts.want_turn()
             || !self.intents.rerun.is_empty()
             || self.links.has_outbox()
             || self.synced.borrow().is_some()

@@ -244,6 +244,8 @@ counters! {
         sum started: u64,
         /// Grants of locks that an older transaction asked back.
         sum wounded: u64,
+        /// Scripts that began again, because they needed more keys than they were known to.
+        sum restarted: u64,
         /// Commands on one shard that had to wait for a transaction.
         sum commands_waited: u64,
     }

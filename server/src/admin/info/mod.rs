@@ -55,6 +55,8 @@ pub struct ServerFacts<'a> {
     pub maxclients: u32,
     /// The most memory that INFO has reported; the report includes the present.
     pub used_memory_peak: u64,
+    /// How many scripts the server knows, and bytes of their texts.
+    pub scripts: (usize, usize),
     /// The counters of every shard, by its number.
     pub shards: &'a [ShardCounters],
 }

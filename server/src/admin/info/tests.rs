@@ -44,6 +44,7 @@ fn with_facts(check: impl FnOnce(&ServerFacts<'_>)) {
         saving: false,
         maxclients: 9000,
         used_memory_peak: 0,
+        scripts: (2, 300),
         shards: &shards,
     });
 }

@@ -10,6 +10,7 @@ mod hyperloglog;
 mod internal;
 mod list;
 mod pubsub;
+mod scripting;
 mod server;
 mod set;
 mod sorted_set;
@@ -36,6 +37,7 @@ const CHAPTERS: &[&[Command]] = &[
     server::ROWS,
     cluster::ROWS,
     pubsub::ROWS,
+    scripting::ROWS,
     internal::ROWS,
 ];
 
@@ -160,6 +162,8 @@ mod tests {
                 Run::Connection(ConnectionCommand::PubSub(_)) => {
                     assert!(command.key_uses.iter().all(|each| each.flags == KeyFlags::NOT_KEY), "{name}");
                 }
+                // Scripts name as many keys as they like.
+                Run::Script(_) => {}
                 // WATCH names keys, and what it does concerns the connection.
                 Run::Connection(ConnectionCommand::Watch) => assert!(keyed),
                 Run::Connection(_) | Run::Container => assert!(!keyed, "{name}"),

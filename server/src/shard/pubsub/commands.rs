@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use annulus_protocol::{
     Encoder, Version, elements, parse_bulk_reply, parse_error_reply, parse_integer_reply,
 };
+use annulus_storage::DatabaseId;
 
 use super::super::Core;
-use super::super::batch::Work;
+use super::super::batch::{Call, Request, Target, Work};
 use super::super::connection::{Hold, Modes};
 use super::super::dispatch::Flow;
 use super::super::interest::{Kind, Step};
@@ -194,16 +195,34 @@ impl Core {
         }
         // Messages need not wait for the answers to the messages before them: they travel in order.
         let mark = connection_mark(self, socket);
-        let work = Work::Core(match kind {
-            Kind::ShardChannel => receive_shard_message,
-            Kind::Channel | Kind::Pattern => receive_message,
-        });
+        let work = receiving(kind);
         let shards: Vec<_> = others.into_iter().chain([self.id]).collect();
         self.start_on(socket, work, Merge::Sum, args, &shards);
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.replies.reset_order_mark(mark);
         }
         Flow::Continue
+    }
+
+    /// Sends a message that nobody waits to hear about.
+    pub(in crate::shard) fn publish_unasked(&mut self, kind: Kind, channel: &[u8], message: &[u8]) {
+        for shard in self.shards_listening(kind, channel) {
+            let call = Call { database: DatabaseId(0), version: Version::Resp2, slot: 0, touches: false };
+            let request = Request { target: Target::Nobody, work: receiving(kind), call, arguments: 0 };
+            self.links.request(shard, request, [&b"publish"[..], channel, message]);
+        }
+        self.deliver_message(kind, channel, message);
+    }
+
+    /// How many get a message: exactly on this shard; other shards with listeners count for one each.
+    pub(in crate::shard) fn count_listeners(&self, kind: Kind, channel: &[u8]) -> u64 {
+        let others = self.shards_listening(kind, channel).len();
+        let members = self.listeners.members(kind, channel).map_or(0, |members| members.len());
+        let patterns = self
+            .listeners
+            .names(Kind::Pattern)
+            .filter(|(pattern, _)| kind == Kind::Channel && glob_match(pattern, channel, Case::Sensitive));
+        (others + members + patterns.map(|(_, members)| members.len()).sum::<usize>()) as u64
     }
 
     fn pubsub_channels(&mut self, socket: SocketId, list: CoreWork, args: &[&[u8]]) {
@@ -230,6 +249,14 @@ fn connection_mark(core: &Core, socket: SocketId) -> u32 {
 
 /// What one shard does for another.
 type CoreWork = fn(&mut Core, &[&[u8]], &mut Vec<u8>);
+
+/// How a shard takes a message in.
+fn receiving(kind: Kind) -> Work {
+    Work::Core(match kind {
+        Kind::ShardChannel => receive_shard_message,
+        Kind::Channel | Kind::Pattern => receive_message,
+    })
+}
 
 fn receive(core: &mut Core, kind: Kind, args: &[&[u8]], out: &mut Vec<u8>) {
     let receivers = match args {

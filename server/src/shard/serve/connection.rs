@@ -156,9 +156,10 @@ impl Core {
         });
     }
 
-    pub(super) fn select(&mut self, socket: SocketId, args: &[&[u8]]) {
+    /// The database that SELECT names.
+    pub(in crate::shard) fn parse_database(&self, word: &[u8]) -> Result<DatabaseId, &'static str> {
         let databases = i64::from(self.store.databases());
-        let result = match parse_i64(args[1]) {
+        match parse_i64(word) {
             None => Err("ERR value is not an integer or out of range"),
             Some(index) if i32::try_from(index).is_err() => {
                 Err("ERR value is out of range, value must between -2147483648 and 2147483647")
@@ -168,7 +169,11 @@ impl Core {
             }
             Some(index) if (0..databases).contains(&index) => Ok(DatabaseId(index as u16)),
             Some(_) => Err("ERR DB index is out of range"),
-        };
+        }
+    }
+
+    pub(super) fn select(&mut self, socket: SocketId, args: &[&[u8]]) {
+        let result = self.parse_database(args[1]);
         if let (Ok(database), Some(connection)) = (result, self.connections.get_mut(socket)) {
             connection.session.database = database;
         }

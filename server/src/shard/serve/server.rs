@@ -40,6 +40,7 @@ impl Core {
             loading: false,
             maxclients: self.settings.maxclients,
             used_memory_peak: 0,
+            scripts: self.shared.scripts.totals(),
             shards,
         };
         facts.used_memory_peak = self.shared.memory_peak(facts.used_memory());
@@ -49,11 +50,12 @@ impl Core {
 
     pub(super) fn time(&mut self, socket: SocketId) {
         let now_us = self.time.unix_us;
-        self.answer(socket, |out| {
-            out.array_header(2);
-            out.bulk((now_us / 1_000_000).to_string());
-            out.bulk((now_us % 1_000_000).to_string());
-        });
+        self.answer(socket, |out| write_time(now_us, out));
+    }
+
+    /// The reply to TIME.
+    pub(in crate::shard) fn write_time(&self, out: &mut Encoder<'_>) {
+        write_time(self.time.unix_us, out);
     }
 
     pub(super) fn debug(&mut self, socket: SocketId, args: &[&[u8]]) {
@@ -168,4 +170,10 @@ impl Core {
         let _ = write!(picture, "\nAnnulus ver. {}\n", info::VERSION);
         self.answer(socket, |out| out.verbatim(*b"txt", picture));
     }
+}
+
+fn write_time(now_us: u64, out: &mut Encoder<'_>) {
+    out.array_header(2);
+    out.bulk((now_us / 1_000_000).to_string());
+    out.bulk((now_us % 1_000_000).to_string());
 }

@@ -1,7 +1,7 @@
 //! The coordinator's side: gathers the grants, and has the transaction run when it has them all.
 
 use annulus_storage::coverage::{Branch, reached};
-use annulus_storage::{ShardId, TransactionId};
+use annulus_storage::{DeferredGroup, ShardId, TransactionId};
 use smallvec::SmallVec;
 
 use super::part::{Part, Refusal, Shards, Signal, When};
@@ -26,9 +26,43 @@ pub(in super::super) struct Locking {
     /// The commands come in rounds, after the locks.
     rounds: bool,
     writes: bool,
+    /// It has a script that takes long, and everybody concerned knows.
+    overdue: bool,
 }
 
 impl Locking {
+    /// Of a transaction in rounds that has all locks it has asked for: none so far.
+    pub(in super::super) fn of_running(id: TransactionId) -> Locking {
+        Locking {
+            id,
+            parts: SmallVec::new(),
+            missing: 0,
+            decided: true,
+            held: false,
+            next: None,
+            rounds: true,
+            writes: false,
+            overdue: false,
+        }
+    }
+
+    /// A shard has, or may soon have, a part.
+    pub(in super::super) fn add_part(&mut self, shard: ShardId) {
+        if self.parts.iter().all(|(it, _)| *it != shard) {
+            self.parts.push((shard, true));
+        }
+    }
+
+    /// It has run commands that may write.
+    pub(in super::super) fn note_writes(&mut self, writes: bool) {
+        self.writes |= writes;
+    }
+
+    /// Whether it is now that it has taken too long.
+    pub(in super::super) fn take_overdue(&mut self) -> bool {
+        !std::mem::replace(&mut self.overdue, true)
+    }
+
     /// The transaction.
     pub(in super::super) fn id(&self) -> TransactionId {
         self.id
@@ -112,6 +146,23 @@ impl Draft {
         part.watched.push((key.into(), database, version));
     }
 
+    /// Adds locks, and no command.
+    pub(in super::super) fn add_locks(&mut self, shard: ShardId, locks: &LockRequest) {
+        self.part(shard).locks.join(locks);
+    }
+
+    /// Adds the locks of all keys of a shard.
+    pub(in super::super) fn add_all(&mut self, shard: ShardId) {
+        self.part(shard).locks.add_whole(super::Mode::Exclusive);
+    }
+
+    /// What is done can be undone, as long as that's possible.
+    pub(in super::super) fn set_undoable(&mut self) {
+        for (_, part) in &mut self.parts {
+            part.deferred = DeferredGroup::undoable();
+        }
+    }
+
     /// Whether there is nothing to do anywhere.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -123,6 +174,7 @@ impl Core {
     pub(in super::super) fn start_transaction(&mut self, operation: u32, draft: Draft) {
         let id = self.next_transaction();
         let alone = draft.parts.len() == 1 && !draft.rounds;
+        let nowhere = draft.parts.is_empty();
         let mut participants: Shards =
             draft.parts.iter().filter(|(_, part)| part.writes).map(|(shard, _)| *shard).collect();
         participants.sort_unstable();
@@ -135,6 +187,7 @@ impl Core {
             next: None,
             rounds: draft.rounds,
             writes: !participants.is_empty(),
+            overdue: false,
         };
         self.counters.transactions.started += 1;
         let Some(it) = self.operations.get_mut(operation as usize) else { return };
@@ -158,6 +211,10 @@ impl Core {
             } else {
                 self.links.part(shard, part);
             }
+        }
+        if nowhere {
+            // A script that has named no key: its rounds say what it needs.
+            self.decide(operation, id);
         }
     }
 
@@ -255,9 +312,25 @@ impl Core {
         let (id, shards, participants) = (locking.id, locking.shards(), locking.participants());
         it.missing = shards.len();
         it.parts = vec![Vec::new(); shards.len()];
+        if shards.is_empty() {
+            self.advance(operation);
+            return;
+        }
         for (part, shard) in shards.into_iter().enumerate() {
             let participants = participants.clone();
             self.signal(shard, Signal::Conclude { id, participants, operation, part: part as u32 });
+        }
+    }
+
+    /// Everything that a transaction in rounds has done is undone, and its locks go.
+    pub(in super::super) fn cancel_parts(&mut self, operation: u32) {
+        let Some(locking) = self.operations.get(operation as usize).and_then(|it| it.locking.as_deref())
+        else {
+            return;
+        };
+        let (id, shards) = (locking.id, locking.shards());
+        for shard in shards {
+            self.signal(shard, Signal::Cancel(id));
         }
     }
 

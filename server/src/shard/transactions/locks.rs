@@ -14,7 +14,7 @@
 //!   commands that wait have it alone, parts of transactions share it (their coordinator keeps their order).
 //! - Nothing of this outlives the process: what a crash leaves is decided by the logs.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque, btree_map};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use annulus_storage::TransactionId;
@@ -68,6 +68,30 @@ impl LockRequest {
             Some((_, known)) => *known = mode.max(*known),
             None => self.keys.push((key, mode)),
         }
+    }
+
+    /// Adds what another request names, which names few keys.
+    pub(in super::super) fn join(&mut self, other: &LockRequest) {
+        other.keys.iter().for_each(|(key, mode)| self.add(*key, *mode));
+        self.whole = self.whole.max(other.whole);
+    }
+
+    /// How all keys are wanted, if they are.
+    pub(in super::super) fn whole(&self) -> Option<Mode> {
+        self.whole
+    }
+
+    /// The keys.
+    pub(in super::super) fn keys(&self) -> &[(LockKey, Mode)] {
+        &self.keys
+    }
+
+    /// A request for these keys, some of which may be named more than once, or for all.
+    pub(in super::super) fn of(mut keys: Vec<(LockKey, Mode)>, whole: Option<Mode>) -> LockRequest {
+        // The stronger mode of a key stands first.
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        keys.dedup_by_key(|(key, _)| *key);
+        LockRequest { keys: keys.into(), whole, session: None }
     }
 
     /// Adds all keys of the shard.
@@ -181,6 +205,8 @@ pub(in super::super) struct Locks<W> {
     granted: VecDeque<Age>,
     /// Grants that their transactions should give back, and nobody has been told of.
     wounded: Vec<Age>,
+    /// Transactions that insist on something, and what.
+    insisting: Vec<(Age, LockRequest)>,
 }
 
 impl<W> Default for Locks<W> {
@@ -192,6 +218,7 @@ impl<W> Default for Locks<W> {
             whole: Queue::new(),
             granted: VecDeque::new(),
             wounded: Vec::new(),
+            insisting: Vec::new(),
         }
     }
 }
@@ -232,6 +259,140 @@ impl<W> Locks<W> {
         let wounded = self.wounded.len();
         self.try_grant(id, true);
         self.wounded.len() > wounded
+    }
+
+    /// A transaction that has all its locks wants more: it gets them if nobody else has or wants them, and otherwise nothing
+    /// changes. It does not wait, since it holds what others may wait for. If it had nothing here, `work` is what it brings.
+    pub(in super::super) fn try_extend(
+        &mut self,
+        id: Age,
+        more: &LockRequest,
+        work: impl FnOnce() -> W,
+    ) -> bool {
+        let more = &self.missing_to(id, more);
+        if self.blocks_all_but(id, more) || self.is_insisted_on(id, more) {
+            return false;
+        }
+        self.extend(id, more, work);
+        true
+    }
+
+    fn is_insisted_on(&self, id: Age, request: &LockRequest) -> bool {
+        self.insisting.iter().any(|(it, wanted)| *it != id && wanted.conflicts(request))
+    }
+
+    fn extend(&mut self, id: Age, more: &LockRequest, work: impl FnOnce() -> W) {
+        let queues = &mut self.queues;
+        let request = match self.entries.entry(id) {
+            btree_map::Entry::Vacant(entry) => {
+                let request = LockRequest::default();
+                &mut entry.insert(Entry { request, state: State::Fixed, work: work() }).request
+            }
+            btree_map::Entry::Occupied(entry) => {
+                let entry = entry.into_mut();
+                assert!(
+                    entry.state != State::Waiting,
+                    "transaction {id:?} wants more before it has anything"
+                );
+                entry.state = State::Fixed;
+                &mut entry.request
+            }
+        };
+        for &(key, mode) in &more.keys {
+            let queue = queues.entry(key).or_default();
+            match queue.iter_mut().find(|(it, _)| *it == id) {
+                Some((_, known)) => {
+                    *known = mode;
+                    request.add(key, mode);
+                }
+                None => {
+                    place(queue, id, mode);
+                    request.keys.push((key, mode));
+                }
+            }
+        }
+        if let Some((session, mode)) = more.session.filter(|_| request.session.is_none()) {
+            place(self.sessions.entry(session).or_default(), id, mode);
+            request.session = more.session;
+        }
+        if let Some(mode) = more.whole {
+            if request.whole.is_none() {
+                place(&mut self.whole, id, mode);
+            }
+            request.add_whole(mode);
+            self.whole
+                .iter_mut()
+                .filter(|(it, _)| *it == id)
+                .for_each(|(_, known)| *known = mode.max(*known));
+        }
+    }
+
+    /// What of a request a transaction does not have yet.
+    fn missing_to(&self, id: Age, request: &LockRequest) -> LockRequest {
+        let Some(own) = self.entries.get(&id).map(|entry| &entry.request) else { return request.clone() };
+        let has = |(key, mode): &(LockKey, Mode)| {
+            own.whole >= Some(*mode)
+                || self
+                    .queues
+                    .get(key)
+                    .is_some_and(|queue| queue.iter().any(|(it, known)| *it == id && known >= mode))
+        };
+        LockRequest {
+            keys: request.keys.iter().filter(|it| !has(it)).copied().collect(),
+            whole: request.whole.filter(|mode| own.whole < Some(*mode)),
+            session: request.session,
+        }
+    }
+
+    /// As [`Locks::try_extend`], of a transaction that can't be undone: it goes before all who wait, and whoever has what it wants
+    /// and may still give it back is asked to. Until it succeeds nobody else is granted what conflicts.
+    pub(in super::super) fn insist(&mut self, id: Age, more: &LockRequest, work: impl FnOnce() -> W) -> bool {
+        let more = self.missing_to(id, more);
+        let others = self.entries.iter().filter(|(it, entry)| **it != id && entry.request.conflicts(&more));
+        let held: Vec<Age> = others.filter(|(_, it)| it.state != State::Waiting).map(|(it, _)| *it).collect();
+        if held.is_empty() {
+            self.insisting.retain(|(it, _)| *it != id);
+            self.extend(id, &more, work);
+            return true;
+        }
+        for other in held {
+            if self.entries[&other].state == State::Granted {
+                self.set_state(other, State::Wounded);
+                self.wounded.push(other);
+            }
+        }
+        // It has a part here from now on, whose end ends this too.
+        self.extend(id, &LockRequest::default(), work);
+        match self.insisting.iter_mut().find(|(it, _)| *it == id) {
+            Some((_, known)) => known.join(&more),
+            None => self.insisting.push((id, more)),
+        }
+        false
+    }
+
+    /// Whether a request of this transaction conflicts with any other's, granted or not.
+    fn blocks_all_but(&self, id: Age, request: &LockRequest) -> bool {
+        if request.whole.is_some() || !self.whole.is_empty() {
+            return self.entries.iter().any(|(it, entry)| *it != id && entry.request.conflicts(request));
+        }
+        request.keys.iter().any(|(key, mode)| {
+            let conflicts = |(it, known): &(Age, Mode)| *it != id && known.conflicts(*mode);
+            self.queues.get(key).is_some_and(|queue| queue.iter().any(conflicts))
+        })
+    }
+
+    /// Those who wait and want something that this transaction has or wants.
+    pub(in super::super) fn waiting_for(&self, id: Age) -> Vec<Age> {
+        let Some(own) = self.entries.get(&id) else { return Vec::new() };
+        let waits = |(it, entry): &(&Age, &Entry<W>)| {
+            **it != id && entry.state == State::Waiting && entry.request.conflicts(&own.request)
+        };
+        self.entries.iter().filter(waits).map(|(it, _)| *it).collect()
+    }
+
+    /// Whether a request conflicts with what a transaction has here.
+    pub(in super::super) fn conflicts_with(&self, id: Age, request: &LockRequest) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.request.conflicts(request))
     }
 
     /// The next request that has been granted.
@@ -278,8 +439,12 @@ impl<W> Locks<W> {
             leave(&mut self.sessions, session, id);
         }
         self.whole.retain(|(it, _)| *it != id);
+        let mut freed = entry.request;
+        for (_, wanted) in self.insisting.extract_if(.., |(it, _)| *it == id) {
+            freed.join(&wanted);
+        }
         if !self.entries.is_empty() {
-            self.grant_next(&entry.request);
+            self.grant_next(&freed);
         }
         Some(entry.work)
     }
@@ -309,6 +474,8 @@ impl<W> Locks<W> {
         let Some(entry) = self.entries.get(&id).filter(|entry| entry.state == State::Waiting) else { return };
         let mut free = true;
         let mut wounds: SmallVec<[Age; 4]> = SmallVec::new();
+        let request = &entry.request;
+        free &= !self.is_insisted_on(id, request);
         let mut meet = |other: Age| {
             if other < id {
                 free = false;
@@ -320,7 +487,6 @@ impl<W> Locks<W> {
                 }
             }
         };
-        let request = &entry.request;
         if request.whole.is_some() {
             self.entries.iter().filter(|(_, it)| it.request.conflicts(request)).for_each(|(it, _)| meet(*it));
         } else {

@@ -69,7 +69,7 @@ impl Core {
     }
 
     /// An id of another shard: what begins here from now on is younger.
-    fn witness(&mut self, id: TransactionId) {
+    pub(super) fn witness(&mut self, id: TransactionId) {
         self.transaction_count = self.transaction_count.max(id.counter());
         let last = &mut self.transactions_seen[id.coordinator().index()];
         *last = id.counter().max(*last);
@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// Sends a signal, also to this very shard.
-    fn signal(&mut self, shard: ShardId, signal: Signal) {
+    pub(super) fn signal(&mut self, shard: ShardId, signal: Signal) {
         if shard == self.id {
             self.on_signal(shard, signal);
         } else {
@@ -104,6 +104,7 @@ impl Core {
             Signal::Conclude { id, participants, operation, part } => {
                 self.on_conclude(id, &participants, operation, part);
             }
+            Signal::Overdue(id) => self.on_overdue(id),
             Signal::Durable(id) => self.on_part_durable(id, from),
             Signal::Behind(counter) => {
                 self.transaction_count = self.transaction_count.max(counter);

@@ -49,7 +49,7 @@ pub enum When {
 pub enum Refusal {
     /// A watched key has changed.
     Watched,
-    /// Its log takes no writes: the error text.
+    /// Its log takes no writes, or a script takes long: the error text.
     Write(&'static str),
 }
 
@@ -102,6 +102,8 @@ pub enum Signal {
         /// The part.
         part: u32,
     },
+    /// From the coordinator: the script takes long, and nobody needs to wait for it.
+    Overdue(TransactionId),
     /// From another participant: its part is on stable storage.
     Durable(TransactionId),
     /// To a shard whose commands look older than they are: the counter of transactions has come so far.

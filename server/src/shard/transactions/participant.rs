@@ -4,11 +4,14 @@ use annulus_protocol::Encoder;
 use annulus_storage::{ShardId, TransactionId};
 
 use super::lock_request;
-use super::locks::{Age, Locks};
+use super::locks::{Age, LockRequest, Locks};
 use super::part::{Part, Refusal, Shards, Signal, When};
 use crate::commands::{Command, Flags, Keyed};
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, RequestBatch, Target, Work};
+
+/// To who would have to wait for a script that takes long.
+const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 
 /// What waits for locks.
 #[derive(Debug)]
@@ -40,9 +43,13 @@ impl Core {
     ) {
         let mut one = Box::new(RequestBatch::default());
         one.push(*request, args.iter().copied());
+        let locks = lock_request(request.target.client(), command, args);
+        if let Some(text) = self.overdue(&locks) {
+            self.refuse_overdue(from, request, text);
+            return;
+        }
         self.counters.transactions.commands_waited += 1;
         let age = self.command_age(from);
-        let locks = lock_request(request.target.client(), command, args);
         if self.locks.insert(age, locks, Waiter::Command(from, one)) && from != self.id {
             // It is older than what was here before it: its shard has not heard of that. Or else a stream of such commands would
             // keep a transaction from ever being decided.
@@ -62,6 +69,10 @@ impl Core {
         }
         if part.when == When::Granted && !self.locks.blocks(&part.locks) {
             self.run_part(&part);
+            return;
+        }
+        if let Some(text) = self.overdue(&part.locks) {
+            self.refuse_part(&part, Refusal::Write(text));
             return;
         }
         let locks = std::mem::take(&mut part.locks);
@@ -164,9 +175,13 @@ impl Core {
         self.settle_locks();
     }
 
-    /// The coordinator has given up, before anything happened.
+    /// The coordinator has given up, before anything happened, or wants that undone.
     pub(super) fn on_cancel(&mut self, id: TransactionId) {
-        if self.locks.release(id.into()).is_some() {
+        if let Some(waiter) = self.locks.release(id.into()) {
+            if let Waiter::Part(part) = waiter {
+                self.store.roll_back(part.deferred);
+            }
+            self.scripts.overdue.retain(|it| *it != id);
             self.settle_locks();
         }
     }
@@ -211,7 +226,8 @@ impl Core {
         self.keep_scratch(out);
     }
 
-    /// Runs a command of a transaction that goes in rounds. Nobody but the coordinator sees the reply before the end.
+    /// Runs a command of a transaction that goes in rounds. Nobody but the coordinator sees the reply before the end. Returns
+    /// whether something has been done that can't be undone.
     pub(in super::super) fn run_round(
         &mut self,
         id: TransactionId,
@@ -219,7 +235,7 @@ impl Core {
         args: &[&[u8]],
         call: Call,
         out: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         self.locks.fix(id.into());
         let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) else {
             unreachable!("shard {}: transaction {id} has a round without a part", self.id)
@@ -228,9 +244,11 @@ impl Core {
         self.store.resume_transaction(group);
         self.run_handler(command, keyed, args, call, out);
         let group = self.store.suspend_transaction();
+        let is_final = !group.is_undoable();
         if let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) {
             part.deferred = group;
         }
+        is_final
     }
 
     /// The rounds of a transaction are over: its part is logged as a whole, and its locks go.
@@ -245,16 +263,46 @@ impl Core {
             unreachable!("shard {}: transaction {id} ends without a part", self.id)
         };
         let group = done.deferred;
-        let gate = if !participants.is_empty() {
+        self.scripts.overdue.retain(|it| *it != id);
+        let gate = if participants.len() > 1 {
             self.store.commit_deferred(group, id, participants)
-        } else if group.wrote() {
-            // Keys that had expired when they were to be read: nobody else's business.
-            self.store.commit_deferred(group, id, &[self.id])
         } else {
-            group.gate()
+            // Nobody else has a part; without participants there may be keys that had expired when they were to be read.
+            self.store.commit_alone(group)
         };
         self.reply_to(id.coordinator(), Target::Operation { index: operation, part }, |_, _| gate);
         self.settle_locks();
+    }
+
+    /// A script takes long: who waits for it need not, and nobody begins to.
+    pub(super) fn on_overdue(&mut self, id: TransactionId) {
+        self.scripts.overdue.push(id);
+        for age in self.locks.waiting_for(id.into()) {
+            match self.locks.release(age) {
+                Some(Waiter::Part(part)) => self.refuse_part(&part, Refusal::Write(BUSY)),
+                Some(Waiter::Command(from, one)) => {
+                    for (request, _) in one.iter() {
+                        self.refuse_overdue(from, request, BUSY);
+                    }
+                }
+                None => {}
+            }
+        }
+        self.settle_locks();
+    }
+
+    /// Why a request need not wait for its locks: a script that takes long has some.
+    fn overdue(&self, locks: &LockRequest) -> Option<&'static str> {
+        let has = |id: &TransactionId| self.locks.conflicts_with((*id).into(), locks);
+        self.scripts.overdue.iter().any(has).then_some(BUSY)
+    }
+
+    fn refuse_overdue(&mut self, from: ShardId, request: &Request, text: &'static str) {
+        self.count_error(text.as_bytes());
+        self.reply_to(from, request.target, |_, out| {
+            Encoder::new(out, request.call.version).error(text);
+            annulus_storage::Lsn::ZERO
+        });
     }
 
     fn take_scratch(&mut self) -> Vec<u8> {

@@ -7,13 +7,15 @@ use annulus_protocol::{Encoder, Version, slot};
 use annulus_storage::{DatabaseId, ShardId};
 
 use super::coordinator::Draft;
+use super::locks::LockRequest;
 use super::multi::Watched;
 use super::{LockKey, Mode};
-use crate::commands::{Command, Hop, HopPlan, HopStep, Keyed, Merge, Run, cursor_group, lookup};
+use crate::commands::{Command, Flags, Hop, HopPlan, HopStep, Keyed, Merge, Run, cursor_group, lookup};
 use crate::runtime::Rng;
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, Target, Work};
 use crate::shard::operations::{merge_parts, merge_version};
+use crate::shard::scripts::{Message, Running};
 
 /// A command with its arguments.
 pub(in super::super) type Arguments = Vec<Vec<u8>>;
@@ -41,6 +43,8 @@ enum Way {
     Hops { plan: HopPlan, round: u32, earlier: Vec<Vec<Vec<u8>>> },
     /// By the connection's shard.
     Serve,
+    /// A script, which says itself what comes next.
+    Script,
 }
 
 struct Item {
@@ -52,6 +56,8 @@ struct Item {
 
 /// What comes next in a program.
 pub(in super::super) enum Step {
+    /// A script, beginning now.
+    Script,
     /// These, all at once.
     Round(Vec<RoundRequest>),
     /// The rounds are over: the locks may go.
@@ -61,6 +67,7 @@ pub(in super::super) enum Step {
 }
 
 /// One request of a round; its target is the round's place for it.
+#[derive(Debug)]
 pub(in super::super) enum RoundRequest {
     /// To the owner of the call's slot.
     Keyed(Request, Arguments),
@@ -84,6 +91,26 @@ pub(in super::super) struct Program {
     replies: Vec<Vec<u8>>,
     concluded: bool,
     shards: u16,
+    /// The script that is running.
+    pub(in super::super) script: Option<Box<Running>>,
+    /// Scripts have run commands that may write.
+    pub(in super::super) wrote: bool,
+    /// Scripts have done what cannot be undone.
+    pub(in super::super) is_final: bool,
+    /// It has the locks of all keys of all shards.
+    pub(in super::super) has_all: bool,
+    /// Messages that leave when it has ended.
+    pub(in super::super) messages: Vec<Message>,
+    /// What it has wanted in vain before it began again, and how often it did.
+    wanted: Vec<(ShardId, LockRequest)>,
+    attempts: u32,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.items.iter().map(|item| item.command.name).collect();
+        f.debug_struct("Program").field("commands", &names).finish_non_exhaustive()
+    }
 }
 
 impl Program {
@@ -116,6 +143,56 @@ impl Program {
         self.terms = terms;
     }
 
+    /// Whether any of its commands is a script.
+    pub(in super::super) fn has_scripts(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.way, Way::Script))
+    }
+
+    /// The terms on which it runs.
+    pub(in super::super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// The command whose turn it is.
+    pub(in super::super) fn current(&self) -> (&'static Command, &Arguments) {
+        let item = &self.items[self.replies.len()];
+        (item.command, &item.args)
+    }
+
+    /// The script whose turn it was has ended.
+    pub(in super::super) fn end_script(&mut self, reply: Vec<u8>) {
+        self.script = None;
+        self.replies.push(reply);
+    }
+
+    /// It runs as a part of another one, which has the locks and decides when they go: in rounds.
+    pub(in super::super) fn run_within(&mut self) {
+        self.rounds = true;
+        self.awaited = 0;
+    }
+
+    /// Nothing has happened, and it wants more, or after some attempts everything.
+    pub(in super::super) fn begin_again(
+        &mut self,
+        wanted: Vec<(ShardId, LockRequest)>,
+        all: bool,
+        attempts_max: u32,
+    ) {
+        self.wanted.extend(wanted);
+        self.attempts += 1;
+        self.has_all = all || self.attempts >= attempts_max;
+        self.replies.clear();
+        self.messages.clear();
+        self.awaited = 0;
+        self.wrote = false;
+        for item in &mut self.items {
+            if let Way::Hops { round, earlier, .. } = &mut item.way {
+                *round = 0;
+                earlier.clear();
+            }
+        }
+    }
+
     /// How many replies come at first.
     pub(in super::super) fn parts(&self) -> usize {
         if self.rounds { 0 } else { self.items.iter().map(|item| item.places(self.shards)).sum() }
@@ -146,6 +223,9 @@ impl Program {
         loop {
             let first = self.replies.len();
             let Some(item) = self.items.get_mut(first) else { break };
+            if matches!(item.way, Way::Script) {
+                return Step::Script;
+            }
             if let Way::Hops { plan, round, earlier } = &mut item.way {
                 let step =
                     hop(*plan, (*round, earlier.as_slice()), &item.args, item.database, self.terms, &parts);
@@ -165,7 +245,8 @@ impl Program {
                 parts.clear();
                 continue;
             }
-            let neighbours = self.items[first..].iter().take_while(|it| !matches!(it.way, Way::Hops { .. }));
+            let alone = |it: &&Item| !matches!(it.way, Way::Hops { .. } | Way::Script);
+            let neighbours = self.items[first..].iter().take_while(alone);
             self.awaited = neighbours.count();
             return Step::Round((first..first + self.awaited).flat_map(|it| self.round_of(it)).collect());
         }
@@ -230,7 +311,7 @@ impl Program {
                 })
                 .collect(),
             Way::Serve => vec![RoundRequest::Serve(item.args.clone())],
-            Way::Hops { .. } => Vec::new(),
+            Way::Hops { .. } | Way::Script => Vec::new(),
         }
     }
 }
@@ -242,7 +323,7 @@ impl Item {
             Way::One(..) | Way::Serve => 1,
             Way::Split { parts, .. } => parts.len(),
             Way::Whole { .. } => usize::from(shards),
-            Way::Hops { .. } => 0,
+            Way::Hops { .. } | Way::Script => 0,
         }
     }
 
@@ -299,8 +380,29 @@ impl Core {
             }
             program.items.push(Item { args, ..item });
         }
-        program.rounds = program.items.iter().any(|item| matches!(item.way, Way::Hops { .. }));
+        let scripts = program.items.iter().any(|item| matches!(item.way, Way::Script));
+        program.rounds = scripts || program.items.iter().any(|item| matches!(item.way, Way::Hops { .. }));
+        // What stands beside a script may be something that can't be undone: such a block takes everything at once.
+        program.has_all = scripts
+            && program.items.iter().any(|item| match item.way {
+                Way::Script => false,
+                Way::Serve => true,
+                _ => item.command.flags.contains(Flags::WRITE),
+            });
+        self.draft_again(program)
+    }
+
+    /// What the shards are asked for.
+    pub(in super::super) fn draft_again(&self, program: &mut Program) -> Draft {
         let mut draft = if program.rounds { Draft::in_rounds() } else { Draft::default() };
+        for (shard, locks) in &program.wanted {
+            draft.add_locks(*shard, locks);
+        }
+        if program.has_all {
+            for shard in 0..self.shards {
+                draft.add_all(ShardId(shard));
+            }
+        }
         for watched in &program.watched {
             let shard = self.owner(slot(&watched.key));
             draft.add_watched(shard, &watched.key, watched.database, watched.version);
@@ -318,7 +420,7 @@ impl Core {
 
     fn draft_item(&self, program: &Program, index: usize, mut place: u32, draft: &mut Draft) {
         let item = &program.items[index];
-        if let Way::Hops { .. } = item.way {
+        if let Way::Hops { .. } | Way::Script = item.way {
             self.draft_keys(item, draft);
             return;
         }
@@ -370,6 +472,7 @@ impl Core {
             }
             Run::Hops(plan, _) => Way::Hops { plan, round: 0, earlier: Vec::new() },
             Run::Broadcast(keyed, merge) => Way::Whole { keyed, merge },
+            Run::Script(_) => Way::Script,
             Run::Connection(_) | Run::Container => Way::Serve,
         }
     }

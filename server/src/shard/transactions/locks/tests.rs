@@ -102,6 +102,7 @@ enum Step {
     Insert { keys: Vec<(u64, bool)>, whole: Option<bool>, id: u64 },
     End { pick: usize },
     Decide { pick: usize },
+    Extend { pick: usize, key: u64, exclusive: bool, whole: bool },
     AnswerWounds { give: bool },
 }
 
@@ -116,6 +117,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => insert,
         3 => any::<usize>().prop_map(|pick| Step::End { pick }),
         1 => any::<usize>().prop_map(|pick| Step::Decide { pick }),
+        2 => (any::<usize>(), 0..5u64, any::<bool>(), proptest::bool::weighted(0.1))
+            .prop_map(|(pick, key, exclusive, whole)| Step::Extend { pick, key, exclusive, whole }),
         2 => any::<bool>().prop_map(|give| Step::AnswerWounds { give }),
     ];
     proptest::collection::vec(step, 1..120)
@@ -161,6 +164,19 @@ proptest! {
                         wounded.remove(&id);
                     }
                 }
+                Step::Extend { pick, key, exclusive, whole } => {
+                    let Some(id) = decided.iter().copied().nth(pick % decided.len().max(1)) else { continue };
+                    let mode = mode(exclusive);
+                    let more = if whole { request(&[], Some(mode)) } else { request(&[(key, mode)], None) };
+                    let mut union = all[&id].clone();
+                    union.join(&more);
+                    let free = all.iter().all(|(other, it)| *other == id || !it.conflicts(&more));
+                    let extended = locks.try_extend(age(id), &more, || ());
+                    prop_assert!(extended || !free, "{id} cannot have what nobody else wants");
+                    if extended {
+                        all.insert(id, union);
+                    }
+                }
                 Step::AnswerWounds { give } => {
                     for id in std::mem::take(&mut wounded) {
                         if give {
@@ -194,6 +210,45 @@ proptest! {
         prop_assert!(all.is_empty(), "{} never got their turn", all.len());
         prop_assert!(locks.is_empty() && locks.queues.is_empty() && locks.whole.is_empty());
     }
+}
+
+#[test]
+fn one_that_runs_gets_what_is_free_and_waits_for_nothing() {
+    let mut locks = Locks::default();
+    assert!(locks.try_extend(age(2), &exclusive(7), || ()));
+    locks.insert(age(3), exclusive(8), ());
+    locks.insert(age(4), exclusive(9), ());
+    locks.insert(age(5), request(&[(7, Mode::Shared), (10, Mode::Shared)], None), ());
+    assert_eq!(granted(&mut locks), [3, 4]);
+    assert!(!locks.try_extend(age(2), &exclusive(8), || ()), "somebody has it");
+    assert!(!locks.try_extend(age(2), &exclusive(10), || ()), "somebody wants it");
+    assert!(locks.try_extend(age(2), &exclusive(7), || ()), "it has it, whoever wants it");
+    assert!(locks.try_extend(age(2), &request(&[(10, Mode::Shared)], None), || ()));
+    locks.release(age(2));
+    assert_eq!(granted(&mut locks), [5]);
+}
+
+#[test]
+fn one_that_insists_goes_before_all_and_takes_from_the_undecided() {
+    let mut locks = Locks::default();
+    locks.insert(age(3), exclusive(7), ());
+    locks.insert(age(4), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [3]);
+    assert!(!locks.insist(age(9), &exclusive(7), || ()));
+    assert_eq!(locks.take_wounded(), Some(age(3)));
+    locks.give_back(age(3));
+    assert_eq!(granted(&mut locks), [0; 0], "neither the older nor the one that waited for it");
+    assert!(locks.insist(age(9), &exclusive(7), || ()));
+    locks.insert(age(5), exclusive(8), ());
+    assert_eq!(granted(&mut locks), [5]);
+    locks.fix(age(5));
+    assert!(!locks.insist(age(9), &exclusive(8), || ()));
+    assert_eq!(locks.take_wounded(), None);
+    locks.insert(age(6), exclusive(8), ());
+    locks.release(age(5));
+    assert_eq!(granted(&mut locks), [0; 0]);
+    locks.release(age(9));
+    assert_eq!(granted(&mut locks), [3, 6]);
 }
 
 #[test]

@@ -1,0 +1,168 @@
+//! The texts of scripts, which all shards know by their SHA-1 once one of them has been given them.
+//!
+//! They change rarely and are read always: each shard keeps what it has come across, and asks here only for what it has not
+//! seen, or when a flush has made its own copies void.
+#![expect(
+    clippy::disallowed_types,
+    reason = "asked once for each script and shard; the request path reads a version number only"
+)]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::script::{Header, ScriptId, parse_header};
+
+/// Scripts that came with EVAL and are kept for EVALSHA. As in Redis since 7.4 the oldest make room for new ones: clients send
+/// the text again when they are told `NOSCRIPT`. What SCRIPT LOAD has loaded stays.
+const EVALUATED_MAX: usize = 500;
+
+/// Runs on one shard after which a script is no longer taken for one that uses several.
+const WIDE_RUNS: u32 = 16;
+
+/// A script as all shards share it.
+#[derive(Debug)]
+pub struct Script {
+    /// The SHA-1 of its text.
+    pub id: ScriptId,
+    /// Its text.
+    pub text: Arc<[u8]>,
+    /// What its first line says.
+    pub header: Header,
+    /// It has used keys of several shards, and will again: how often it must not, to be taken for one that does not.
+    wide: AtomicU32,
+}
+
+impl Script {
+    /// A script, unless its first line is wrong: then the error reply.
+    pub fn new(id: ScriptId, text: &[u8]) -> Result<Arc<Script>, Vec<u8>> {
+        let header = parse_header(text)?;
+        Ok(Arc::new(Script { id, text: text.into(), header, wide: AtomicU32::new(0) }))
+    }
+
+    /// Whether it has lately used keys of several shards.
+    pub fn is_wide(&self) -> bool {
+        self.wide.load(Ordering::Relaxed) > 0
+    }
+
+    /// It uses keys of several shards.
+    pub fn set_wide(&self) {
+        self.wide.store(WIDE_RUNS, Ordering::Relaxed);
+    }
+
+    /// It was taken for one that does, and has not.
+    pub fn note_narrow(&self) {
+        // Two at once may count as one.
+        self.wide.store(self.wide.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    scripts: HashMap<ScriptId, Arc<Script>>,
+    /// Those that came with EVAL, the oldest first.
+    evaluated: VecDeque<ScriptId>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Texts {
+    known: Mutex<Known>,
+    /// Changes with every flush.
+    version: AtomicU64,
+}
+
+/// How a script has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// SCRIPT LOAD.
+    Loaded,
+    /// EVAL.
+    Evaluated,
+}
+
+impl Texts {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes whenever what shards have kept is void.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The script of a name.
+    pub fn find(&self, id: &ScriptId) -> Option<Arc<Script>> {
+        self.known().scripts.get(id).cloned()
+    }
+
+    /// A script that has proved to compile. Returns the one to use: another shard may have been first.
+    pub fn add(&self, script: Arc<Script>, origin: Origin) -> Arc<Script> {
+        let mut guard = self.known();
+        let known = &mut *guard;
+        let kept = Arc::clone(known.scripts.entry(script.id).or_insert_with(|| {
+            if origin == Origin::Evaluated {
+                known.evaluated.push_back(script.id);
+            }
+            script
+        }));
+        if origin == Origin::Loaded {
+            known.evaluated.retain(|id| *id != kept.id);
+        }
+        if known.evaluated.len() > EVALUATED_MAX
+            && let Some(oldest) = known.evaluated.pop_front()
+        {
+            known.scripts.remove(&oldest);
+        }
+        kept
+    }
+
+    /// How many scripts there are, and bytes of their texts.
+    pub fn totals(&self) -> (usize, usize) {
+        let known = self.known();
+        (known.scripts.len(), known.scripts.values().map(|script| script.text.len()).sum())
+    }
+
+    /// Forgets all.
+    pub fn flush(&self) {
+        let mut known = self.known();
+        *known = Known::default();
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::script_id;
+
+    fn script(text: &str) -> Arc<Script> {
+        Script::new(script_id(text.as_bytes()), text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_was_loaded_stays_and_what_was_evaluated_makes_room() {
+        let texts = Texts::default();
+        let loaded = texts.add(script("return 'loaded'"), Origin::Loaded);
+        let first = texts.add(script("return 'first'"), Origin::Evaluated);
+        let kept = texts.add(script("return 'kept'"), Origin::Evaluated);
+        texts.add(script("return 'kept'"), Origin::Loaded);
+        for number in 0..EVALUATED_MAX {
+            texts.add(script(&format!("return {number}")), Origin::Evaluated);
+        }
+        assert!(texts.find(&loaded.id).is_some() && texts.find(&kept.id).is_some());
+        assert!(texts.find(&first.id).is_none());
+        let version = texts.version();
+        texts.flush();
+        assert!(texts.find(&loaded.id).is_none() && texts.version() != version);
+    }
+
+    #[test]
+    fn all_shards_use_one_script() {
+        let texts = Texts::default();
+        let first = texts.add(script("return 1"), Origin::Evaluated);
+        let second = texts.add(script("return 1"), Origin::Evaluated);
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+}

@@ -1,0 +1,264 @@
+//! A script in one go, in the shard's turn.
+
+use annulus_protocol::{Encoder, Version};
+use annulus_storage::{DeferredGroup, Lsn, ShardId};
+
+use super::{Running, SLICES_PER_TURN, calls};
+use crate::commands::{Command, Flags, Keyed, Run, ScriptRun, cursor_group};
+use crate::runtime::SocketId;
+use crate::script::{Exchange, Resume, Step};
+use crate::shard::Core;
+use crate::shard::batch::{Call, Request, Target, Work};
+use crate::shard::connection::Hold;
+use crate::shard::dispatch::Flow;
+use crate::shard::operations::merge_parts;
+use crate::shard::transactions::lock_request;
+use crate::shard::transactions::program::Program;
+
+/// What has become of a script's command.
+enum Called {
+    /// Its reply is in the exchange.
+    Done,
+    /// It has keys of another shard.
+    Elsewhere,
+    /// It has keys that a transaction has.
+    Blocked,
+}
+
+/// How a script is to go on that cannot end in this turn.
+enum Leave {
+    /// From the beginning, in rounds.
+    Again,
+    /// From where it is, as a transaction that has what it has touched.
+    SetAside,
+}
+
+impl Core {
+    /// EVAL and its kin, from a connection of this shard.
+    pub(in crate::shard) fn run_script_command(
+        &mut self,
+        socket: SocketId,
+        command: &'static Command,
+        which: ScriptRun,
+        args: &[&[u8]],
+    ) -> Flow {
+        if self.monitors.any {
+            self.show_command(socket, command, args);
+        }
+        let slot = command.key_positions(args).next().map(|(at, _)| annulus_protocol::slot(args[at]));
+        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+        let call = connection.call(slot.unwrap_or(0));
+        if self.shards > 1 {
+            let prepared = self.prepare_script(which, args);
+            if prepared.is_ok_and(|prepared| prepared.script.is_wide()) {
+                // The commands behind it must see what it does on whichever shards.
+                self.start_held_program(socket, Program::single(command, args));
+                let held = |it: &crate::shard::Connection| it.hold == Some(Hold::Operation);
+                let held = self.connections.get(socket).is_some_and(held);
+                return if held { Flow::Stop } else { Flow::Continue };
+            }
+            if self.common_owner(command, args).is_none() {
+                self.start_program(socket, Program::single(command, args));
+                return Flow::Continue;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
+        let place = connection.replies.reserve(connection.suppresses_reply());
+        let target = Target::Connection { socket, client: connection.client, place };
+        let request = Request { target, work: Work::Script(command, which), call, arguments: 0 };
+        let owner = slot.map_or(self.id, |slot| self.owner(slot));
+        if owner != self.id {
+            self.links.request(owner, request, args.iter().copied());
+        } else if self.must_wait(target.client(), command, args) {
+            self.defer(owner, &request, command, args);
+        } else {
+            self.run_script(owner, &request, (command, which), args);
+        }
+        Flow::Continue
+    }
+
+    /// Runs a script whose keys, as far as they are declared, are free.
+    pub(in crate::shard) fn run_script(
+        &mut self,
+        from: ShardId,
+        request: &Request,
+        (command, which): (&'static Command, ScriptRun),
+        args: &[&[u8]],
+    ) {
+        let call = request.call;
+        self.commands[command.id()].calls += 1;
+        let mut running = match self
+            .prepare_script(which, args)
+            .and_then(|prepared| self.set_up(&prepared, command, args, call))
+        {
+            Ok(running) => running,
+            Err(text) => {
+                self.commands[command.id()].failed += 1;
+                self.count_error(&text);
+                self.reply_to(from, request.target, |_, out| {
+                    Encoder::new(out, call.version).error(&text);
+                    Lsn::ZERO
+                });
+                return;
+            }
+        };
+        let timer = self.start_timer();
+        self.store.resume_transaction(DeferredGroup::undoable());
+        let left = self.run_to_end(&mut running);
+        let group = self.store.suspend_transaction();
+        if let Some(timer) = timer {
+            self.stop_timer(command, timer);
+        }
+        match left {
+            None => {
+                let gate = self.store.commit_alone(group);
+                self.send_messages(std::mem::take(&mut running.messages));
+                let lost = gate > self.durable() && self.log_failed;
+                self.reply_to(from, request.target, |core, out| {
+                    if lost {
+                        Encoder::new(out, call.version).error(crate::shard::commit::FAILED_READ);
+                        return Lsn::ZERO;
+                    }
+                    let exchange = running.machine.exchange();
+                    core.note_script_reply(command, &exchange.reply);
+                    out.extend_from_slice(&exchange.reply);
+                    gate
+                });
+                self.keep_machine(running.machine);
+            }
+            Some(Leave::Again) if group.is_undoable() => {
+                self.store.roll_back(group);
+                running.machine.abandon();
+                self.keep_machine(running.machine);
+                self.start_script_again(from, request, command, args);
+            }
+            Some(left) => {
+                let calls = matches!(left, Leave::Again);
+                self.set_aside(from, request, (command, args), (running, calls), group);
+            }
+        }
+    }
+
+    /// Counts an error reply of a script.
+    pub(super) fn note_script_reply(&mut self, command: &Command, reply: &[u8]) {
+        if reply.first() == Some(&b'-') {
+            self.commands[command.id()].failed += 1;
+            self.count_error(&reply[1..]);
+        }
+    }
+
+    /// Runs a script as far as it gets in one turn. The result says how it goes on, if it has not ended.
+    fn run_to_end(&mut self, running: &mut Running) -> Option<Leave> {
+        let mut with = Resume::Continue;
+        loop {
+            match running.resume(with) {
+                Step::Command => match self.call_here(running) {
+                    Called::Done => with = Resume::Reply,
+                    Called::Elsewhere => {
+                        running.script.set_wide();
+                        return Some(Leave::Again);
+                    }
+                    Called::Blocked => return Some(Leave::Again),
+                },
+                Step::Pause => {
+                    running.slices += 1;
+                    if running.slices >= SLICES_PER_TURN {
+                        return Some(Leave::SetAside);
+                    }
+                    with = Resume::Continue;
+                }
+                Step::Reply => return None,
+                Step::Loaded(_) => unreachable!("a script was to run"),
+            }
+        }
+    }
+
+    /// Runs the command in the exchange, if it can run here and now.
+    fn call_here(&mut self, running: &mut Running) -> Called {
+        let mut exchange = std::mem::take(&mut *running.machine.exchange());
+        let mut reply = std::mem::take(&mut exchange.reply);
+        reply.clear();
+        let called = self.call_in_exchange(running, &exchange, &mut reply);
+        exchange.reply = reply;
+        *running.machine.exchange() = exchange;
+        called
+    }
+
+    fn call_in_exchange(
+        &mut self,
+        running: &mut Running,
+        exchange: &Exchange,
+        reply: &mut Vec<u8>,
+    ) -> Called {
+        let args = exchange.args();
+        let version = exchange.version;
+        let command = match calls::resolve(running, &args) {
+            Ok(command) => command,
+            Err(text) => {
+                Encoder::new(reply, Version::Resp2).error(text);
+                return Called::Done;
+            }
+        };
+        let Some((keyed, slot)) = self.runs_here(command, &args) else {
+            if let Run::Connection(which) = command.run {
+                self.show_call(running.database, command, &args);
+                self.serve_script(running, command, which, &args, (version, reply));
+                return Called::Done;
+            }
+            return Called::Elsewhere;
+        };
+        let locks = lock_request(None, command, &args);
+        if !self.locks.is_empty() && self.locks.blocks(&locks) {
+            return Called::Blocked;
+        }
+        self.show_call(running.database, command, &args);
+        running.keys.extend_from_slice(locks.keys());
+        running.whole = running.whole.max(locks.whole());
+        if command.flags.contains(Flags::WRITE)
+            && let Err(text) = self.admit_write(&args)
+        {
+            self.commands[command.id()].rejected += 1;
+            Encoder::new(reply, version).error(text);
+            return Called::Done;
+        }
+        self.store.next_command();
+        let call = Call { database: running.database, version, slot, touches: running.touches };
+        self.run_merged(command, keyed, &args, call, reply);
+        Called::Done
+    }
+
+    /// The handler of a command and the slot to tell it, if all its keys are on this shard.
+    pub(super) fn runs_here(&self, command: &'static Command, args: &[&[u8]]) -> Option<(Keyed, u16)> {
+        let (keyed, slot) = match command.run {
+            Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed) => {
+                (keyed, self.common_owner(command, args)?)
+            }
+            Run::Cursor(keyed) => {
+                let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
+                (keyed, group.min(255) << 6)
+            }
+            Run::Broadcast(keyed, _) if self.shards == 1 => (keyed, 0),
+            Run::Broadcast(..) | Run::Connection(_) | Run::Script(_) | Run::Container => return None,
+        };
+        (self.owner(slot) == self.id).then_some((keyed, slot))
+    }
+
+    /// Runs a handler; of a command about all keys, the one shard's reply is merged as those of several would be.
+    fn run_merged(
+        &mut self,
+        command: &'static Command,
+        keyed: Keyed,
+        args: &[&[u8]],
+        call: Call,
+        reply: &mut Vec<u8>,
+    ) {
+        match command.run {
+            Run::Broadcast(_, merge) if !merge.is_plain() => {
+                let mut part = Vec::new();
+                self.run_handler(command, keyed, args, Call { version: Version::Resp2, ..call }, &mut part);
+                merge_parts(merge, &[], &[part], &mut Encoder::new(reply, call.version), &mut self.random);
+            }
+            _ => self.run_handler(command, keyed, args, call, reply),
+        }
+    }
+}
