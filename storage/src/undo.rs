@@ -75,6 +75,10 @@ impl Undo {
 }
 
 impl Saved {
+    pub(crate) fn key(&self) -> (DatabaseId, &[u8]) {
+        (self.database, &self.key)
+    }
+
     /// The effects that make the key what it was.
     pub(crate) fn effects(&self, mut each: impl FnMut(Effect<'_>)) {
         let Saved { database, slot, key, value } = self;

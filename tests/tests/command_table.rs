@@ -22,7 +22,7 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
     sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
-    shutdown module lolwut cluster";
+    eval eval_ro evalsha evalsha_ro script shutdown module lolwut cluster";
 
 /// Subcommands likewise.
 const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname client|setinfo client|info client|list \
@@ -30,7 +30,8 @@ const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname clie
     command|count command|list command|getkeys config|get config|set config|resetstat object|encoding object|freq \
     object|idletime object|refcount cluster|slots cluster|shards cluster|nodes cluster|info cluster|myid cluster|keyslot \
     xgroup|create xgroup|setid xgroup|destroy xgroup|createconsumer xgroup|delconsumer xinfo|stream xinfo|groups \
-    xinfo|consumers cluster|countkeysinslot cluster|getkeysinslot module|list";
+    xinfo|consumers cluster|countkeysinslot cluster|getkeysinslot module|list script|load \
+    script|exists script|flush script|kill script|debug";
 
 /// Where we follow a later version than the oracle: (command, what, reason).
 const KNOWN: &[(&str, &str, &str)] = &[
@@ -42,6 +43,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("set", "key specs", "the note about its flags is in our own words"),
     ("bitfield", "key specs", "the note about its flags is in our own words"),
     ("pfcount", "key specs", "the note about its flags is in our own words"),
+    ("eval", "key specs", "the note about its flags is in our own words"),
+    ("evalsha", "key specs", "the note about its flags is in our own words"),
     ("getex", "key specs", "the note about its flags is in our own words"),
     ("sort", "key specs", "the notes about its keys are in our own words"),
     ("sort_ro", "key specs", "the note about its keys is in our own words"),

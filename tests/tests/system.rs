@@ -16,5 +16,6 @@ mod durability;
 mod expiry;
 mod memory;
 mod model;
+mod scripting;
 mod scripts;
 mod tools;

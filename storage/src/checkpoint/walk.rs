@@ -79,7 +79,8 @@ pub(crate) struct Walk {
     pub(crate) rests: VecDeque<Rest>,
     /// Databases that were flushed since, by former name, and when.
     pub(crate) flushed: VecDeque<(u16, Lsn)>,
-    /// A transaction that is not in the log has emptied or exchanged databases: the walk cannot say which effects it has.
+    /// A transaction that is not in the log has emptied or exchanged databases, or undone what it did to a value of which the walk
+    /// has a part: it cannot say what it has.
     pub(crate) spoiled: bool,
     /// Scratch: expired keys of a bucket, with their slots.
     pub(crate) expired: Vec<(u16, Vec<u8>)>,
@@ -115,6 +116,17 @@ impl Walk {
             self.flushed.push_back((former as u16, lsn));
             self.rests.retain(|rest| usize::from(rest.database) != former);
         }
+    }
+
+    /// What a transaction had done to a key is undone without the log knowing: its elements may be in another order now.
+    pub(crate) fn on_undone(&mut self, database: DatabaseId, key: &[u8]) {
+        let former = self.former(database);
+        let is_cut = |rest: &Rest| {
+            former == Some(rest.database.into())
+                && *rest.key == *key
+                && matches!(rest.next, Next::Elements(..))
+        };
+        self.spoiled |= self.rests.iter().any(is_cut);
     }
 
     /// Two databases have changed places; [`Lsn::ZERO`]: not in the log yet.

@@ -167,6 +167,10 @@ impl<S: EffectSink> Store<S> {
         self.sink.release(&group);
         let Some(undo) = group.undo else { return };
         for saved in undo.into_saved() {
+            if let Some(walk) = &mut self.image {
+                let (database, key) = saved.key();
+                walk.on_undone(database, key);
+            }
             saved.effects(|effect| self.apply(&effect, &(0..GROUPS)));
         }
     }

@@ -171,7 +171,35 @@ const MEMBER: Kind = Either(&[
     &[ELEMENT],
 ]);
 
+/// Scripts of one key and one argument.
+const SCRIPTS: Kind = Word(&[
+    "return redis.call('get', KEYS[1])",
+    "return redis.pcall('incr', KEYS[1])",
+    "return redis.call('incrby', KEYS[1], ARGV[1])",
+    "redis.call('append', KEYS[1], ARGV[1]) return redis.call('strlen', KEYS[1])",
+    "local old = redis.call('getset', KEYS[1], ARGV[1]) return {old, redis.call('get', KEYS[1])}",
+    "return redis.call('mset', KEYS[1], ARGV[1], 'key:1', ARGV[1], 'key:2', KEYS[1])",
+    "local t = redis.call('mget', 'key:1', KEYS[1], 'key:2', 'key:3') return {#t, t}",
+    "redis.call('set', 'key:3', ARGV[1]) return redis.call('rename', KEYS[1], 'key:2')",
+    "return {redis.call('del', KEYS[1], 'key:1'), redis.call('exists', KEYS[1], 'key:2', 'key:3')}",
+    "return {redis.pcall('type', KEYS[1]), redis.call('ttl', KEYS[1]) < 0, KEYS, ARGV}",
+    "return {tonumber(ARGV[1]), tostring(tonumber(ARGV[1])), #ARGV[1]}",
+    "return cjson.encode({KEYS[1], tonumber(ARGV[1]) or 'none', ARGV[1]})",
+    "return {pcall(cjson.decode, ARGV[1])}",
+    "return cmsgpack.pack(ARGV[1], tonumber(ARGV[1]), {KEYS[1]})",
+    "return {pcall(cmsgpack.unpack, ARGV[1])}",
+    "return {string.find(ARGV[1], '%d+'), string.gsub(ARGV[1], '%D', '.')}",
+    "redis.setresp(3) return {redis.call('get', KEYS[1]), true, {double = tonumber(ARGV[1]) or 1}}",
+    "redis.call('set', KEYS[1], ARGV[1]) error('half way')",
+    "redis.call('select', 1) return redis.call('set', KEYS[1], ARGV[1])",
+]);
+
 const ROWS: &[Row] = &[
+    row(20, "EVAL", &[SCRIPTS, Word(&["1"]), Key, Value]),
+    row(5, "EVAL", &[SCRIPTS, Word(&["1"]), Key, Number]),
+    row(5, "EVAL_RO", &[SCRIPTS, Word(&["1"]), Key, Value]),
+    row(1, "EVAL", &[SCRIPTS, Number, Key, Value]),
+    row(1, "SCRIPT", &[Word(&["EXISTS", "LOAD", "FLUSH", "KILL", "DEBUG"]), Word(&["0", "return 1", "NO"])]),
     row(
         30,
         "SET",
