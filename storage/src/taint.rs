@@ -12,7 +12,7 @@
 //! With no taint and no transaction running, all of this is one flag that says so.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
@@ -59,6 +59,7 @@ impl Hasher for HashOfHash {
 }
 
 pub(crate) type TouchedMap<V> = HashMap<Touched, V, BuildHasherDefault<HashOfHash>>;
+pub(crate) type TouchedSet = HashSet<Touched, BuildHasherDefault<HashOfHash>>;
 
 /// See the module's documentation.
 #[derive(Default)]

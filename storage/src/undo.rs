@@ -4,7 +4,7 @@
 //! whoever runs it has to bring it to its end. Nor are flushes and swaps undone; who makes them holds the locks of all keys, and so
 //! never has to give up.
 
-use crate::taint::{Touched, TouchedMap};
+use crate::taint::{Touched, TouchedSet};
 use crate::value::codec;
 use crate::{Change, DatabaseId, Effect, Entry, Key, Kind};
 
@@ -27,7 +27,7 @@ pub(crate) struct Saved {
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     saved: Vec<Saved>,
-    known: TouchedMap<()>,
+    known: TouchedSet,
     bytes: usize,
     incomplete: bool,
 }
@@ -44,7 +44,7 @@ impl Undo {
 
     /// Whether a key has to be saved before it is changed.
     pub(crate) fn wants(&self, database: DatabaseId, hash: u64) -> bool {
-        !self.incomplete && !self.known.contains_key(&Touched::Key(database, hash))
+        !self.incomplete && !self.known.contains(&Touched::Key(database, hash))
     }
 
     /// A key is about to be changed for the first time.
@@ -55,7 +55,7 @@ impl Undo {
             return;
         }
         self.bytes += bytes + key.bytes.len() + size_of::<Saved>();
-        self.known.insert(Touched::Key(database, hash), ());
+        self.known.insert(Touched::Key(database, hash));
         let value = entry.map(|entry| {
             let mut elements = Vec::new();
             let mut place = Some(codec::Place::START);

@@ -67,7 +67,9 @@ fn money_that_scripts_move_between_shards_is_neither_made_nor_lost() {
                 })
             })
             .collect();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
         let keys: Vec<String> = (0..ACCOUNTS).map(|account| format!("account:{account}")).collect();
         let reply = connection.line(&format!("MGET {}", keys.join(" ")));
         assert_eq!(reply.items().iter().map(number).sum::<i64>(), 700, "{reply}");
@@ -260,7 +262,9 @@ fn a_script_that_cannot_be_undone_goes_on_all_the_same() {
             })
         })
         .collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     for key in ["big:1", "big:2", "big:3", "big:4"] {
         assert_eq!(connection.line(&format!("STRLEN {key}")), Value::Integer(200_060));
     }

@@ -1,5 +1,7 @@
 //! The library `bit`: operations on 32-bit numbers, as in Lua BitOp (<https://bitop.luajit.org>).
 
+#![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
+
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::convert::as_number;
@@ -21,15 +23,16 @@ fn bits(lua: &Lua, args: &[Value], index: usize, function: &str) -> mlua::Result
 
 /// The library.
 pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
+    type One = fn(i32) -> i32;
+    type Many = fn(i32, i32) -> i32;
+    type Shift = fn(i32, u32) -> i32;
     let library = lua.create_table()?;
-    let one: [(&'static str, fn(i32) -> i32); 3] =
-        [("tobit", |value| value), ("bnot", |value| !value), ("bswap", i32::swap_bytes)];
+    let one: [(_, One); 3] = [("tobit", |value| value), ("bnot", |value| !value), ("bswap", i32::swap_bytes)];
     for (name, operation) in one {
         let function = move |lua: &Lua, args: Variadic<Value>| bits(lua, &args, 0, name).map(operation);
         library.raw_set(name, lua.create_function(function)?)?;
     }
-    let many: [(&'static str, fn(i32, i32) -> i32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let many: [(_, Many); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, operation) in many {
         let function = move |lua: &Lua, args: Variadic<Value>| {
             let first = bits(lua, &args, 0, name)?;
@@ -38,7 +41,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
         };
         library.raw_set(name, lua.create_function(function)?)?;
     }
-    let shifts: [(&'static str, fn(i32, u32) -> i32); 5] = [
+    let shifts: [(_, Shift); 5] = [
         ("lshift", |value, by| ((value as u32) << by) as i32),
         ("rshift", |value, by| ((value as u32) >> by) as i32),
         ("arshift", |value, by| value >> by),

@@ -44,13 +44,13 @@ pub(super) fn from_reply<'r>(lua: &Lua, reply: &'r [u8]) -> mlua::Result<(Value,
         b'*' | b'>' => return array_from(lua, number(), rest),
         b'%' => return map_from(lua, number(), rest),
         b'~' => return set_from(lua, number(), rest),
-        b'_' => Value::Nil,
         b'#' => Value::Boolean(line == b"t"),
         b',' => {
             let text = std::str::from_utf8(line).unwrap_or("nan");
             single("double", Value::Number(text.parse().unwrap_or(f64::NAN)))?
         }
         b'(' => single("big_number", string(line)?)?,
+        // `_`, and what no handler writes.
         _ => Value::Nil,
     };
     Ok((value, rest))
@@ -158,10 +158,14 @@ fn table_to_reply(
         out.simple(text.as_bytes());
         return Ok(());
     }
-    match field(&names.double)? {
-        Value::Number(number) => return double_to_reply(number, out),
-        Value::Integer(number) => return double_to_reply(number as f64, out),
-        _ => {}
+    let double = match field(&names.double)? {
+        Value::Number(number) => Some(number),
+        Value::Integer(number) => Some(number as f64),
+        _ => None,
+    };
+    if let Some(double) = double {
+        double_to_reply(double, out);
+        return Ok(());
     }
     if let Value::Table(map) = field(&names.map)? {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
@@ -225,14 +229,13 @@ fn array_to_reply(
     Ok(())
 }
 
-fn double_to_reply(value: f64, out: &mut Encoder<'_>) -> mlua::Result<()> {
+fn double_to_reply(value: f64, out: &mut Encoder<'_>) {
     let text = format_general(value, 17);
     if out.version() == Version::Resp3 {
         out.raw(format!(",{text}\r\n").as_bytes());
     } else {
         out.bulk(text);
     }
-    Ok(())
 }
 
 /// A number as a command gets it.

@@ -139,13 +139,14 @@ fn flags_from(value: &Value) -> mlua::Result<Flags> {
 /// See the module's documentation.
 pub(super) struct Libraries {
     registered: Registered,
-    libraries: BTreeMap<Box<[u8]>, Vec<Box<[u8]>>>,
+    /// By library, the names of its functions.
+    known: BTreeMap<Box<[u8]>, Vec<Box<[u8]>>>,
     functions: HashMap<Box<[u8]>, Function>,
 }
 
 impl Libraries {
     pub(super) fn new(registered: Registered) -> Self {
-        Libraries { registered, libraries: BTreeMap::new(), functions: HashMap::new() }
+        Libraries { registered, known: BTreeMap::new(), functions: HashMap::new() }
     }
 
     pub(super) fn function(&self, name: &[u8]) -> Option<Function> {
@@ -153,7 +154,7 @@ impl Libraries {
     }
 
     pub(super) fn unload(&mut self, name: &[u8]) {
-        for function in self.libraries.remove(name).unwrap_or_default() {
+        for function in self.known.remove(name).unwrap_or_default() {
             self.functions.remove(&function);
         }
     }
@@ -174,7 +175,7 @@ impl Libraries {
         if registered.is_empty() {
             return Err(b"ERR No functions registered".to_vec());
         }
-        let own = self.libraries.get(name);
+        let own = self.known.get(name);
         for (info, _) in &registered {
             let is_own = own.is_some_and(|own| own.contains(&info.name));
             if !is_own && self.functions.contains_key(&info.name) {
@@ -183,7 +184,7 @@ impl Libraries {
         }
         self.unload(name);
         let names = registered.iter().map(|(info, _)| info.name.clone()).collect();
-        self.libraries.insert(name.into(), names);
+        self.known.insert(name.into(), names);
         let mut functions = Vec::new();
         for (info, function) in registered {
             self.functions.insert(info.name.clone(), function);

@@ -1,6 +1,8 @@
 //! The library `cmsgpack`: MessagePack (<https://github.com/msgpack/msgpack/blob/master/spec.md>) with the choices that Redis's
 //! scripts know: numbers in the shortest form, tables as arrays when their keys are 1 to n.
 
+#![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
+
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::convert::{as_bytes, as_number};
@@ -76,7 +78,7 @@ fn pack_number(number: f64, out: &mut Vec<u8>) {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number) {
         pack_integer(number as i64, out);
-    } else if f64::from(number as f32) == number {
+    } else if !number.is_nan() && f64::from(number as f32).to_bits() == number.to_bits() {
         out.push(0xCA);
         out.extend_from_slice(&(number as f32).to_be_bytes());
     } else {
@@ -91,7 +93,7 @@ fn pack_integer(number: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(bytes);
     };
     match number {
-        0..=0x7F | -32..=-1 => put(number as u8, &[]),
+        -32..=0x7F => put(number as u8, &[]),
         0x80..=0xFF => put(0xCC, &[number as u8]),
         0x100..=0xFFFF => put(0xCD, &(number as u16).to_be_bytes()),
         0x1_0000..=0xFFFF_FFFF => put(0xCE, &(number as u32).to_be_bytes()),

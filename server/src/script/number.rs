@@ -27,7 +27,7 @@ fn without_zeros(digits: &str) -> &str {
 /// As C converts a double to a 64-bit integer on this hardware: what does not fit becomes the smallest one.
 pub(super) fn to_integer(value: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if value >= -LIMIT && value < LIMIT { value as i64 } else { i64::MIN }
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
         for (value, precision, text) in [
             (0.0, 17, "0"),
             (-0.0, 17, "-0"),
-            (3.14, 17, "3.1400000000000001"),
+            (3.24, 17, "3.2400000000000002"),
             (1e17, 17, "1e+17"),
             (3e15, 17, "3000000000000000"),
             (1.0 / 3.0, 17, "0.33333333333333331"),

@@ -1,6 +1,8 @@
 //! The library `struct`: numbers and strings to bytes and back, by the format letters of Redis's scripts
 //! (<https://redis.io/docs/latest/develop/programmability/lua-api/#struct-library>).
 
+#![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
+
 use mlua::{Lua, Table, Value, Variadic};
 
 use super::convert::{as_bytes, as_number};

@@ -98,7 +98,7 @@ pub(super) fn origin(lua: &Lua) -> Option<(String, usize)> {
     (1..LEVELS_MAX)
         .map_while(|level| {
             lua.inspect_stack(level, |debug| {
-                let source = debug.source().source.map(|source| source.into_owned());
+                let source = debug.source().source.map(std::borrow::Cow::into_owned);
                 (source.filter(|it| it.starts_with('@') && it != "@"), debug.current_line())
             })
         })
@@ -111,8 +111,7 @@ pub(super) fn raised(error: &mlua::Error) -> Raise {
         return raise.clone();
     }
     match error {
-        mlua::Error::CallbackError { cause, .. } => raised(cause),
-        mlua::Error::WithContext { cause, .. } => raised(cause),
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => raised(cause),
         mlua::Error::MemoryError(_) => Raise::Message(b"not enough memory".to_vec()),
         mlua::Error::RuntimeError(text) | mlua::Error::SyntaxError { message: text, .. } => {
             Raise::Message(text.split("\nstack traceback:").next().unwrap_or_default().into())

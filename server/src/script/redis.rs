@@ -1,5 +1,7 @@
 //! The library `redis`, as far as it needs no command.
 
+#![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
+
 use annulus_protocol::Version;
 use mlua::{Lua, Table, Value, Variadic};
 
@@ -118,7 +120,7 @@ fn sha1hex(lua: &Lua, args: Variadic<Value>) -> mlua::Result<Value> {
     lua.create_string(digest).map(Value::String)
 }
 
-fn one_text<'a>(args: &'a [Value]) -> Option<mlua::BorrowedBytes> {
+fn one_text(args: &[Value]) -> Option<mlua::BorrowedBytes> {
     match args {
         [Value::String(text)] => Some(text.as_bytes()),
         _ => None,

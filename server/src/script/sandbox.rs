@@ -186,7 +186,7 @@ fn add_loading(lua: &Lua, server: &Table) -> mlua::Result<()> {
         loop {
             match pieces.call::<Value>(())? {
                 Value::String(piece) if !piece.as_bytes().is_empty() => {
-                    text.extend_from_slice(&piece.as_bytes())
+                    text.extend_from_slice(&piece.as_bytes());
                 }
                 Value::String(_) | Value::Nil => break,
                 _ => {

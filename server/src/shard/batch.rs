@@ -68,6 +68,8 @@ pub enum Work {
         keyed: Keyed,
         /// It goes before all that wait.
         insists: bool,
+        /// It is refused if it needs memory and there is none.
+        needs_memory: bool,
     },
 }
 

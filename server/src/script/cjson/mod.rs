@@ -91,6 +91,9 @@ fn library_again(lua: &Lua) -> mlua::Result<Table> {
 /// An option with a number: its function's name, the range, and where it is kept.
 type Number = (&'static str, i64, i64, fn(&mut Options) -> &mut i64);
 
+/// One of the options.
+type Field = fn(&mut Options) -> &mut Invalid;
+
 fn add_options(lua: &Lua, library: &Table, options: &Shared) -> mlua::Result<()> {
     const INT_MAX: i64 = i32::MAX as i64;
     let numbers: [Number; 3] = [
@@ -120,7 +123,7 @@ fn add_options(lua: &Lua, library: &Table, options: &Shared) -> mlua::Result<()>
         Ok(options.keep_buffer)
     };
     library.raw_set("encode_keep_buffer", lua.create_function(keep_buffer)?)?;
-    let invalid: [(&'static str, bool, fn(&mut Options) -> &mut Invalid); 2] = [
+    let invalid: [(_, _, Field); 2] = [
         ("encode_invalid_numbers", true, |options| &mut options.encode_invalid),
         ("decode_invalid_numbers", false, |options| &mut options.decode_invalid),
     ];

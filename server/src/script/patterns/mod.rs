@@ -3,6 +3,8 @@
 //! Lua's own matcher runs in C, where nothing can interrupt it: a pattern of a few bytes can take it longer than the universe lasts,
 //! and one of many bytes more stack than there is. This one counts its steps and pauses as other code does, and refuses to nest deep.
 
+#![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
+
 mod matcher;
 
 use std::cell::Cell;

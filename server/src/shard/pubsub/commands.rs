@@ -217,7 +217,7 @@ impl Core {
     /// How many get a message: exactly on this shard; other shards with listeners count for one each.
     pub(in crate::shard) fn count_listeners(&self, kind: Kind, channel: &[u8]) -> u64 {
         let others = self.shards_listening(kind, channel).len();
-        let members = self.listeners.members(kind, channel).map_or(0, |members| members.len());
+        let members = self.listeners.members(kind, channel).map_or(0, std::collections::BTreeMap::len);
         let patterns = self
             .listeners
             .names(Kind::Pattern)

@@ -7,6 +7,7 @@ use super::Running;
 use crate::commands::{self, Command, ConnectionCommand, Flags, PubSubCommand, Refusal, introspect};
 use crate::shard::Core;
 use crate::shard::interest::Kind;
+use crate::shard::memory::OUT_OF_MEMORY;
 
 const UNKNOWN: &str = "ERR Unknown Redis command called from script";
 const ARITY: &str = "ERR Wrong number of args calling Redis command from script";
@@ -26,6 +27,11 @@ pub(super) fn resolve(running: &mut Running, args: &[&[u8]]) -> Result<&'static 
     if running.reads_only && (writes || is_publish(command)) {
         return Err(READ_ONLY);
     }
+    let needs_memory = command.flags.contains(Flags::DENYOOM) && !running.wrote && !running.may_exceed_memory;
+    if needs_memory && running.out_of_memory {
+        return Err(OUT_OF_MEMORY);
+    }
+    running.needs_memory = needs_memory;
     running.wrote |= writes;
     Ok(command)
 }

@@ -27,10 +27,11 @@ use self::texts::{Origin, Script};
 use super::Core;
 use super::batch::Call;
 use super::interest::Kind;
+use super::memory::OUT_OF_MEMORY;
 use super::transactions::locks::{LockKey, LockRequest, Mode};
 use crate::commands::{Command, Flags, ScriptRun};
 use crate::script::{
-    Flags as ScriptFlags, Machine, MachineOptions, Order, Resume, ScriptId, Step, script_id,
+    Flags as ScriptFlags, Header, Machine, MachineOptions, Order, Resume, ScriptId, Step, script_id,
 };
 
 pub(in crate::shard) use self::rounds::CallState;
@@ -45,6 +46,7 @@ const REMEMBERED_MAX: usize = 2000;
 /// millisecond.
 const SLICES_PER_TURN: u32 = 3;
 
+const WRITES: &str = "ERR Can not execute a script with write flag using *_ro command.";
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 
 /// A message that leaves later: kind, channel, message.
@@ -96,6 +98,12 @@ pub(super) struct Running {
     reads_only: bool,
     /// It has run a command that may write.
     wrote: bool,
+    /// Memory was short when it began: it may not begin to write what needs some.
+    out_of_memory: bool,
+    /// It may need memory though there is none.
+    may_exceed_memory: bool,
+    /// The command in the exchange needs memory, and is to be refused where there's none.
+    needs_memory: bool,
     /// It is to end.
     killed: bool,
     slices: u32,
@@ -205,6 +213,25 @@ impl Core {
         }
     }
 
+    /// Whether a script may begin, by what it says of itself; and whether memory is short for it.
+    fn admit_script(
+        &mut self,
+        command: &Command,
+        header: Header,
+        args: &[&[u8]],
+    ) -> Result<bool, &'static str> {
+        let short = self.admit_memory(args).is_err() && !header.flags.contains(ScriptFlags::ALLOW_OOM);
+        if header.present && !header.flags.contains(ScriptFlags::NO_WRITES) {
+            if short {
+                return Err(OUT_OF_MEMORY);
+            }
+            if command.flags.contains(Flags::READONLY) {
+                return Err(WRITES);
+            }
+        }
+        Ok(short)
+    }
+
     /// A machine set up for a script.
     fn set_up(
         &mut self,
@@ -217,6 +244,8 @@ impl Core {
         if prepared.is_new {
             script = self.learn(script, Origin::Evaluated)?;
         }
+        let header = script.header;
+        let out_of_memory = self.admit_script(command, header, args)?;
         let machine = self.take_machine()?;
         let mut exchange = machine.exchange();
         exchange.clear();
@@ -225,7 +254,7 @@ impl Core {
         let text = Arc::clone(&script.text);
         let order = Order::Run { id: script.id, text, keys: prepared.keys, version: call.version };
         let reads_only =
-            command.flags.contains(Flags::READONLY) || script.header.flags.contains(ScriptFlags::NO_WRITES);
+            command.flags.contains(Flags::READONLY) || header.flags.contains(ScriptFlags::NO_WRITES);
         Ok(Running {
             machine,
             script,
@@ -234,6 +263,9 @@ impl Core {
             touches: call.touches,
             reads_only,
             wrote: false,
+            out_of_memory,
+            may_exceed_memory: header.flags.contains(ScriptFlags::ALLOW_OOM),
+            needs_memory: false,
             killed: false,
             slices: 0,
             started_ns: self.time.monotonic_ns,

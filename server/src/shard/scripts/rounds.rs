@@ -301,7 +301,13 @@ impl Core {
             self.note_part(index, self.id);
             let request = Request {
                 target: Target::Operation { index, part: 0 },
-                work: Work::Call { id, command, keyed, insists: program.is_final },
+                work: Work::Call {
+                    id,
+                    command,
+                    keyed,
+                    insists: program.is_final,
+                    needs_memory: running.needs_memory,
+                },
                 call: Call { slot, ..call },
                 arguments: 0,
             };
@@ -362,14 +368,17 @@ impl Core {
         let Some(mut program) = self.take_program(index) else { return };
         let insists = program.is_final;
         let mut sending = Vec::new();
-        if let Some(CallState::Sent(sent)) = program.script.as_mut().map(|running| &mut running.call) {
+        if let Some(running) = &mut program.script
+            && let CallState::Sent(sent) = &mut running.call
+        {
+            let needs_memory = running.needs_memory;
             sent.asked = (0..sent.requests.len()).filter(|at| sent.replies[*at].is_none()).collect();
             for (part, at) in sent.asked.iter().enumerate() {
                 let (shard, request, args) = self.place(&sent.requests[*at]);
                 let Work::Keyed(command, keyed) = request.work else {
                     unreachable!("a transaction has commands of the table only")
                 };
-                let work = Work::Call { id, command, keyed, insists };
+                let work = Work::Call { id, command, keyed, insists, needs_memory };
                 let target = Target::Operation { index, part: part as u32 };
                 sending.push((shard, Request { target, work, ..request }, args.clone()));
             }
@@ -520,7 +529,7 @@ impl Core {
 
     /// Runs a command of a script of whatever shard, if it can have the locks. The reply begins with a [mark](self::mark).
     pub(in crate::shard) fn run_call(&mut self, request: &Request, args: &[&[u8]], out: &mut Vec<u8>) {
-        let Work::Call { id, command, keyed, insists } = request.work else {
+        let Work::Call { id, command, keyed, insists, needs_memory } = request.work else {
             unreachable!("a call is {:?}", request.work)
         };
         let Target::Operation { index, .. } = request.target else { unreachable!("a call is a part") };
@@ -537,9 +546,11 @@ impl Core {
         }
         let start = out.len();
         out.push(mark::DONE);
-        if command.flags.contains(Flags::WRITE)
-            && let Err(text) = self.admit_write(args)
-        {
+        let writes = command.flags.contains(Flags::WRITE);
+        let admitted = if writes { self.admit_write(args) } else { Ok(()) };
+        let needs_memory = needs_memory && command.flags.contains(Flags::DENYOOM);
+        let admitted = admitted.and_then(|()| if needs_memory { self.admit_memory(args) } else { Ok(()) });
+        if let Err(text) = admitted {
             self.commands[command.id()].rejected += 1;
             Encoder::new(out, request.call.version).error(text);
             return;

@@ -36,7 +36,9 @@ impl Core {
                     .collect();
                 self.answer(socket, |out| {
                     out.array_header(known.len());
-                    known.iter().for_each(|it| out.integer(i64::from(*it)));
+                    for it in &known {
+                        out.integer(i64::from(*it));
+                    }
                 });
             }
             ScriptCommand::Flush => {

@@ -300,15 +300,12 @@ impl<W> Locks<W> {
         };
         for &(key, mode) in &more.keys {
             let queue = queues.entry(key).or_default();
-            match queue.iter_mut().find(|(it, _)| *it == id) {
-                Some((_, known)) => {
-                    *known = mode;
-                    request.add(key, mode);
-                }
-                None => {
-                    place(queue, id, mode);
-                    request.keys.push((key, mode));
-                }
+            if let Some((_, known)) = queue.iter_mut().find(|(it, _)| *it == id) {
+                *known = mode;
+                request.add(key, mode);
+            } else {
+                place(queue, id, mode);
+                request.keys.push((key, mode));
             }
         }
         if let Some((session, mode)) = more.session.filter(|_| request.session.is_none()) {
