@@ -45,6 +45,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("pfcount", "key specs", "the note about its flags is in our own words"),
     ("eval", "key specs", "the note about its flags is in our own words"),
     ("evalsha", "key specs", "the note about its flags is in our own words"),
+    ("eval_ro", "key specs", "the note about its flags is in our own words"),
+    ("evalsha_ro", "key specs", "the note about its flags is in our own words"),
     ("getex", "key specs", "the note about its flags is in our own words"),
     ("sort", "key specs", "the notes about its keys are in our own words"),
     ("sort_ro", "key specs", "the note about its keys is in our own words"),

@@ -613,7 +613,9 @@ impl Command {
         let mut categories = self.acl.union(speed);
         let mut index = 0;
         while index < IMPLIED.len() {
-            if self.flags.contains(IMPLIED[index].0) {
+            // What a script reads is its commands' business.
+            let scripted = self.acl.contains(Categories::SCRIPTING) && index < 2;
+            if self.flags.contains(IMPLIED[index].0) && !scripted {
                 categories = categories.union(IMPLIED[index].1);
             }
             index += 1;

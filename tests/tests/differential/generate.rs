@@ -199,7 +199,7 @@ const ROWS: &[Row] = &[
     row(5, "EVAL", &[SCRIPTS, Word(&["1"]), Key, Number]),
     row(5, "EVAL_RO", &[SCRIPTS, Word(&["1"]), Key, Value]),
     row(1, "EVAL", &[SCRIPTS, Number, Key, Value]),
-    row(1, "SCRIPT", &[Word(&["EXISTS", "LOAD", "FLUSH", "KILL", "DEBUG"]), Word(&["0", "return 1", "NO"])]),
+    row(1, "SCRIPT", &[Word(&["EXISTS", "LOAD", "FLUSH", "KILL"]), Word(&["0", "return 1", "NO"])]),
     row(
         30,
         "SET",

@@ -11,7 +11,8 @@ const READING: &[F] =
     &[F::READONLY, F::NOSCRIPT, F::STALE, F::SKIP_MONITOR, F::NO_MANDATORY_KEYS, F::MOVABLE_KEYS];
 const KEYS: &[KeyUse] = &[KeyUse::counted(2, &[K::RW, K::ACCESS, K::UPDATE])
     .notes("What becomes of the keys is up to the script, which may change them")];
-const KEYS_READ: &[KeyUse] = &[KeyUse::counted(2, &[K::RO, K::ACCESS])];
+const KEYS_READ: &[KeyUse] =
+    &[KeyUse::counted(2, &[K::RO, K::ACCESS]).notes("What is looked at of the keys is up to the script")];
 const TO_ALL: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 const fn row(name: &'static str, arity: i8, run: Run) -> Command {
