@@ -581,10 +581,7 @@ impl<S: EffectSink> Store<S> {
             let affected = collection.apply(change, shaping);
             let len = collection.len();
             if !collection.is_gone() {
-                let clock = clock::created(self.access, self.now_ms);
-                let mut entry = OwnedEntry::with_collection(key.bytes, collection, clock);
-                entry.set_mark(self.expiry.mark());
-                table.insert(&self.hasher, hash, key.slot, entry);
+                self.put_collection(database, &Found { group, hash, at: None }, key, collection);
             }
             return Applied { affected, len };
         };
@@ -599,6 +596,15 @@ impl<S: EffectSink> Store<S> {
             shaping.garbage.extend(table.remove(&self.hasher, at).take_heavy());
         }
         applied
+    }
+
+    /// Adds a key.
+    fn put_collection(&mut self, database: DatabaseId, found: &Found, key: Key<'_>, collection: Collection) {
+        let clock = clock::created(self.access, self.now_ms);
+        let mut entry = OwnedEntry::with_collection(key.bytes, collection, clock);
+        entry.set_mark(self.expiry.mark());
+        let table = self.databases[database.index()].table_mut(found.group);
+        table.insert(&self.hasher, found.hash, key.slot, entry);
     }
 
     /// Says how a key was used, as far as uses are counted in that way: how long ago, or how often. Nothing is logged.

@@ -5,8 +5,8 @@
 //! never has to give up.
 
 use crate::taint::{Touched, TouchedSet};
-use crate::value::codec;
-use crate::{Change, DatabaseId, Effect, Entry, Key, Kind};
+use crate::value::{List, ValueLimits, codec};
+use crate::{DatabaseId, Entry, Key, Kind, Value};
 
 /// Bytes of a value up to which a copy of it is made: some microseconds.
 const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -14,13 +14,34 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 const TOTAL_BYTES_MAX: usize = 16 << 20;
 
 /// A key as it was.
-#[derive(Debug)]
 pub(crate) struct Saved {
-    database: DatabaseId,
-    slot: u16,
-    key: Box<[u8]>,
-    /// Type, elements, expiry.
-    value: Option<(Kind, Vec<u8>, Option<u64>)>,
+    pub(crate) database: DatabaseId,
+    pub(crate) slot: u16,
+    pub(crate) key: Box<[u8]>,
+    /// What it held, and until when.
+    pub(crate) value: Option<(Copied, Option<u64>)>,
+}
+
+/// A value as it was, also in its form, which clients can ask for.
+pub(crate) enum Copied {
+    String {
+        bytes: Box<[u8]>,
+        /// It was changed in place.
+        raw: bool,
+    },
+    /// A clone, which shares structure with the list.
+    List(List),
+    Elements {
+        kind: Kind,
+        elements: Vec<u8>,
+        encoding: &'static str,
+    },
+}
+
+impl std::fmt::Debug for Saved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Saved").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// See the module's documentation.
@@ -49,21 +70,15 @@ impl Undo {
 
     /// A key is about to be changed for the first time.
     pub(crate) fn save(&mut self, database: DatabaseId, hash: u64, key: Key<'_>, entry: Option<Entry<'_>>) {
-        let bytes = entry.map_or(0, |entry| entry.memory_bytes());
+        let is_shared = |entry: &Entry<'_>| matches!(entry.value(), Value::List(_));
+        let bytes = entry.filter(|entry| !is_shared(entry)).map_or(0, |entry| entry.memory_bytes());
         if bytes > VALUE_BYTES_MAX || self.bytes > TOTAL_BYTES_MAX {
             self.spoil();
             return;
         }
         self.bytes += bytes + key.bytes.len() + size_of::<Saved>();
         self.known.insert(Touched::Key(database, hash));
-        let value = entry.map(|entry| {
-            let mut elements = Vec::new();
-            let mut place = Some(codec::Place::START);
-            while let Some(from) = place {
-                place = codec::encode_piece(entry.value(), &from, usize::MAX, &mut elements);
-            }
-            (entry.value().kind(), elements, entry.expire_at_ms())
-        });
+        let value = entry.map(|entry| (Copied::of(entry), entry.expire_at_ms()));
         self.saved.push(Saved { database, slot: key.slot, key: key.bytes.into(), value });
     }
 
@@ -74,28 +89,38 @@ impl Undo {
     }
 }
 
-impl Saved {
-    pub(crate) fn key(&self) -> (DatabaseId, &[u8]) {
-        (self.database, &self.key)
-    }
-
-    /// The effects that make the key what it was.
-    pub(crate) fn effects(&self, mut each: impl FnMut(Effect<'_>)) {
-        let Saved { database, slot, key, value } = self;
-        let (database, slot, key) = (*database, *slot, &**key);
-        each(Effect::Delete { database, slot, key });
-        match value {
-            None => {}
-            Some((Kind::String, value, expire_at_ms)) => {
-                each(Effect::Set { database, slot, key, value, expire_at_ms: *expire_at_ms });
-            }
-            Some((kind, elements, expire_at_ms)) => {
-                let change = Change::Load { kind: *kind, first: true, elements };
-                each(Effect::Change { database, slot, key, change });
-                if expire_at_ms.is_some() {
-                    each(Effect::Expire { database, slot, key, expire_at_ms: *expire_at_ms });
+impl Copied {
+    fn of(entry: Entry<'_>) -> Copied {
+        match entry.value() {
+            Value::String(bytes) => Copied::String { bytes: bytes.into(), raw: entry.encoding() == "raw" },
+            Value::List(list) => Copied::List(list.clone()),
+            value => {
+                let mut elements = Vec::new();
+                let mut place = Some(codec::Place::START);
+                while let Some(from) = place {
+                    place = codec::encode_piece(value, &from, usize::MAX, &mut elements);
                 }
+                Copied::Elements { kind: value.kind(), elements, encoding: entry.encoding() }
             }
         }
+    }
+}
+
+/// Limits under which a value has this form, whatever is in it.
+pub(crate) fn limits_for(encoding: &str, limits: &ValueLimits) -> ValueLimits {
+    let (integers, small) = match encoding {
+        "intset" => (usize::MAX, usize::MAX),
+        "listpack" => (0, usize::MAX),
+        _ => (0, 0),
+    };
+    ValueLimits {
+        hash_small_entries: small,
+        hash_small_value_bytes: small,
+        set_integer_entries: integers,
+        set_small_entries: small,
+        set_small_value_bytes: small,
+        sorted_set_small_entries: small,
+        sorted_set_small_value_bytes: small,
+        ..*limits
     }
 }

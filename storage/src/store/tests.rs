@@ -794,6 +794,18 @@ fn any_ops() -> impl Strategy<Value = Vec<AnyOp>> {
     prop::collection::vec(op, 0..60)
 }
 
+/// The forms of all values.
+fn encodings(store: &mut Store<Recorder>) -> BTreeMap<Vec<u8>, &'static str> {
+    let mut all = BTreeMap::new();
+    let mut cursor = Cursor::default();
+    while cursor < Cursor::at_group(GROUPS) {
+        cursor = store.scan(DB, 0..GROUPS, cursor, 10, &mut |entry| {
+            all.insert(entry.key().to_vec(), entry.encoding());
+        });
+    }
+    all
+}
+
 fn run_in_rounds(store: &mut Store<Recorder>, ops: &[AnyOp]) -> DeferredGroup {
     let mut group = DeferredGroup::undoable();
     for ops in ops.split(|op| matches!(op, AnyOp::NextRound)) {
@@ -839,10 +851,12 @@ proptest! {
         let group = run_in_rounds(&mut store, &before);
         store.commit_alone(group);
         let (expected, effects) = (described(&mut store), store.sink().effects.clone());
+        let forms = encodings(&mut store);
         let group = run_in_rounds(&mut store, &undone);
         prop_assert!(group.is_undoable());
         store.roll_back(group);
         prop_assert_eq!(described(&mut store), expected);
+        prop_assert_eq!(encodings(&mut store), forms);
         prop_assert_eq!(&store.sink().effects, &effects);
         let groups = store.sink().groups;
         let group = run_in_rounds(&mut store, &kept);
@@ -875,6 +889,33 @@ fn what_changed_something_large_cannot_be_rolled_back() {
     let group = store.suspend_transaction();
     assert!(!group.is_undoable());
     store.commit_alone(group);
+}
+
+#[test]
+fn what_is_rolled_back_has_the_form_that_it_had() {
+    use crate::value::SetChange;
+    let mut store = store();
+    let set = key(b"set");
+    let add = |store: &mut Store<Recorder>, member: i64| {
+        let member = member.to_string();
+        store.change(DB, set, SetChange::Add { member: member.as_bytes() });
+    };
+    (0..1000).for_each(|member| add(&mut store, member));
+    for member in 1..1000 {
+        let member = member.to_string();
+        store.change(DB, set, SetChange::Remove { member: member.as_bytes() });
+    }
+    store.set(DB, key(b"string"), b"12", Expiry::None);
+    store.set_range(DB, key(b"string"), 1, b"3");
+    store.end_command();
+    let before = encodings(&mut store);
+    assert_eq!((before[&b"set"[..]], before[&b"string"[..]]), ("hashtable", "raw"));
+    store.resume_transaction(DeferredGroup::undoable());
+    store.delete(DB, set);
+    store.delete(DB, key(b"string"));
+    let group = store.suspend_transaction();
+    store.roll_back(group);
+    assert_eq!(encodings(&mut store), before);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! logs, what such a group depends on, and groups that are appended when their last round is over.
 
 use super::Store;
-use crate::database::GROUPS;
 use crate::deferred::DeferredGroup;
 use crate::taint::Touched;
-use crate::{EffectSink, Log, Lsn, ShardId, TransactionId};
+use crate::undo::{Copied, Saved, limits_for};
+use crate::value::Collection;
+use crate::{Change, EffectSink, Key, Log, Lsn, ShardId, TransactionId};
 
 impl<S: EffectSink> Store<S> {
     /// Within a group, the next command begins: its effects join the group, and what it depends on the gate.
@@ -168,11 +169,42 @@ impl<S: EffectSink> Store<S> {
         let Some(undo) = group.undo else { return };
         for saved in undo.into_saved() {
             if let Some(walk) = &mut self.image {
-                let (database, key) = saved.key();
-                walk.on_undone(database, key);
+                walk.on_undone(saved.database, &saved.key);
             }
-            saved.effects(|effect| self.apply(&effect, &(0..GROUPS)));
+            self.restore(&saved);
         }
+    }
+
+    /// Makes a key what it was.
+    fn restore(&mut self, saved: &Saved) {
+        let Saved { database, slot, ref key, ref value } = *saved;
+        let named = Key { bytes: key, slot };
+        let found = self.find_applied(database, named);
+        self.remove_applied(database, &found);
+        let Some((copied, expire_at_ms)) = value else { return };
+        match copied {
+            Copied::String { bytes, raw } => {
+                let found = self.find_applied(database, named);
+                self.put(database, found, named, bytes, None);
+                if *raw && let Some(byte) = bytes.first() {
+                    let found = self.find_applied(database, named);
+                    self.put_range(database, &found, named, 0, std::slice::from_ref(byte));
+                }
+            }
+            Copied::List(list) => {
+                let found = self.find_applied(database, named);
+                self.put_collection(database, &found, named, Collection::List(list.clone()));
+            }
+            Copied::Elements { kind, elements, encoding } => {
+                let limits = limits_for(encoding, &self.limits);
+                let usual = std::mem::replace(&mut self.limits, limits);
+                let found = self.find_applied(database, named);
+                self.put_change(database, found, named, &Change::Load { kind: *kind, first: true, elements });
+                self.limits = usual;
+            }
+        }
+        let found = self.find_applied(database, named);
+        self.put_expiry(database, &found, *expire_at_ms);
     }
 }
 
