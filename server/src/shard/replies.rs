@@ -136,6 +136,12 @@ impl Replies {
         (gate > durable).then_some(gate)
     }
 
+    /// Whether the reply of a place is still to come.
+    pub fn is_absent(&self, number: u32) -> bool {
+        let place = self.places.get(number.wrapping_sub(self.first) as usize);
+        place.is_some_and(|place| !matches!(place, Place::Ready { .. }))
+    }
+
     fn pop(&mut self) {
         self.places.pop_front();
         self.first = self.first.wrapping_add(1);

@@ -209,6 +209,8 @@ impl Core {
                     let mut running = *running;
                     if self.operations[index as usize].is_narrow() {
                         running.script.note_narrow();
+                    } else if running.script.is_wide() {
+                        running.script.set_wide();
                     }
                     let reply = running.machine.exchange().reply.clone();
                     let (command, _) = program.current();

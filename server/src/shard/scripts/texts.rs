@@ -8,7 +8,7 @@
 )]
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::script::{Header, ScriptId, parse_header};
@@ -17,8 +17,8 @@ use crate::script::{Header, ScriptId, parse_header};
 /// the text again when they are told `NOSCRIPT`. What SCRIPT LOAD has loaded stays.
 const EVALUATED_MAX: usize = 500;
 
-/// Runs on one shard after which a script is no longer taken for one that uses several.
-const WIDE_RUNS: u32 = 16;
+/// Runs on one shard, one after the other, after which a script is taken for one that uses one shard only.
+const NARROW_RUNS: u32 = 16;
 
 /// A script as all shards share it.
 #[derive(Debug)]
@@ -29,31 +29,49 @@ pub struct Script {
     pub text: Arc<[u8]>,
     /// What its first line says.
     pub header: Header,
-    /// It has used keys of several shards, and will again: how often it must not, to be taken for one that does not.
-    wide: AtomicU32,
+    /// It has used keys of several shards.
+    wide: AtomicBool,
+    /// How often it has not, since it last did; counts up to [`NARROW_RUNS`].
+    narrow_runs: AtomicU32,
 }
 
 impl Script {
     /// A script, unless its first line is wrong: then the error reply.
     pub fn new(id: ScriptId, text: &[u8]) -> Result<Arc<Script>, Vec<u8>> {
         let header = parse_header(text)?;
-        Ok(Arc::new(Script { id, text: text.into(), header, wide: AtomicU32::new(0) }))
+        Ok(Arc::new(Script {
+            id,
+            text: text.into(),
+            header,
+            wide: AtomicBool::new(false),
+            narrow_runs: AtomicU32::new(0),
+        }))
     }
 
     /// Whether it has lately used keys of several shards.
     pub fn is_wide(&self) -> bool {
-        self.wide.load(Ordering::Relaxed) > 0
+        self.wide.load(Ordering::Relaxed) && !self.is_narrow()
     }
 
-    /// It uses keys of several shards.
+    /// Whether it has often run, and long used one shard only.
+    pub fn is_narrow(&self) -> bool {
+        self.narrow_runs.load(Ordering::Relaxed) >= NARROW_RUNS
+    }
+
+    /// It has used keys of several shards.
     pub fn set_wide(&self) {
-        self.wide.store(WIDE_RUNS, Ordering::Relaxed);
+        self.wide.store(true, Ordering::Relaxed);
+        self.narrow_runs.store(0, Ordering::Relaxed);
     }
 
-    /// It was taken for one that does, and has not.
+    /// It has run, on one shard.
+    #[inline]
     pub fn note_narrow(&self) {
-        // Two at once may count as one.
-        self.wide.store(self.wide.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        let runs = self.narrow_runs.load(Ordering::Relaxed);
+        if runs < NARROW_RUNS {
+            // Two at once may count as one.
+            self.narrow_runs.store(runs + 1, Ordering::Relaxed);
+        }
     }
 }
 

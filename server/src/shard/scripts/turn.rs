@@ -3,7 +3,8 @@
 use annulus_protocol::{Encoder, Version};
 use annulus_storage::{DeferredGroup, Lsn, ShardId};
 
-use super::{Running, SLICES_PER_TURN, calls};
+use super::texts::Script;
+use super::{Prepared, Running, SLICES_PER_TURN, calls};
 use crate::commands::{Command, Flags, Keyed, Run, ScriptRun, cursor_group};
 use crate::runtime::SocketId;
 use crate::script::{Exchange, Resume, Step};
@@ -46,35 +47,47 @@ impl Core {
             self.show_command(socket, command, args);
         }
         let slot = command.key_positions(args).next().map(|(at, _)| annulus_protocol::slot(args[at]));
+        let prepared = self.prepare_script(which, args);
+        let is = |what: fn(&Script) -> bool| prepared.as_ref().is_ok_and(|prepared| what(&prepared.script));
+        if self.shards > 1 && (is(Script::is_wide) || self.common_owner(command, args).is_none()) {
+            // The commands behind it must see what it does on whichever shards.
+            self.start_held_program(socket, Program::single(command, args));
+            let held = |it: &crate::shard::Connection| it.hold == Some(Hold::Operation);
+            let held = self.connections.get(socket).is_some_and(held);
+            return if held { Flow::Stop } else { Flow::Continue };
+        }
+        let is_narrow = is(Script::is_narrow);
         let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
         let call = connection.call(slot.unwrap_or(0));
-        if self.shards > 1 {
-            let prepared = self.prepare_script(which, args);
-            if prepared.is_ok_and(|prepared| prepared.script.is_wide()) {
-                // The commands behind it must see what it does on whichever shards.
-                self.start_held_program(socket, Program::single(command, args));
-                let held = |it: &crate::shard::Connection| it.hold == Some(Hold::Operation);
-                let held = self.connections.get(socket).is_some_and(held);
-                return if held { Flow::Stop } else { Flow::Continue };
-            }
-            if self.common_owner(command, args).is_none() {
-                self.start_program(socket, Program::single(command, args));
-                return Flow::Continue;
-            }
-        }
-        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
         let place = connection.replies.reserve(connection.suppresses_reply());
         let target = Target::Connection { socket, client: connection.client, place };
         let request = Request { target, work: Work::Script(command, which), call, arguments: 0 };
         let owner = slot.map_or(self.id, |slot| self.owner(slot));
-        if owner != self.id {
-            self.links.request(owner, request, args.iter().copied());
-        } else if self.must_wait(target.client(), command, args) {
+        let runs_here = owner == self.id && !self.must_wait(target.client(), command, args);
+        if runs_here {
+            self.run_prepared(owner, &request, command, prepared, args);
+        } else if owner == self.id {
             self.defer(owner, &request, command, args);
         } else {
-            self.run_script(owner, &request, (command, which), args);
+            self.links.request(owner, request, args.iter().copied());
+        }
+        if self.shards > 1 && (runs_here || !is_narrow) {
+            return self.hold_behind(socket, place);
         }
         Flow::Continue
+    }
+
+    /// What a connection sends behind a script that may use other shards waits until that has ended.
+    fn hold_behind(&mut self, socket: SocketId, place: u32) -> Flow {
+        match self.connections.get_mut(socket) {
+            None => Flow::Stop,
+            Some(connection) if connection.replies.is_absent(place) => {
+                connection.hold = Some(Hold::Order);
+                self.held.push(socket);
+                Flow::Stop
+            }
+            Some(_) => Flow::Continue,
+        }
     }
 
     /// Runs a script whose keys, as far as they are declared, are free.
@@ -85,12 +98,21 @@ impl Core {
         (command, which): (&'static Command, ScriptRun),
         args: &[&[u8]],
     ) {
+        let prepared = self.prepare_script(which, args);
+        self.run_prepared(from, request, command, prepared, args);
+    }
+
+    fn run_prepared(
+        &mut self,
+        from: ShardId,
+        request: &Request,
+        command: &'static Command,
+        prepared: Result<Prepared, Vec<u8>>,
+        args: &[&[u8]],
+    ) {
         let call = request.call;
         self.commands[command.id()].calls += 1;
-        let mut running = match self
-            .prepare_script(which, args)
-            .and_then(|prepared| self.set_up(&prepared, command, args, call))
-        {
+        let mut running = match prepared.and_then(|prepared| self.set_up(&prepared, command, args, call)) {
             Ok(running) => running,
             Err(text) => {
                 self.commands[command.id()].failed += 1;
@@ -111,6 +133,7 @@ impl Core {
         }
         match left {
             None => {
+                running.script.note_narrow();
                 let gate = self.store.commit_alone(group);
                 self.send_messages(std::mem::take(&mut running.messages));
                 let lost = gate > self.durable() && self.log_failed;
