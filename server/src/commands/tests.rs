@@ -30,9 +30,10 @@ fn commands_of_the_table_are_answered_whatever_their_arguments() {
         for words in [1, 2, 3, 4, 5, 7] {
             let mut args = vec![command.name.as_bytes()];
             args.resize(words, b"x");
+            let run = resolve(&args).map(|command| command.run);
+            let is_served = matches!(run, Ok(Run::Connection(which)) if which != ConnectionCommand::Command(CommandCommand::All));
             // `send` checks that there is exactly one reply.
-            if !matches!(resolve(&args).map(|command| command.run), Ok(Run::Connection(which)) if which != ConnectionCommand::Command(CommandCommand::All))
-            {
+            if !is_served && !matches!(run, Ok(Run::Script(_))) {
                 assert!(!server.send(&args).is_empty(), "{args:?}");
             }
         }
