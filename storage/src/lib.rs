@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod awaited;
 #[expect(unsafe_code, reason = "aligned memory that a kernel may hold an address of")]
 pub mod buffer;
 pub mod checkpoint;
@@ -35,6 +36,7 @@ mod undo;
 pub mod value;
 mod watch;
 
+pub use awaited::{Awaiter, ReadyKey};
 pub use buffer::AlignedBuffer;
 pub use deferred::DeferredGroup;
 pub use effect::{Effect, EffectSink, GroupNote};

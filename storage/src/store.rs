@@ -11,6 +11,7 @@
 //!
 //! A crash leaves of this nothing; the sink's owner knows what of the effects is durable.
 
+mod awaiting;
 mod evict;
 mod image;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use image::ImageStart;
 
+use crate::awaited::AwaitedKeys;
 use crate::checkpoint::walk::Walk;
 use crate::coverage::{Branch, reached};
 use crate::database::{Database, GROUPS, group_of};
@@ -130,6 +132,7 @@ pub struct Store<S> {
     forbears_touching: bool,
     stats: StoreStats,
     watches: Watches,
+    awaited: AwaitedKeys,
     /// As configured; recovery may have made more to keep what a former configuration had.
     databases_configured: u16,
     /// The walk of a checkpoint under way.
@@ -169,6 +172,7 @@ impl<S: EffectSink> Store<S> {
             forbears_touching: false,
             stats: StoreStats::default(),
             watches: Watches::default(),
+            awaited: AwaitedKeys::default(),
             databases_configured: options.databases,
             image: None,
             eviction_pool: Pool::default(),
@@ -200,6 +204,7 @@ impl<S: EffectSink> Store<S> {
             forbears_touching: false,
             stats: self.stats,
             watches: self.watches,
+            awaited: self.awaited,
             databases_configured: self.databases_configured,
             image: None,
             eviction_pool: self.eviction_pool,
@@ -413,6 +418,7 @@ impl<S: EffectSink> Store<S> {
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
         self.watches.on_change(database, hash);
+        self.awaited.on_change(database, hash);
     }
 
     /// A change is about to be made that may have to be undone.
@@ -450,6 +456,7 @@ impl<S: EffectSink> Store<S> {
         self.wrote = true;
         self.gates.note_key(database, hash, lsn);
         self.watches.on_change(database, hash);
+        self.awaited.on_change(database, hash);
     }
 
     // Changes.
@@ -736,6 +743,7 @@ impl<S: EffectSink> Store<S> {
         }
         self.touch_watched(&[database]);
         self.sink.spoil_undo();
+        self.awaited.on_change_of_all(&[database]);
         let lsn = self.sink.append(Effect::FlushDatabase { database });
         self.wrote = true;
         self.gates.note_database(database, lsn);
@@ -757,6 +765,7 @@ impl<S: EffectSink> Store<S> {
         }
         self.touch_watched(&[a, b]);
         self.sink.spoil_undo();
+        self.awaited.on_change_of_all(&[a, b]);
         let lsn = self.sink.append(Effect::SwapDatabases { a, b });
         self.wrote = true;
         self.gates.note_database(a, lsn);

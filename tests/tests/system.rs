@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod blocking;
 mod checkpoints;
 mod clients;
 mod cluster;

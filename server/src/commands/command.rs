@@ -272,6 +272,11 @@ impl KeyUse {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Keyword { word, from }, notes: None }
     }
 
+    /// Every argument from `first` on but the last.
+    pub const fn all_but_last(first: u8, flags: &[KeyFlags]) -> Self {
+        Self::range(first, -2, 1, flags)
+    }
+
     const fn range(first: u8, last: i8, step: u8, flags: &[KeyFlags]) -> Self {
         Self { flags: KeyFlags::of(flags), places: KeyPlaces::Range { first, last, step }, notes: None }
     }

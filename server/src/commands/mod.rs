@@ -10,6 +10,7 @@
 
 mod arguments;
 mod bitmap;
+mod blocking;
 mod command;
 mod draw;
 mod dump;
@@ -51,6 +52,7 @@ use annulus_storage::{DatabaseId, Entry, Key, Log, ShardId, Store};
 
 use crate::runtime::{FileId, Rng};
 
+pub use blocking::{Arguments, Waiting, awaited_keys, owned};
 pub use command::{Categories, Command, Flags, Group, KeyFlags, KeyPlaces, KeySpec, KeyUse};
 pub use glob::{Case, glob_match};
 pub use hyperloglog::debug::self_test as hyperloglog_self_test;
@@ -80,6 +82,8 @@ pub struct Context<'a> {
     pub slot: u16,
     /// Longest string allowed (`proto-max-bulk-len`).
     pub bulk_bytes_max: u64,
+    /// The handler has found none of what the command takes: one that waits, waits.
+    pub nothing: bool,
     /// Longest sparse HyperLogLog (`hll-sparse-max-bytes`).
     pub hll_sparse_bytes_max: usize,
 }
@@ -119,6 +123,8 @@ pub enum Run {
     Cursor(Keyed),
     /// Several rounds of requests, for keys on several shards. With all keys on one shard: as `Keyed` with the handler.
     Hops(HopPlan, Keyed),
+    /// It may wait until its keys have something. What doesn't wait runs as `Hops` does.
+    Waits(&'static Waiting),
     /// By the connection's shard, which has what it needs.
     Connection(ConnectionCommand),
     /// A script, on the shard of its first key; where its commands go it says itself.
@@ -175,12 +181,22 @@ pub struct Hop<'a> {
     pub databases: u16,
     /// Longest string allowed (`proto-max-bulk-len`).
     pub bulk_bytes_max: u64,
+    /// Who waits if there's nothing: the shard of the connection, and a number there.
+    pub waiter: Option<(ShardId, u64)>,
 }
 
 /// What comes next in a command of several rounds.
 pub enum HopStep {
     /// These requests, all at once; their replies come back in the same order.
     Send(Vec<HopRequest>),
+    /// There is nothing: these requests, which say so to the owners of the keys; and the arguments for the next time, where they
+    /// differ.
+    Wait {
+        /// The requests.
+        requests: Vec<HopRequest>,
+        /// The arguments.
+        with: Option<Arguments>,
+    },
     /// The command's reply, encoded.
     Reply(Vec<u8>),
 }
@@ -290,6 +306,7 @@ pub enum ClientCommand {
     Reply,
     Setinfo,
     Setname,
+    Unblock,
     Unpause,
 }
 
@@ -368,6 +385,7 @@ impl fmt::Debug for Run {
             Self::Broadcast(..) => "Broadcast",
             Self::Cursor(_) => "Cursor",
             Self::Hops(..) => "Hops",
+            Self::Waits(_) => "Waits",
             Self::Connection(command) => return write!(f, "Connection({command:?})"),
             Self::Script(_) => "Script",
             Self::Container => "Container",

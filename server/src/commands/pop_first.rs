@@ -1,20 +1,23 @@
-//! What LMPOP and ZMPOP have in common: they pop from the first of several keys that has anything.
+//! What LMPOP, ZMPOP, BLPOP and the like have in common: they pop from the first of several keys that has anything.
+
+use annulus_storage::Kind;
 
 use super::arguments::{Counted, counted, pop_count};
+use super::blocking::Nil;
 use super::errors::{self, Failure, Outcome, fail};
 use super::replies::{error_among, integer_reply};
-use super::transfer::{end, refuse};
+use super::transfer::refuse;
 use super::{Context, Hop, HopRequest, HopStep};
 
 /// Up to `count` elements from an end of the first key that has any.
 pub(super) struct PopFirst<'a, E> {
-    keys: &'a [&'a [u8]],
+    pub(super) keys: &'a [&'a [u8]],
     pub(super) end: E,
     pub(super) count: usize,
 }
 
 impl<'a, E> PopFirst<'a, E> {
-    /// Reads what follows the command's name: `numkeys key [key …] end [COUNT count]`.
+    /// Reads what follows the first argument: `numkeys key [key …] end [COUNT count]`.
     pub(super) fn parse(
         args: &'a [&'a [u8]],
         end: impl FnOnce(&[u8]) -> Result<E, Failure>,
@@ -24,7 +27,7 @@ impl<'a, E> PopFirst<'a, E> {
         Ok(Self { keys, end: end(word)?, count: pop_count(options)? })
     }
 
-    /// Has `pop` look at one key after the other, until it says that it has popped and replied; else replies with null.
+    /// Has `pop` look at one key after the other, until it says that it has popped and replied.
     pub(super) fn run(
         &self,
         context: &mut Context<'_>,
@@ -35,15 +38,16 @@ impl<'a, E> PopFirst<'a, E> {
                 return Ok(());
             }
         }
-        context.out.null_array();
+        context.nothing(Nil::Array);
         Ok(())
     }
 
-    /// The first two rounds between shards: `look`, a command that counts, at all keys, then `pop` for the first that has any.
+    /// The first two rounds between shards: `look`, a command that counts, at all keys, then `pop` for the first that has any. What is
+    /// counted is of this kind.
     pub(super) fn plan(
         &self,
         hop: &Hop<'_>,
-        look: &str,
+        (look, kind): (&str, Kind),
         pop: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>,
     ) -> HopStep {
         if hop.round == 0 {
@@ -53,9 +57,7 @@ impl<'a, E> PopFirst<'a, E> {
         // Behind the first that has any, nobody cares what the other keys hold.
         let found = hop.replies.iter().position(|reply| integer_reply(reply) != Some(0));
         let Some((found, key)) = found.and_then(|found| Some((found, self.keys.get(found)?))) else {
-            return end(hop, |out| {
-                out.null_array();
-            });
+            return hop.nothing(self.keys, kind, None, Nil::Array);
         };
         match error_among(&hop.replies[found..=found]) {
             Some(error) => HopStep::Reply(error.to_vec()),

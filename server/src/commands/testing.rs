@@ -125,6 +125,10 @@ impl Server {
                 let shard = self.owner(cursor_group(args[1]).unwrap_or(0).min(255));
                 self.keyed(shard, handler, args, version)
             }
+            Run::Waits(waiting) if common => {
+                self.keyed(owners.first().copied().unwrap_or(0), waiting.keyed, args, version)
+            }
+            Run::Waits(waiting) => self.hops(waiting.plan, args, version),
             Run::Hops(plan, _) => self.hops(plan, args, version),
             Run::Connection(_) | Run::Container => unreachable!("handled before"),
             Run::Script(_) => panic!("scripts are not for these tests"),
@@ -144,9 +148,11 @@ impl Server {
                 database: self.database,
                 databases: DATABASES,
                 bulk_bytes_max: self.bulk_bytes_max,
+                waiter: None,
             };
             match plan(&hop) {
                 HopStep::Reply(reply) => return reply,
+                HopStep::Wait { .. } => unreachable!("nobody waits"),
                 HopStep::Send(requests) => {
                     if round > 0 {
                         earlier.push(replies);
@@ -211,6 +217,7 @@ impl Server {
             groups: (GROUPS * shard / shards) as u16..(GROUPS * (shard + 1) / shards) as u16,
             slot: first.map_or(0, slot),
             bulk_bytes_max: self.bulk_bytes_max,
+            nothing: false,
             hll_sparse_bytes_max: 3000,
         };
         handler(&mut context, args);

@@ -9,7 +9,7 @@ use super::Core;
 use super::pubsub::notices::NoticeBatch;
 use super::transactions::{Part, Signal};
 use crate::admin::info::ShardCounters;
-use crate::commands::{Command, Keyed, ScriptRun};
+use crate::commands::{Command, Keyed, ScriptRun, Waiting};
 use crate::runtime::{NewSocket, SocketId};
 
 /// Where a reply goes on the shard that asked.
@@ -23,6 +23,15 @@ pub enum Target {
         client: u64,
         /// The place.
         place: u32,
+    },
+    /// To a command that may wait ([`blocking`](super::blocking)): the end of its wait.
+    Wait {
+        /// The connection's socket.
+        socket: SocketId,
+        /// Its client id.
+        client: u64,
+        /// The command's number on the connection's shard.
+        number: u64,
     },
     /// To nobody.
     Nobody,
@@ -39,7 +48,7 @@ impl Target {
     /// The client who waits for the reply.
     pub fn client(self) -> Option<u64> {
         match self {
-            Target::Connection { client, .. } => Some(client),
+            Target::Connection { client, .. } | Target::Wait { client, .. } => Some(client),
             Target::Nobody | Target::Operation { .. } => None,
         }
     }
@@ -50,6 +59,8 @@ impl Target {
 pub enum Work {
     /// A command's handler, on the store.
     Keyed(&'static Command, Keyed),
+    /// A command that waits for what it doesn't find, until then (monotonic ns); all its keys are there.
+    Wait(&'static Command, &'static Waiting, Option<u64>),
     /// Something that concerns the shard itself (CLIENT LIST and the like).
     Core(fn(&mut Core, &[&[u8]], &mut Vec<u8>)),
     /// The batch's next part of a transaction.
@@ -76,7 +87,7 @@ pub enum Work {
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Work::Keyed(command, _) | Work::Round(_, command, _) => {
+            Work::Keyed(command, _) | Work::Round(_, command, _) | Work::Wait(command, ..) => {
                 f.debug_tuple("Keyed").field(&command.name).finish()
             }
             Work::Call { command, .. } => f.debug_tuple("Call").field(&command.name).finish(),

@@ -36,6 +36,8 @@ pub enum Hold {
     Paused,
     /// WAIT or WAITAOF.
     Wait,
+    /// BLPOP and its kin: the command of this number waits, or may.
+    Blocked(u64),
     /// A message must not leave before the replies to what came before it.
     Order,
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::batch::Message;
+use super::blocking::End;
 use super::connection::{Hold, Modes};
 use super::interest::Kind;
 use super::limits::ACCEPT_RETRY_NS;
@@ -82,6 +83,11 @@ impl Core {
     pub(super) fn on_ended(&mut self, socket: SocketId) {
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.input_ended = true;
+            if matches!(connection.hold, Some(Hold::Wait | Hold::Blocked(_))) {
+                // As in Redis, who goes waits no more.
+                self.close(socket);
+                return;
+            }
             self.maybe_close(socket);
         }
     }
@@ -104,6 +110,9 @@ impl Core {
             }
             if connection.hold == Some(Hold::Wait) {
                 self.forget_wait(connection.client);
+            }
+            if let Some(Hold::Blocked(number)) = connection.hold {
+                self.end_block(number, End::Gone);
             }
             self.forget_watched(&connection.session.watched);
             self.shared.uncount_connection(self.id);

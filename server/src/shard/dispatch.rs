@@ -415,6 +415,7 @@ impl Core {
             }
             Run::Broadcast(..) => self.start_operation(socket, command, args),
             Run::Cursor(keyed) => self.run_cursor(socket, command, keyed, args),
+            Run::Waits(waiting) => self.run_waiting(socket, command, waiting, args),
             Run::Connection(which) => self.serve(socket, command, which, args),
             Run::Script(which) => self.run_script_command(socket, command, which, args),
             Run::Container => {
@@ -470,7 +471,7 @@ impl Core {
 
     /// Runs a command whose keys are all on one shard.
     #[inline]
-    fn run_keyed(
+    pub(super) fn run_keyed(
         &mut self,
         socket: SocketId,
         command: &'static Command,
@@ -508,6 +509,7 @@ impl Core {
             self.gates.wait(&mut connection, gate);
         }
         self.connections.put_back(connection);
+        self.serve_ready();
         Flow::Continue
     }
 
@@ -578,10 +580,12 @@ impl Core {
             shard: self.id,
             groups: self.groups.clone(),
             slot: call.slot,
+            nothing: false,
             bulk_bytes_max: self.settings.proto_max_bulk_len,
             hll_sparse_bytes_max: self.settings.hll_sparse_max_bytes as usize,
         };
         keyed(&mut context, args);
+        self.found_nothing = context.nothing;
         let counters = &mut self.commands[command.id()];
         counters.calls += 1;
         if let Some(timer) = timer {

@@ -243,6 +243,7 @@ impl Core {
             Message::Signals(signals) => {
                 for signal in signals {
                     self.on_signal(from, signal);
+                    self.serve_ready();
                 }
             }
             Message::Replies(batch) => {
@@ -279,21 +280,24 @@ impl Core {
         for (request, args) in batch.iter() {
             match request.work {
                 Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
-                Work::Keyed(command, _) | Work::Script(command, _)
+                Work::Keyed(command, _) | Work::Wait(command, ..) | Work::Script(command, _)
                     if self.must_wait(request.target.client(), command, &args) =>
                 {
                     self.defer(from, request, command, &args);
                 }
                 _ => self.run_request(from, request, &args),
             }
+            self.serve_ready();
         }
     }
 
     fn prefetch_batch(&self, batch: &RequestBatch) {
         let keys = batch.iter().filter_map(|(request, args)| match request.work {
-            Work::Keyed(command, _) => args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
-                (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
-            }),
+            Work::Keyed(command, _) | Work::Wait(command, ..) => {
+                args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
+                    (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
+                })
+            }
             Work::Core(_) | Work::Part | Work::Round(..) | Work::Script(..) | Work::Call { .. } => None,
         });
         let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
@@ -307,10 +311,22 @@ impl Core {
 
     /// Runs a request of another shard, or of this one.
     pub(super) fn run_request(&mut self, from: ShardId, request: &Request, args: &[&[u8]]) {
-        if let Work::Script(command, which) = request.work {
-            // It writes its reply itself, perhaps much later.
-            self.run_script(from, request, (command, which), args);
-            return;
+        match request.work {
+            Work::Script(command, which) => {
+                // It writes its reply itself, perhaps much later.
+                self.run_script(from, request, (command, which), args);
+                return;
+            }
+            Work::Wait(command, waiting, deadline_ns) => {
+                self.run_or_wait(from, request, (command, waiting, deadline_ns), args);
+                return;
+            }
+            // It may itself have something to reply to somebody.
+            Work::Core(work) if request.target == Target::Nobody => {
+                work(self, args, &mut Vec::new());
+                return;
+            }
+            _ => {}
         }
         self.reply_to(from, request.target, |core, out| match request.work {
             Work::Keyed(command, keyed) => core.execute(command, keyed, args, request.call, out),
@@ -326,7 +342,9 @@ impl Core {
                 core.run_call(request, args, out);
                 Lsn::ZERO
             }
-            Work::Part | Work::Script(..) => unreachable!("{:?} is no request by itself", request.work),
+            Work::Part | Work::Script(..) | Work::Wait(..) => {
+                unreachable!("{:?} is no request by itself", request.work)
+            }
         });
     }
 
@@ -346,6 +364,7 @@ impl Core {
         let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();
         let start = replies.data().len();
         let gate = write(self, replies.data());
+        debug_assert!(self.links.peers[from.index()].replies.is_none(), "a reply within a reply");
         let durable = self.durable();
         if gate > durable && self.log_failed {
             // Nobody opens that gate any more.
@@ -385,6 +404,7 @@ impl Core {
                 self.intents.mark_dirty(&mut self.connections, socket);
             }
             Target::Operation { index, part } => self.on_part(index, part, reply, gate),
+            Target::Wait { number, .. } => self.finish_block(number, reply, gate),
             Target::Nobody => {}
         }
     }
@@ -392,6 +412,12 @@ impl Core {
     /// A command's outcome will never be known: its client learns so by losing the connection.
     fn lose(&mut self, target: Target) {
         match target {
+            Target::Wait { socket, client, number } => {
+                self.lose_block(number);
+                if self.connections.of_client(socket, client).is_some() {
+                    self.close(socket);
+                }
+            }
             Target::Connection { socket, client, .. } => {
                 if self.connections.of_client(socket, client).is_some() {
                     self.close(socket);

@@ -12,6 +12,7 @@
 //! A crash at any point leaves what the log has made durable: the core holds nothing else that outlives the process.
 
 pub mod batch;
+mod blocking;
 mod checkpoint;
 pub mod commit;
 pub mod connection;
@@ -50,6 +51,7 @@ pub use self::connection::{Connection, Connections};
 pub use self::gate::Gates;
 pub use self::turn::{Shard, ShardParts};
 
+use self::blocking::Blocking;
 use self::checkpoint::Checkpoints;
 use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
@@ -106,6 +108,7 @@ pub struct Core {
     listeners: Listeners,
     monitors: Monitors,
     waits: Waits,
+    blocking: Blocking,
     locks: ShardLocks,
     scripts: Scripts,
     /// Locks are being dealt out.
@@ -116,6 +119,8 @@ pub struct Core {
     transactions_seen: Box<[u64]>,
     /// Commands that had to wait for a transaction.
     commands_deferred: u64,
+    /// The last handler has found none of what its command takes.
+    found_nothing: bool,
     /// For the replies of a part of a transaction.
     scratch: Vec<u8>,
     /// Connections that are held, to be looked at again.
@@ -186,12 +191,14 @@ impl Core {
             listeners: Listeners::new(name_seed),
             monitors: Monitors::default(),
             waits: Waits::default(),
+            blocking: Blocking::default(),
             locks: ShardLocks::default(),
             scripts: Scripts::default(),
             settling_locks: false,
             transaction_count: transactions,
             transactions_seen: vec![transactions; usize::from(shards)].into(),
             commands_deferred: 0,
+            found_nothing: false,
             scratch: Vec::new(),
             held: Vec::new(),
             pause: Pause::default(),

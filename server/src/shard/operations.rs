@@ -78,7 +78,7 @@ impl Core {
         match command.run {
             Run::Split(keyed, merge) => self.start_split(socket, command, keyed, merge, args),
             Run::Broadcast(keyed, merge) => self.start_whole(socket, command, keyed, merge, args),
-            Run::Hops(..) => self.start_program(socket, Program::single(command, args)),
+            Run::Hops(..) | Run::Waits(_) => self.start_program(socket, Program::single(command, args)),
             _ => unreachable!("{} does not run on several shards", command.name),
         }
         Flow::Continue
@@ -572,6 +572,10 @@ impl Core {
             let messages = std::mem::take(&mut program.messages);
             self.forget_watched(&watched);
             self.send_messages(messages);
+            if let Some((number, args)) = program.take_waits() {
+                self.on_nothing(number, args);
+                return;
+            }
         }
         if let Target::Connection { socket, client, .. } = operation.target
             && operation.holds

@@ -66,7 +66,7 @@ impl Core {
                 Some(Hold::Pressure) => !pressed,
                 Some(Hold::Paused) => !self.pause.is_active(),
                 Some(Hold::Order) => connection.replies.is_answered(),
-                Some(Hold::Operation | Hold::Wait) | None => false,
+                Some(Hold::Operation | Hold::Wait | Hold::Blocked(_)) | None => false,
             };
             match connection.hold {
                 Some(hold) if goes_on => {
@@ -74,7 +74,9 @@ impl Core {
                     self.unhold(socket, client, hold);
                     any = true;
                 }
-                Some(hold) if !matches!(hold, Hold::Operation | Hold::Wait) => self.held.push(socket),
+                Some(hold) if !matches!(hold, Hold::Operation | Hold::Wait | Hold::Blocked(_)) => {
+                    self.held.push(socket);
+                }
                 _ => {}
             }
         }

@@ -128,6 +128,7 @@ impl Core {
         counters.log.disk_bytes = segments * segment_bytes;
         counters.memory.log = log.backlog_bytes();
         counters.clients.connected = self.connections.len() as u64;
+        counters.clients.blocked = (self.blocking.len() + self.waits.len()) as u64;
         for connection in self.connections.iter() {
             let (input, output) = (connection.input.len() as u64, connection.output_bytes() as u64);
             counters.memory.clients +=

@@ -72,6 +72,7 @@ impl Core {
             self.stopping.saves = self.maybe_save_at_stop();
             self.end_waits();
             self.stop_scripts();
+            self.end_blocks();
         }
         let waits = matches!(self.stopping.step, Step::Draining | Step::Quiet);
         if waits && self.saves_at_stop() && self.shared.saves.any() {

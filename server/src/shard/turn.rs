@@ -212,6 +212,7 @@ impl Shard {
         }
         drop(events);
         busy |= core.drain_mesh();
+        core.serve_ready();
         busy |= parts.executor.run_ready();
         core.collect_segments();
         core.collect_sync();
@@ -219,6 +220,7 @@ impl Shard {
         core.more_background |= core.advance_checkpoint(&mut parts.executor, &parts.disk);
         core.maybe_sweep();
         core.expire_waits();
+        core.expire_blocks();
         core.retry_accepts(&mut parts.driver);
         busy |= core.resume_held();
         core.rerun_inputs();
@@ -288,6 +290,7 @@ impl Core {
             self.pause.until_ms().map(from_unix_ms),
             self.sweep_at_ns,
             self.waits.next_deadline_ns(),
+            self.blocking.next_deadline_ns(),
             self.accept_again.iter().map(|(at, _)| *at).min(),
             self.stopping.deadline_ns(),
             self.checkpoint_deadline_ns(),

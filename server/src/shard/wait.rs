@@ -57,6 +57,11 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
     /// When the first wait ends for want of time, monotonic ns.
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
         self.by_number.values().filter_map(|wait| wait.deadline_ns).min()
@@ -215,12 +220,25 @@ impl Core {
         }
     }
 
+    /// Ends the wait of a client before its time, with what there is or with an error.
+    pub(super) fn unblock_wait(&mut self, client: u64, error: Option<&'static str>) {
+        let number = self.waits.by_number.iter().find(|(_, wait)| wait.client == client);
+        if let Some((&number, _)) = number {
+            self.end_wait_with(number, error);
+        }
+    }
+
     /// Answers with what there is.
     fn end_wait(&mut self, number: u64) {
+        self.end_wait_with(number, None);
+    }
+
+    fn end_wait_with(&mut self, number: u64, error: Option<&'static str>) {
         let Some(wait) = self.waits.by_number.remove(&number) else { return };
         let mut reply = Vec::new();
         let mut out = Encoder::new(&mut reply, annulus_protocol::Version::Resp2);
         match wait.goal {
+            _ if let Some(error) = error => out.error(error),
             Goal::Replicas => out.integer(0),
             Goal::Durable { missing, .. } => write_copies(&mut out, i64::from(missing == 0)),
         }

@@ -68,7 +68,8 @@ impl Kind {
         }
     }
 
-    pub(crate) const fn from_byte(byte: u8) -> Option<Kind> {
+    /// The type with this number.
+    pub const fn from_byte(byte: u8) -> Option<Kind> {
         match byte {
             0 => Some(Self::String),
             _ => Self::collection(byte),

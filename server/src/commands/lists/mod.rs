@@ -1,5 +1,6 @@
 //! Commands on lists.
 
+pub(super) mod blocking;
 pub(super) mod change;
 pub(super) mod ends;
 pub(super) mod moves;

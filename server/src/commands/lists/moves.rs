@@ -1,11 +1,12 @@
 //! Commands on several lists: from one to another, and from the first that there is.
 
+use annulus_storage::Kind;
 use annulus_storage::value::{ListChange, Side};
 
+use super::super::blocking::Nil;
 use super::super::errors::{Failure, Outcome};
 use super::super::pop_first::{PopFirst, or_refuse};
 use super::super::replies::{bulk_reply, elements, error_among};
-use super::super::transfer::{end, refuse};
 use super::super::{Context, Hop, HopRequest, HopStep, answer, key, unreachable_arity};
 use super::{end_index, length_for_update, list, side, word};
 
@@ -30,7 +31,8 @@ pub(in super::super) struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    fn parse(args: &[&'a [u8]]) -> Result<Self, Failure> {
+    /// Reads `COMMAND source destination [LEFT|RIGHT LEFT|RIGHT]`.
+    pub(in super::super) fn parse(args: &[&'a [u8]]) -> Result<Self, Failure> {
         match *args {
             [_, source, destination] => Ok(Self { source, from: Side::Right, destination, to: Side::Left }),
             [_, source, destination, from, to] => {
@@ -68,10 +70,11 @@ impl<'a> Move<'a> {
 
 /// `LMOVE` and `RPOPLPUSH` between shards: looks at both lists, then changes both.
 pub(in super::super) fn lmove_plan(hop: &Hop<'_>) -> HopStep {
-    let way = match Move::parse(hop.args) {
-        Ok(way) => way,
-        Err(error) => return refuse(hop, error),
-    };
+    or_refuse(hop, Move::parse(hop.args), |way| move_plan(hop, &way))
+}
+
+/// The rounds of a move between shards.
+pub(super) fn move_plan(hop: &Hop<'_>, way: &Move<'_>) -> HopStep {
     let (source, destination) = (way.source.to_vec(), way.destination.to_vec());
     match hop.round {
         0 => {
@@ -88,9 +91,7 @@ pub(in super::super) fn lmove_plan(hop: &Hop<'_>) -> HopStep {
                 return HopStep::Reply(looked.to_vec());
             }
             let Some(element) = elements(looked).next().and_then(bulk_reply) else {
-                return end(hop, |out| {
-                    out.null();
-                });
+                return hop.nothing(&[way.source], Kind::List, None, Nil::String);
             };
             if let Some(error) = error_among(other) {
                 return HopStep::Reply(error.to_vec());
@@ -108,28 +109,34 @@ pub(in super::super) fn lmove_plan(hop: &Hop<'_>) -> HopStep {
 
 /// `LMPOP numkeys key [key …] LEFT|RIGHT [COUNT count]` on one shard
 pub(in super::super) fn lmpop(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = PopFirst::parse(args, side).and_then(|pop| {
-        pop.run(context, |context, bytes| {
-            if length_for_update(context, key(bytes))?.is_none() {
-                return Ok(false);
-            }
-            context.out.array_header(2);
-            context.out.bulk(bytes);
-            super::ends::pop_many(context, key(bytes), pop.end, pop.count)
-        })
-    });
+    let outcome = PopFirst::parse(args, side).and_then(|pop| pop_first(context, &pop));
     answer(context, outcome);
+}
+
+/// Replies with the key and the elements that were taken from it.
+pub(super) fn pop_first(context: &mut Context<'_>, pop: &PopFirst<'_, Side>) -> Outcome {
+    pop.run(context, |context, bytes| {
+        if length_for_update(context, key(bytes))?.is_none() {
+            return Ok(false);
+        }
+        context.out.array_header(2);
+        context.out.bulk(bytes);
+        super::ends::pop_many(context, key(bytes), pop.end, pop.count)
+    })
 }
 
 /// `LMPOP` between shards: looks at all lists, then pops from the first that there is.
 pub(in super::super) fn lmpop_plan(hop: &Hop<'_>) -> HopStep {
+    or_refuse(hop, PopFirst::parse(hop.args, side), |pop| pop_first_plan(hop, &pop))
+}
+
+/// The rounds of a pop from the first of several lists between shards.
+pub(super) fn pop_first_plan(hop: &Hop<'_>, pop: &PopFirst<'_, Side>) -> HopStep {
     if hop.round > 1 {
         return HopStep::Reply(hop.replies.first().cloned().unwrap_or_default());
     }
-    or_refuse(hop, PopFirst::parse(hop.args, side), |pop| {
-        pop.plan(hop, "llen", |key| {
-            let (side, count) = (word(pop.end).as_bytes().to_vec(), pop.count.to_string().into_bytes());
-            vec![b"lmpop".to_vec(), b"1".to_vec(), key, side, b"COUNT".to_vec(), count]
-        })
+    pop.plan(hop, ("llen", Kind::List), |key| {
+        let (side, count) = (word(pop.end).as_bytes().to_vec(), pop.count.to_string().into_bytes());
+        vec![b"lmpop".to_vec(), b"1".to_vec(), key, side, b"COUNT".to_vec(), count]
     })
 }

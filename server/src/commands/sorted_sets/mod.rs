@@ -6,6 +6,7 @@
 
 pub(super) mod add;
 pub(super) mod algebra;
+pub(super) mod blocking;
 mod bounds;
 pub(super) mod lookup;
 pub(super) mod pop;

@@ -1,7 +1,7 @@
 //! Commands that take members from an end.
 
 use annulus_protocol::{Encoder, parse_f64};
-use annulus_storage::Key;
+use annulus_storage::{Key, Kind};
 
 use super::super::arguments::{is, positive};
 use super::super::errors::{self, Failure, Outcome, fail};
@@ -20,7 +20,7 @@ pub(in super::super) enum End {
 
 impl End {
     /// Reads `MIN` or `MAX`.
-    fn parse(word: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn parse(word: &[u8]) -> Result<Self, Failure> {
         match word {
             word if is(word, "MIN") => Ok(Self::Lowest),
             word if is(word, "MAX") => Ok(Self::Highest),
@@ -40,6 +40,10 @@ impl End {
 pub(in super::super) struct Taken(Copied);
 
 impl Taken {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
+        self.0.iter()
+    }
+
     /// Writes pairs, in an array of their own each.
     fn write_nested(&self, out: &mut Encoder<'_>) {
         write_nested(self.0.iter(), self.0.len(), out);
@@ -113,16 +117,19 @@ fn pop(context: &mut Context<'_>, args: &[&[u8]], end: End) -> Outcome {
 
 /// `ZMPOP numkeys key [key …] MIN|MAX [COUNT count]` on one shard
 pub(in super::super) fn zmpop(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = PopFirst::parse(args, End::parse).and_then(|pop| {
-        pop.run(context, |context, bytes| {
-            let Some(taken) = take(context, key(bytes), pop.end, pop.count)? else { return Ok(false) };
-            context.out.array_header(2);
-            context.out.bulk(bytes);
-            taken.write_nested(&mut context.out);
-            Ok(true)
-        })
-    });
+    let outcome = PopFirst::parse(args, End::parse).and_then(|pop| pop_first(context, &pop));
     answer(context, outcome);
+}
+
+/// Replies with the key and the members that were taken from it.
+pub(super) fn pop_first(context: &mut Context<'_>, pop: &PopFirst<'_, End>) -> Outcome {
+    pop.run(context, |context, bytes| {
+        let Some(taken) = take(context, key(bytes), pop.end, pop.count)? else { return Ok(false) };
+        context.out.array_header(2);
+        context.out.bulk(bytes);
+        taken.write_nested(&mut context.out);
+        Ok(true)
+    })
 }
 
 /// `annulus.zmpop key MIN|MAX count`: the key, and what was taken as member, score and so on; nothing if there is no such key
@@ -151,27 +158,40 @@ fn pop_flat(context: &mut Context<'_>, key: &[u8], word: &[u8], count: &[u8]) ->
 /// `ZMPOP` between shards: looks at all sorted sets, then takes from the first that there is.
 pub(in super::super) fn zmpop_plan(hop: &Hop<'_>) -> HopStep {
     if hop.round > 1 {
-        return reply_with_taken(hop);
+        return reply_with_nested(hop);
     }
-    or_refuse(hop, PopFirst::parse(hop.args, End::parse), |pop| {
-        pop.plan(hop, "zcard", |key| {
-            vec![b"annulus.zmpop".to_vec(), key, pop.end.word().into(), pop.count.to_string().into_bytes()]
-        })
+    or_refuse(hop, PopFirst::parse(hop.args, End::parse), |pop| pop_first_plan(hop, &pop))
+}
+
+/// The first two rounds of a pop from the first of several sorted sets between shards.
+pub(super) fn pop_first_plan(hop: &Hop<'_>, pop: &PopFirst<'_, End>) -> HopStep {
+    pop.plan(hop, ("zcard", Kind::SortedSet), |key| {
+        vec![b"annulus.zmpop".to_vec(), key, pop.end.word().into(), pop.count.to_string().into_bytes()]
     })
 }
 
 /// What `annulus.zmpop` replied, in the version of the connection.
-fn reply_with_taken(hop: &Hop<'_>) -> HopStep {
+pub(super) fn reply_with_nested(hop: &Hop<'_>) -> HopStep {
+    reply_with_taken(hop, |key, scored, len| {
+        end(hop, |out| {
+            out.array_header(2);
+            out.bulk(key);
+            write_nested(scored, len, out);
+        })
+    })
+}
+
+/// What `annulus.zmpop` replied, as `write` puts it: the key, the members with their scores, and how many they are.
+pub(super) fn reply_with_taken(
+    hop: &Hop<'_>,
+    write: impl FnOnce(&[u8], &mut dyn Iterator<Item = (&[u8], f64)>, usize) -> HopStep,
+) -> HopStep {
     let reply = hop.replies.first().map_or(&[][..], Vec::as_slice);
     if reply.starts_with(b"-") {
         return HopStep::Reply(reply.to_vec());
     }
     let texts: Vec<&[u8]> = elements(reply).filter_map(bulk_reply).collect();
     let (key, pairs) = texts.split_first().map_or((&[][..], &[][..]), |(key, pairs)| (*key, pairs));
-    let scored = pairs.chunks_exact(2).map(|pair| (pair[0], parse_f64(pair[1]).unwrap_or_default()));
-    end(hop, |out| {
-        out.array_header(2);
-        out.bulk(key);
-        write_nested(scored, pairs.len() / 2, out);
-    })
+    let mut scored = pairs.chunks_exact(2).map(|pair| (pair[0], parse_f64(pair[1]).unwrap_or_default()));
+    write(key, &mut scored, pairs.len() / 2)
 }

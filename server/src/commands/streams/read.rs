@@ -1,14 +1,15 @@
-//! XREAD and XREADGROUP, so far as they don't wait.
+//! XREAD and XREADGROUP.
 //!
-//! What waits goes through the same steps: [`Request::parse`] once; [`resolve`] for each stream when the command comes, which turns `$`
-//! into the id that it means; [`serve`] then, and again whenever a stream may have got what is wanted.
+//! [`resolve`] turns what is said of each stream into the id behind which it is read; what waits goes on with ids ([`settle`]), as `$`
+//! means what it meant when the command came.
 
 use annulus_protocol::{Encoder, Version, parse_i64};
 use annulus_storage::value::stream::{Delivery, StreamId, put_consumer, put_delivery};
 use annulus_storage::value::{Stream, StreamChange};
-use annulus_storage::{DatabaseId, Key};
+use annulus_storage::{DatabaseId, Key, Kind};
 
 use super::super::arguments::{integer, is};
+use super::super::blocking::{Arguments, Nil, Waiting, owned};
 use super::super::errors::{self, Failure, Outcome, fail};
 use super::super::replies::{bulk_reply, error_among};
 use super::super::transfer::{end, refuse};
@@ -32,6 +33,45 @@ impl Command {
     }
 }
 
+/// `XREAD`
+pub(in super::super) static XREAD: Waiting = Waiting {
+    keyed: xread,
+    plan,
+    timeout_ms: |args| Request::parse(args).ok()?.block_ms,
+    kind: Kind::Stream,
+    about,
+    settle: Some(settle),
+    ends_without_key: None,
+};
+
+/// `XREADGROUP`
+pub(in super::super) static XREADGROUP: Waiting =
+    Waiting { settle: None, ends_without_key: Some("UNBLOCKED the stream key no longer exists"), ..XREAD };
+
+/// The command about one of its streams. If it's named more than once, the first counts.
+fn about(args: &[&[u8]], key: &[u8]) -> Arguments {
+    let Ok(request) = Request::parse(args) else { return owned(args) };
+    let options = args.len() - 2 * request.keys.len();
+    let id = request.keys.iter().position(|it| *it == key).map_or(&b"$"[..], |index| request.ids[index]);
+    args[..options].iter().copied().chain([key, id]).map(<[u8]>::to_vec).collect()
+}
+
+/// The command with the ids that its `$` mean now.
+fn settle(store: &mut ShardStore, database: DatabaseId, args: &[&[u8]]) -> Arguments {
+    let Ok(request) = Request::parse(args) else { return owned(args) };
+    let last = |bytes: &&[u8]| look(store, database, key(bytes), None).unwrap_or_default();
+    let lasts: Vec<StreamId> = request.keys.iter().map(last).collect();
+    with_ids(args, &request, &lasts)
+}
+
+fn with_ids(args: &[&[u8]], request: &Request<'_, '_>, lasts: &[StreamId]) -> Arguments {
+    let settled = request.ids.iter().zip(lasts).map(|(id, last)| match *id {
+        b"$" => IdText::new(*last).as_ref().to_vec(),
+        id => id.to_vec(),
+    });
+    owned(&args[..args.len() - request.ids.len()]).into_iter().chain(settled).collect()
+}
+
 /// Who reads for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Reader<'a> {
@@ -48,7 +88,6 @@ pub(in super::super) struct Request<'a, 'b> {
     /// Most entries of each stream.
     pub(in super::super) count: usize,
     /// How long to wait when there is nothing, in ms; 0: for ever.
-    #[expect(dead_code, reason = "nothing waits here; who does so starts from this")]
     pub(in super::super) block_ms: Option<u64>,
     /// The streams, and behind which id each is read.
     pub(in super::super) keys: &'b [&'a [u8]],
@@ -307,7 +346,7 @@ fn read(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let request = Request::parse(args)?;
     let places = resolve(context, &request, Command::of(args))?;
     if !serve_all(context, &request, &places)? {
-        context.out.null_array();
+        context.nothing(Nil::Array);
     }
     Ok(())
 }
@@ -369,7 +408,7 @@ pub(in super::super) fn plan(hop: &Hop<'_>) -> HopStep {
             Ok(requests) => HopStep::Send(requests),
             Err(step) => step,
         },
-        _ => gather(hop),
+        _ => gather(hop, &request),
     }
 }
 
@@ -408,15 +447,19 @@ fn read_requests(hop: &Hop<'_>, request: &Request<'_, '_>) -> Result<Vec<HopRequ
     Ok(requests)
 }
 
-fn gather(hop: &Hop<'_>) -> HopStep {
+fn gather(hop: &Hop<'_>, request: &Request<'_, '_>) -> HopStep {
     if let Some(error) = error_among(hop.replies) {
         return HopStep::Reply(error.to_vec());
     }
     let parts: Vec<&[u8]> = hop.replies.iter().filter_map(|reply| bulk_reply(reply)).collect();
+    if parts.is_empty() {
+        let looks = hop.earlier.first().map_or(&[][..], Vec::as_slice);
+        let last = |look: &Vec<u8>| bulk_reply(look).and_then(|id| ids::strict(id, Missing::First).ok());
+        let lasts: Vec<StreamId> = looks.iter().map(|look| last(look).unwrap_or_default()).collect();
+        let with = with_ids(hop.args, request, &lasts);
+        return hop.nothing(request.keys, Kind::Stream, Some(with), Nil::Array);
+    }
     end(hop, |out| {
-        if parts.is_empty() {
-            return out.null_array();
-        }
         write_header(out, parts.len());
         for part in parts {
             write_pair(out);

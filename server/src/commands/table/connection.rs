@@ -84,6 +84,12 @@ pub(super) const ROWS: &[Command] = &[
         "(LIB-NAME libname | LIB-VER libver)",
     ),
     client("setname", 3, ClientCommand::Setname).docs("2.6.9", "O(1)", "Names the connection", "connection-name"),
+    client("unblock", -3, ClientCommand::Unblock).flags(CLIENT_ADMIN).docs(
+        "5.0.0",
+        "O(log(N)) in the number of waiting clients",
+        "Ends the wait of a client's command",
+        "client-id:integer [TIMEOUT | ERROR]",
+    ),
     client("unpause", 2, ClientCommand::Unpause).flags(CLIENT_ADMIN).docs(
         "6.2.0",
         "O(N) in the number of paused clients",

@@ -3,7 +3,9 @@
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::{Merge, Run, bitmap, geo, hyperloglog, internal, sets, sort, sorted_sets, streams};
+use super::super::{
+    Merge, Run, bitmap, blocking, geo, hyperloglog, internal, sets, sort, sorted_sets, streams,
+};
 
 pub(super) const ROWS: &[Command] = &[
     // Value and expiry (-1: none) of a key, or null.
@@ -14,6 +16,10 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.watch", -2, Group::Generic, Run::Split(internal::watch, Merge::Array))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::every(1, 1, &[K::RO])]),
+    // key shard number kind: a command of that shard waits for the key.
+    Command::new("annulus.await", 5, Group::Generic, Run::Keyed(blocking::add_awaiter))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO])]),
     // key database expiry value REPLACE|KEEP: 1 if stored, 0 if the key exists and is kept.
     Command::new("annulus.put", 6, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])

@@ -4,7 +4,7 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::lists::{change, ends, moves, read};
+use super::super::lists::{blocking, change, ends, moves, read};
 use super::super::{Keyed, Run};
 
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
@@ -22,7 +22,50 @@ const fn keyed(name: &'static str, arity: i8, handler: Keyed) -> Command {
     row(name, arity, Run::Keyed(handler))
 }
 
+const WAIT: &[F] = &[F::WRITE, F::NOSCRIPT, F::BLOCKING];
+const POP_FIRST: &[KeyUse] = &[KeyUse::all_but_last(1, &[K::RW, K::ACCESS, K::DELETE])];
+
 pub(super) const ROWS: &[Command] = &[
+    row("blmove", 6, Run::Waits(&blocking::BLMOVE))
+        .flags(&[F::WRITE, F::DENYOOM, F::NOSCRIPT, F::BLOCKING])
+        .keys(MOVE)
+        .docs(
+            "6.2.0",
+            "O(1)",
+            "Moves an element from an end of one list to an end of another, and tells it; waits for one",
+            "source:key destination:key (LEFT | RIGHT) (LEFT | RIGHT) timeout:double",
+        ),
+    row("blmpop", -5, Run::Waits(&blocking::BLMPOP))
+        .flags(&[F::WRITE, F::BLOCKING, F::MOVABLE_KEYS])
+        .keys(&[KeyUse::counted(2, &[K::RW, K::ACCESS, K::DELETE])])
+        .docs(
+            "7.0.0",
+            "O(N+M) in the number of keys and of elements told",
+            "Takes elements from an end of the first of several lists that exists, and tells them; waits for one",
+            "timeout:double numkeys:integer key... (LEFT | RIGHT) [COUNT count:integer]",
+        ),
+    row("blpop", -3, Run::Waits(&blocking::BLPOP)).flags(WAIT).keys(POP_FIRST).docs(
+        "2.0.0",
+        "O(N) in the number of keys",
+        "Takes the first element from the first of several lists that exists, and tells it; waits for one",
+        "key... timeout:double",
+    ),
+    row("brpop", -3, Run::Waits(&blocking::BRPOP)).flags(WAIT).keys(POP_FIRST).docs(
+        "2.0.0",
+        "O(N) in the number of keys",
+        "Takes the last element from the first of several lists that exists, and tells it; waits for one",
+        "key... timeout:double",
+    ),
+    row("brpoplpush", 4, Run::Waits(&blocking::BLMOVE))
+        .flags(&[F::WRITE, F::DENYOOM, F::NOSCRIPT, F::BLOCKING])
+        .keys(MOVE)
+        .docs(
+            "2.2.0",
+            "O(1)",
+            "Moves the last element of one list before the first of another, and tells it; waits for one",
+            "source:key destination:key timeout:double",
+        )
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
     keyed("lindex", 3, read::lindex).flags(&[F::READONLY]).keys(READ).docs(
         "1.0.0",
         "O(N) in the distance from the nearer end, by pieces of many elements",

@@ -150,7 +150,7 @@ mod tests {
             assert!(!(writes && reads), "{name}");
             let keyed = command.names_keys();
             match command.run {
-                Run::Keyed(_) | Run::Hops(..) => {
+                Run::Keyed(_) | Run::Hops(..) | Run::Waits(_) => {
                     assert!(keyed && (writes || reads), "{name} runs where its keys are");
                 }
                 Run::Split(_, merge) => {

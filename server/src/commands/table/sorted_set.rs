@@ -4,7 +4,7 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::sorted_sets::{add, algebra, lookup, pop, random, range, remove, scan};
+use super::super::sorted_sets::{add, algebra, blocking, lookup, pop, random, range, remove, scan};
 use super::super::{Keyed, Run};
 
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
@@ -32,7 +32,31 @@ const fn keyed(name: &'static str, arity: i8, handler: Keyed) -> Command {
     row(name, arity, Run::Keyed(handler))
 }
 
+const WAIT: &[F] = &[F::WRITE, F::NOSCRIPT, F::FAST, F::BLOCKING];
+const POP_FIRST: &[KeyUse] = &[KeyUse::all_but_last(1, &[K::RW, K::ACCESS, K::DELETE])];
+
 pub(super) const ROWS: &[Command] = &[
+    row("bzmpop", -5, Run::Waits(&blocking::BZMPOP))
+        .flags(&[F::WRITE, F::BLOCKING, F::MOVABLE_KEYS])
+        .keys(&[KeyUse::counted(2, &[K::RW, K::ACCESS, K::DELETE])])
+        .docs(
+            "7.0.0",
+            "O(K+M*log(N)) in the number of keys, of members taken and of members there are",
+            "Takes the members with the lowest or highest scores from the first of several sorted sets that exists, and tells them; waits for one",
+            "timeout:double numkeys:integer key... (MIN | MAX) [COUNT count:integer]",
+        ),
+    row("bzpopmax", -3, Run::Waits(&blocking::BZPOPMAX)).flags(WAIT).keys(POP_FIRST).docs(
+        "5.0.0",
+        "O(log(N)) in the number of members",
+        "Takes the member with the highest score from the first of several sorted sets that exists, and tells it; waits for one",
+        "key... timeout:double",
+    ),
+    row("bzpopmin", -3, Run::Waits(&blocking::BZPOPMIN)).flags(WAIT).keys(POP_FIRST).docs(
+        "5.0.0",
+        "O(log(N)) in the number of members",
+        "Takes the member with the lowest score from the first of several sorted sets that exists, and tells it; waits for one",
+        "key... timeout:double",
+    ),
     keyed("zadd", -4, add::zadd)
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(&[KeyUse::one(1, &[K::RW, K::UPDATE])])

@@ -164,7 +164,7 @@ pub(super) const ROWS: &[Command] = &[
         "Tells the entries of a stream within a range of ids",
         "key start end [COUNT count:integer]",
     ),
-    row("xread", -4, Run::Hops(read::plan, read::xread))
+    row("xread", -4, Run::Waits(&read::XREAD))
         .flags(&[F::READONLY, F::BLOCKING, F::MOVABLE_KEYS])
         .keys(&[KeyUse::behind("STREAMS", 1, &[("COUNT", 1), ("BLOCK", 1)], &[K::RO, K::ACCESS])])
         .docs(
@@ -173,7 +173,7 @@ pub(super) const ROWS: &[Command] = &[
             "Tells the entries of streams behind ids, or waits for them",
             "[COUNT count:integer] [BLOCK milliseconds:integer] STREAMS (key... id...)",
         ),
-    row("xreadgroup", -7, Run::Hops(read::plan, read::xread))
+    row("xreadgroup", -7, Run::Waits(&read::XREADGROUP))
         .flags(&[F::WRITE, F::BLOCKING, F::MOVABLE_KEYS])
         .keys(&[KeyUse::behind(
             "STREAMS",

@@ -5,7 +5,7 @@ use annulus_storage::{DeferredGroup, Lsn, ShardId};
 
 use super::texts::Script;
 use super::{Prepared, Running, SLICES_PER_TURN, calls};
-use crate::commands::{Command, Flags, Keyed, Run, ScriptRun, cursor_group};
+use crate::commands::{Command, Flags, Keyed, Run, ScriptRun, Waiting, cursor_group};
 use crate::runtime::SocketId;
 use crate::script::{Exchange, Resume, Step};
 use crate::shard::Core;
@@ -66,6 +66,7 @@ impl Core {
         let runs_here = owner == self.id && !self.must_wait(target.client(), command, args);
         if runs_here {
             self.run_prepared(owner, &request, command, prepared, args);
+            self.serve_ready();
         } else if owner == self.id {
             self.defer(owner, &request, command, args);
         } else {
@@ -253,9 +254,10 @@ impl Core {
     /// The handler of a command and the slot to tell it, if all its keys are on this shard.
     pub(super) fn runs_here(&self, command: &'static Command, args: &[&[u8]]) -> Option<(Keyed, u16)> {
         let (keyed, slot) = match command.run {
-            Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed) => {
-                (keyed, self.common_owner(command, args)?)
-            }
+            Run::Keyed(keyed)
+            | Run::Split(keyed, _)
+            | Run::Hops(_, keyed)
+            | Run::Waits(&Waiting { keyed, .. }) => (keyed, self.common_owner(command, args)?),
             Run::Cursor(keyed) => {
                 let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
                 (keyed, group.min(255) << 6)

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use annulus_protocol::{Encoder, Version, parse_bulk_reply, parse_i64};
 
 use super::super::Core;
-use super::super::connection::{Connection, Modes, ReplyMode};
+use super::super::blocking::End;
+use super::super::connection::{Connection, Hold, Modes, ReplyMode};
 use super::super::interest::Kind;
 use super::connection::checked_name;
 use super::quoting;
@@ -49,12 +50,35 @@ impl Core {
             ClientCommand::NoTouch => self.client_switch(socket, args, |it, on| it.session.no_touch = on),
             ClientCommand::Reply => self.client_reply(socket, args),
             ClientCommand::Pause => self.client_pause(socket, args),
+            ClientCommand::Unblock => self.client_unblock(socket, args),
             ClientCommand::Unpause => {
                 self.shared.set_pause(0, false);
                 self.refresh_pause();
                 self.answer_ok(socket);
             }
         }
+    }
+
+    fn client_unblock(&mut self, socket: SocketId, args: &[&[u8]]) {
+        let known = match args {
+            [_, _, _] => true,
+            [_, _, _, reason] => reason_of(reason).is_some(),
+            _ => return self.answer(socket, |out| out.error(SYNTAX)),
+        };
+        if !known {
+            let text = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+            return self.answer(socket, |out| out.error(text));
+        }
+        if parse_i64(args[2]).is_none() {
+            return self.answer(socket, |out| out.error("ERR value is not an integer or out of range"));
+        }
+        let unblock = |core: &mut Core, args: &[&[u8]], out: &mut Vec<u8>| {
+            let client = args.get(2).and_then(|id| parse_i64(id)).and_then(|id| u64::try_from(id).ok());
+            let end = args.get(3).and_then(|reason| reason_of(reason)).unwrap_or(End::TimedOut);
+            let ended = client.is_some_and(|client| core.unblock(client, end));
+            Encoder::new(out, Version::Resp2).integer(i64::from(ended));
+        };
+        self.start_broadcast(socket, Work::Core(unblock), Merge::Sum, args);
     }
 
     fn client_setinfo(&mut self, socket: SocketId, args: &[&[u8]]) -> Result<(), Vec<u8>> {
@@ -186,6 +210,15 @@ impl Core {
             }
         }
         chosen.len() as i64
+    }
+}
+
+/// How CLIENT UNBLOCK is to end a wait.
+fn reason_of(word: &[u8]) -> Option<End> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"timeout" => Some(End::TimedOut),
+        b"error" => Some(End::Unblocked),
+        _ => None,
     }
 }
 
@@ -321,6 +354,9 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     }
     if session.modes.intersects(Modes::LISTENS) {
         flags.push('P');
+    }
+    if matches!(connection.hold, Some(Hold::Blocked(_) | Hold::Wait)) {
+        flags.push('b');
     }
     if connection.closing {
         flags.push('c');

@@ -234,7 +234,9 @@ impl Core {
 
     /// A connection's transactions are decided in its order, so that they run in it on every shard.
     fn hold_back(&mut self, operation: u32, id: TransactionId, target: Target) {
-        let Target::Connection { socket, client, .. } = target else { return };
+        let (Target::Connection { socket, client, .. } | Target::Wait { socket, client, .. }) = target else {
+            return;
+        };
         let Some(connection) = self.connections.of_client(socket, client) else { return };
         let before = connection.last_transaction.replace((operation, id));
         if let Some((before, before_id)) = before

@@ -402,6 +402,11 @@ impl<W> Locks<W> {
         self.wounded.pop()
     }
 
+    /// The first request with such work.
+    pub(in super::super) fn find(&self, is_it: impl Fn(&W) -> bool) -> Option<Age> {
+        self.entries.iter().find(|(_, entry)| is_it(&entry.work)).map(|(id, _)| *id)
+    }
+
     /// What waits with a request.
     pub(in super::super) fn work_mut(&mut self, id: Age) -> Option<&mut W> {
         self.entries.get_mut(&id).map(|entry| &mut entry.work)

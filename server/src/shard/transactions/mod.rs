@@ -114,6 +114,7 @@ impl Core {
                 let last = &mut self.transactions_seen[from.index()];
                 *last = counter.max(*last);
             }
+            Signal::Ready(number) => self.on_ready(number),
             Signal::LogFailed => self.on_peer_log_failed(from),
         }
     }

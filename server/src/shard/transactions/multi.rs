@@ -3,8 +3,8 @@
 use annulus_protocol::slot;
 use annulus_storage::{DatabaseId, Key};
 
-use super::program::{Arguments, Program};
-use crate::commands::{Command, ConnectionCommand, Flags, Run, lookup};
+use super::program::Program;
+use crate::commands::{Arguments, Command, ConnectionCommand, Flags, Run, lookup};
 use crate::runtime::SocketId;
 use crate::shard::Core;
 use crate::shard::batch::{Request, Target, Work};

@@ -110,6 +110,8 @@ pub enum Signal {
     Behind(u64),
     /// The answer: what follows is younger than that.
     CaughtUp(u64),
+    /// To the shard of a command that waits for keys of several: one of them may have what it waits for.
+    Ready(u64),
     /// From a shard whose log has failed: what waits for a part of its will wait for ever.
     LogFailed,
 }

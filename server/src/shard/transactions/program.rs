@@ -10,15 +10,14 @@ use super::coordinator::Draft;
 use super::locks::LockRequest;
 use super::multi::Watched;
 use super::{LockKey, Mode};
-use crate::commands::{Command, Flags, Hop, HopPlan, HopStep, Keyed, Merge, Run, cursor_group, lookup};
+use crate::commands::{
+    Arguments, Command, Flags, Hop, HopPlan, HopStep, Keyed, Merge, Run, Waiting, cursor_group, lookup,
+};
 use crate::runtime::Rng;
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, Target, Work};
 use crate::shard::operations::{merge_parts, merge_version};
 use crate::shard::scripts::{Message, Running};
-
-/// A command with its arguments.
-pub(in super::super) type Arguments = Vec<Vec<u8>>;
 
 /// On what terms a program runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +103,10 @@ pub(in super::super) struct Program {
     /// What it has wanted in vain before it began again, and how often it did.
     wanted: Vec<(ShardId, LockRequest)>,
     attempts: u32,
+    /// Who waits if there's nothing.
+    waiter: Option<(ShardId, u64)>,
+    /// There was nothing; the arguments to wait with.
+    waits: Option<Arguments>,
 }
 
 impl std::fmt::Debug for Program {
@@ -118,6 +121,20 @@ impl Program {
     pub(in super::super) fn single(command: &'static Command, args: &[&[u8]]) -> Program {
         let args = args.iter().map(|arg| arg.to_vec()).collect();
         Program { commands: vec![(command, args)], ..Program::default() }
+    }
+
+    /// One command that waits, under this number of this shard, if it finds nothing.
+    pub(in super::super) fn waiting(
+        command: &'static Command,
+        args: Arguments,
+        waiter: (ShardId, u64),
+    ) -> Program {
+        Program { commands: vec![(command, args)], waiter: Some(waiter), ..Program::default() }
+    }
+
+    /// The number of the command that waits, as there was nothing, and with which arguments.
+    pub(in super::super) fn take_waits(&mut self) -> Option<(u64, Arguments)> {
+        self.waiter.map(|(_, number)| number).zip(self.waits.take())
     }
 
     /// What stood between MULTI and EXEC, if no watched key has changed.
@@ -227,14 +244,29 @@ impl Program {
                 return Step::Script;
             }
             if let Way::Hops { plan, round, earlier } = &mut item.way {
-                let step =
-                    hop(*plan, (*round, earlier.as_slice()), &item.args, item.database, self.terms, &parts);
+                let step = hop(
+                    *plan,
+                    (*round, earlier.as_slice()),
+                    (&item.args, item.database),
+                    self.waiter,
+                    self.terms,
+                    &parts,
+                );
                 if *round > 0 {
                     earlier.push(std::mem::take(&mut parts));
                 }
                 *round += 1;
                 match step {
                     HopStep::Reply(reply) => self.replies.push(reply),
+                    HopStep::Wait { requests, with } => {
+                        self.waits = Some(with.unwrap_or_else(|| item.args.clone()));
+                        // Nobody gets to see it.
+                        self.replies.push(Vec::new());
+                        let call = self.call(first, Version::Resp2);
+                        return Step::Round(
+                            requests.into_iter().map(|it| hop_request(it.args, call)).collect(),
+                        );
+                    }
                     HopStep::Send(requests) => {
                         let call = self.call(first, Version::Resp2);
                         return Step::Round(
@@ -342,19 +374,21 @@ impl Item {
 fn hop(
     plan: HopPlan,
     (round, earlier): (u32, &[Vec<Vec<u8>>]),
-    args: &Arguments,
-    database: DatabaseId,
+    (args, database): (&Arguments, DatabaseId),
+    waiter: Option<(ShardId, u64)>,
     terms: Terms,
     replies: &[Vec<u8>],
 ) -> HopStep {
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let Terms { version, databases, bulk_bytes_max, .. } = terms;
-    plan(&Hop { round, args: &args, replies, earlier, version, database, databases, bulk_bytes_max })
+    plan(&Hop { round, args: &args, replies, earlier, version, database, databases, bulk_bytes_max, waiter })
 }
 
 fn hop_request(args: Arguments, call: Call) -> RoundRequest {
     let command = args.first().and_then(|name| lookup(name)).expect("a plan requests commands of the table");
-    let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed)) = command.run else {
+    let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed) | Run::Waits(&Waiting { keyed, .. })) =
+        command.run
+    else {
         unreachable!("a plan requests commands with keys, not {}", command.name)
     };
     let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
@@ -459,7 +493,7 @@ impl Core {
                 let group = args.get(1).and_then(|cursor| cursor_group(cursor)).unwrap_or(0);
                 Way::One(keyed, group.min(255) << 6)
             }
-            Run::Split(keyed, _) | Run::Hops(_, keyed)
+            Run::Split(keyed, _) | Run::Hops(_, keyed) | Run::Waits(&Waiting { keyed, .. })
                 if let Some(slot) = self.common_owner(command, args) =>
             {
                 Way::One(keyed, slot)
@@ -470,7 +504,9 @@ impl Core {
                 let parts = split.parts.into_iter().map(|(shard, slot, args)| (shard, slot, owned(args)));
                 Way::Split { keyed, merge, owners: split.owners, parts: parts.collect() }
             }
-            Run::Hops(plan, _) => Way::Hops { plan, round: 0, earlier: Vec::new() },
+            Run::Hops(plan, _) | Run::Waits(&Waiting { plan, .. }) => {
+                Way::Hops { plan, round: 0, earlier: Vec::new() }
+            }
             Run::Broadcast(keyed, merge) => Way::Whole { keyed, merge },
             Run::Script(_) => Way::Script,
             Run::Connection(_) | Run::Container => Way::Serve,
