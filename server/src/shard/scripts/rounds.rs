@@ -529,7 +529,7 @@ impl Core {
         Waiter::Part(Box::new(Part { id, operation, when: When::Told, deferred, ..Part::default() }))
     }
 
-    /// Runs a command of a script of whatever shard, if it can have the locks. The reply begins with a [mark](self::mark).
+    /// Runs a command of a script of whatever shard, if it can have the locks. The reply begins with a [`mark`].
     pub(in crate::shard) fn run_call(&mut self, request: &Request, args: &[&[u8]], out: &mut Vec<u8>) {
         let Work::Call { id, command, keyed, insists, needs_memory } = request.work else {
             unreachable!("a call is {:?}", request.work)
