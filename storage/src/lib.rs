@@ -32,6 +32,7 @@ mod table;
 mod taint;
 #[cfg(test)]
 mod testing;
+mod touched;
 mod undo;
 pub mod value;
 mod watch;
@@ -51,4 +52,5 @@ pub use recovery::{
     LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard,
 };
 pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};
+pub use touched::{Happened, Touched};
 pub use value::{Applied, Change, Element, Kind, Value, ValueLimits};

@@ -30,6 +30,7 @@ use crate::evict::Pool;
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
+use crate::touched::{Happened, Touched};
 use crate::value::codec::{self, Encoded, Place};
 use crate::value::{Collection, Shaping};
 use crate::watch::Watches;
@@ -133,6 +134,8 @@ pub struct Store<S> {
     stats: StoreStats,
     watches: Watches,
     awaited: AwaitedKeys,
+    /// What commands have done to keys, if somebody wants to be told.
+    touched: Touched,
     /// As configured; recovery may have made more to keep what a former configuration had.
     databases_configured: u16,
     /// The walk of a checkpoint under way.
@@ -173,6 +176,7 @@ impl<S: EffectSink> Store<S> {
             stats: StoreStats::default(),
             watches: Watches::default(),
             awaited: AwaitedKeys::default(),
+            touched: Touched::default(),
             databases_configured: options.databases,
             image: None,
             eviction_pool: Pool::default(),
@@ -205,6 +209,7 @@ impl<S: EffectSink> Store<S> {
             stats: self.stats,
             watches: self.watches,
             awaited: self.awaited,
+            touched: self.touched,
             databases_configured: self.databases_configured,
             image: None,
             eviction_pool: self.eviction_pool,
@@ -300,9 +305,30 @@ impl<S: EffectSink> Store<S> {
         }
     }
 
+    /// Says whether somebody wants to be told what happens to keys.
+    pub fn set_recording(&mut self, records: bool) {
+        self.touched.set_recording(records);
+    }
+
+    /// Whether something happened since [`Store::take_touched`] that somebody wants to be told.
+    #[inline]
+    pub fn has_touched(&self) -> bool {
+        self.touched.any()
+    }
+
+    /// Takes out what happened, in exchange for an empty list.
+    pub fn take_touched(&mut self, empty: Touched) -> Touched {
+        self.touched.take(empty)
+    }
+
     /// Whether the running command has appended an effect.
     pub fn wrote(&self) -> bool {
         self.wrote
+    }
+
+    /// A command has found nothing to change, and is told of all the same, as Redis does.
+    pub fn tell_in_vain(&mut self, database: DatabaseId, key: Key<'_>, kind: Kind) {
+        self.touched.note(database, key.bytes, Happened::Changed { kind, grew: false });
     }
 
     // Reads.
@@ -311,7 +337,7 @@ impl<S: EffectSink> Store<S> {
     #[inline]
     pub fn get(&mut self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
         let found = self.find(database, key);
-        self.count(found.at);
+        self.count(database, key, found.at);
         self.touch(database, found.group, found.at?);
         self.entry(database, &found)
     }
@@ -319,7 +345,7 @@ impl<S: EffectSink> Store<S> {
     /// Reads a key as [`Store::get`] does, but leaves no trace in its access clock.
     pub fn peek(&mut self, database: DatabaseId, key: Key<'_>) -> Option<Entry<'_>> {
         let found = self.find(database, key);
-        self.count(found.at);
+        self.count(database, key, found.at);
         self.entry(database, &found)
     }
 
@@ -357,8 +383,13 @@ impl<S: EffectSink> Store<S> {
         Some(self.databases[database.index()].table(found.group)?.entry(found.at?))
     }
 
-    fn count(&mut self, at: Option<Position>) {
-        *(if at.is_some() { &mut self.stats.hits } else { &mut self.stats.misses }) += 1;
+    fn count(&mut self, database: DatabaseId, key: Key<'_>, at: Option<Position>) {
+        if at.is_some() {
+            self.stats.hits += 1;
+        } else {
+            self.stats.misses += 1;
+            self.touched.note(database, key.bytes, Happened::Missed);
+        }
     }
 
     #[inline]
@@ -401,17 +432,18 @@ impl<S: EffectSink> Store<S> {
     #[cold]
     fn expire(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position) {
         self.stats.expired_keys += 1;
-        self.remove(database, group, hash, at);
+        self.remove(database, group, hash, at, Happened::Expired);
     }
 
     /// Logs that a key is gone, and removes it.
-    fn remove(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position) {
+    fn remove(&mut self, database: DatabaseId, group: u8, hash: u64, at: Position, why: Happened) {
         if self.sink.wants_undo(database, hash) {
             self.save(database, group, hash, Some(at), None);
         }
         let table = self.databases[database.index()].table_mut(group);
         let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
         let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
+        self.touched.note(database, table.entry(at).key(), why);
         let lsn = self.sink.append(effect);
         let mut entry = table.remove(&self.hasher, at);
         self.garbage_values.extend(entry.take_heavy());
@@ -459,6 +491,14 @@ impl<S: EffectSink> Store<S> {
         self.awaited.on_change(database, hash);
     }
 
+    #[inline]
+    fn note_written(&mut self, database: DatabaseId, key: Key<'_>, created: bool, what: Happened) {
+        if created {
+            self.touched.note(database, key.bytes, Happened::Created);
+        }
+        self.touched.note(database, key.bytes, what);
+    }
+
     // Changes.
 
     /// Makes the key hold this string, whatever it held.
@@ -468,8 +508,11 @@ impl<S: EffectSink> Store<S> {
         let table = self.databases[database.index()].table_mut(group);
         let at = table.find(hash, key.slot, key.bytes);
         let mut kept = at.and_then(|at| table.entry(at).expire_at_ms());
+        let mut created = at.is_none();
         if kept.is_some_and(|at| self.now_ms > at) {
             self.stats.expired_keys += 1;
+            self.touched.note(database, key.bytes, Happened::Expired);
+            created = true;
             kept = None;
         }
         let expire_at_ms = match expiry {
@@ -480,6 +523,8 @@ impl<S: EffectSink> Store<S> {
         let slot = key.slot;
         self.before_change(database, Found { group, hash, at }, key);
         self.log_key(database, hash, Effect::Set { database, slot, key: key.bytes, value, expire_at_ms });
+        let expires = matches!(expiry, Expiry::At(_));
+        self.note_written(database, key, created, Happened::Written { expires });
         self.put(database, Found { group, hash, at }, key, value, expire_at_ms);
     }
 
@@ -520,6 +565,8 @@ impl<S: EffectSink> Store<S> {
         let effect = Effect::SetRange { database, slot, key: key.bytes, offset: offset_logged, bytes };
         self.before_change(database, found, key);
         self.log_key(database, found.hash, effect);
+        let created = found.at.is_none();
+        self.note_written(database, key, created, Happened::Changed { kind: Kind::String, grew: created });
         self.put_range(database, &found, key, offset, bytes)
     }
 
@@ -553,13 +600,45 @@ impl<S: EffectSink> Store<S> {
     ) -> Applied {
         let change = change.into();
         let found = self.find(database, key);
+        let before = if self.touched.is_recording() { self.collection_len(database, &found) } else { None };
         self.before_change(database, found, key);
         let applied = self.put_change(database, found, key, &change);
         if applied.affected > 0 {
             let slot = key.slot;
             self.log_key(database, found.hash, Effect::Change { database, slot, key: key.bytes, change });
         }
+        if self.touched.is_recording() {
+            self.note_change(database, key, &change, before, applied);
+        }
         applied
+    }
+
+    /// How many elements there are at a key; none: it is absent.
+    fn collection_len(&self, database: DatabaseId, found: &Found) -> Option<usize> {
+        self.entry(database, found).map(|entry| entry.collection().map_or(0, Collection::len))
+    }
+
+    #[cold]
+    fn note_change(
+        &mut self,
+        database: DatabaseId,
+        key: Key<'_>,
+        change: &Change<'_>,
+        before: Option<usize>,
+        Applied { affected, len }: Applied,
+    ) {
+        if affected == 0 && !(before.is_some() && change.is_told_in_vain()) {
+            return;
+        }
+        let there = self.find(database, key).at.is_some();
+        if before.is_none() && there {
+            self.touched.note(database, key.bytes, Happened::Created);
+        }
+        let grew = len > before.unwrap_or(0) || change.adds_consumer();
+        self.touched.note(database, key.bytes, Happened::Changed { kind: change.kind(), grew });
+        if before.is_some() && !there {
+            self.touched.note(database, key.bytes, Happened::Deleted);
+        }
     }
 
     fn put_change(
@@ -702,7 +781,7 @@ impl<S: EffectSink> Store<S> {
     pub fn delete(&mut self, database: DatabaseId, key: Key<'_>) -> bool {
         let found = self.find(database, key);
         let Some(at) = found.at else { return false };
-        self.remove(database, found.group, found.hash, at);
+        self.remove(database, found.group, found.hash, at, Happened::Deleted);
         true
     }
 
@@ -710,7 +789,14 @@ impl<S: EffectSink> Store<S> {
     pub fn set_expiry(&mut self, database: DatabaseId, key: Key<'_>, expire_at_ms: Option<u64>) -> bool {
         let found = self.find(database, key);
         let Some(entry) = self.entry(database, &found) else { return false };
-        if entry.expire_at_ms() != expire_at_ms {
+        let before = entry.expire_at_ms();
+        match (before, expire_at_ms) {
+            // Told also when it is the time that it was.
+            (_, Some(_)) => self.touched.note(database, key.bytes, Happened::ExpirySet),
+            (Some(_), None) => self.touched.note(database, key.bytes, Happened::ExpiryRemoved),
+            (None, None) => {}
+        }
+        if before != expire_at_ms {
             let slot = key.slot;
             let effect = Effect::Expire { database, slot, key: key.bytes, expire_at_ms };
             self.before_change(database, found, key);
@@ -738,6 +824,7 @@ impl<S: EffectSink> Store<S> {
 
     /// Empties a database. Its memory is given back by [`Store::reclaim`].
     pub fn flush(&mut self, database: DatabaseId) {
+        self.touched.note_flush();
         if self.len(database) == 0 {
             return;
         }

@@ -73,7 +73,6 @@ static FIXED: &[Foreign] = &fixed![
     "appendfilename" = "",
     "no-appendfsync-on-rewrite" = "no",
     "stop-writes-on-bgsave-error" = "no",
-    "notify-keyspace-events" = "",
     "latency-monitor-threshold" = "0",
     "latency-tracking" = "yes",
     "latency-tracking-info-percentiles" = "50 99 99.9",

@@ -19,6 +19,7 @@ pub use config::ConfigError;
 pub use load::{CONFIG_FILE, LoadError, Loaded, environment};
 pub use reference::markdown as reference_markdown;
 pub use settings::{
-    Bind, Change, Durability, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit,
-    OutputLimits, Pin, SETTINGS, SHARDS_MAX, SavePoint, SavePoints, Secret, Setting, Settings, setting,
+    Bind, Change, Durability, Event, EventClasses, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy,
+    OutputLimit, OutputLimits, Pin, SETTINGS, SHARDS_MAX, SavePoint, SavePoints, Secret, Setting, Settings,
+    setting,
 };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::value::Value;
 pub use super::value::{
-    Bind, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit, OutputLimits, Pin,
-    SavePoint, SavePoints, Secret,
+    Bind, Event, EventClasses, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit,
+    OutputLimits, Pin, SavePoint, SavePoints, Secret,
 };
 pub use annulus_storage::Durability;
 
@@ -223,6 +223,13 @@ settings! {
     ///
     /// While commits are under way it is half of that. Commits share the disk with what checkpoints write.
     Live "checkpoint-bandwidth" checkpoint_bandwidth: u64 = 256 << 20, (0, i64::MAX);
+    /// Which keyspace events are told to those who listen to their channels; empty tells none.
+    ///
+    /// Letters as in Redis: `K` and `E` choose the channels (of the key, of the event), `g$lshzt` classes of commands,
+    /// `x` expired and `e` evicted keys, `A` all of these; `m` reads that find nothing, `n` new keys.
+    Live "notify-keyspace-events" notify_keyspace_events: EventClasses = EventClasses::default();
+    /// The most keys that are remembered for client-side caching; beyond it clients are told to forget some. 0 is no limit.
+    Live "tracking-table-max-keys" tracking_table_max_keys: u32 = 1_000_000;
     /// The size of one log file; files are prepared ahead, and reused.
     Start "log-segment-size" log_segment_size: u64 = 64 << 20, (1 << 20, 4 << 30);
     /// How many log writes of one shard may be in flight at once.

@@ -490,6 +490,103 @@ impl Value for SavePoints {
     }
 }
 
+/// A class of keyspace events, or where they are told; a bit of [`EventClasses`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Commands of no type of value: DEL, EXPIRE, RENAME.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Hashes.
+    Hash,
+    /// Sorted sets.
+    SortedSet,
+    /// Keys that were removed because their time had come.
+    Expired,
+    /// Keys that were removed to make room.
+    Evicted,
+    /// Streams.
+    Stream,
+    /// Values of modules, of which there are none.
+    Module,
+    /// Keys that are new; not in `A`.
+    New,
+    /// On the channel of the key.
+    Keyspace,
+    /// On the channel of the event.
+    Keyevent,
+    /// Reads that find nothing; not in `A`.
+    Missed,
+}
+
+/// Which keyspace events are told, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventClasses(u16);
+
+impl EventClasses {
+    /// Letters in Redis's order.
+    const LETTERS: [(char, Event); 14] = [
+        ('g', Event::Generic),
+        ('$', Event::String),
+        ('l', Event::List),
+        ('s', Event::Set),
+        ('h', Event::Hash),
+        ('z', Event::SortedSet),
+        ('x', Event::Expired),
+        ('e', Event::Evicted),
+        ('t', Event::Stream),
+        ('d', Event::Module),
+        ('n', Event::New),
+        ('K', Event::Keyspace),
+        ('E', Event::Keyevent),
+        ('m', Event::Missed),
+    ];
+    /// What `A` stands for: the classes up to and with modules.
+    const ALL: u16 = (1 << Event::New as u16) - 1;
+
+    /// Whether a class is told, or a channel used.
+    pub const fn contains(self, event: Event) -> bool {
+        self.0 & (1 << event as u16) != 0
+    }
+
+    /// Nothing is told: no class, or nowhere.
+    pub const fn is_off(self) -> bool {
+        !(self.contains(Event::Keyspace) || self.contains(Event::Keyevent))
+            || self.0 & !(1 << Event::Keyspace as u16 | 1 << Event::Keyevent as u16) == 0
+    }
+}
+
+impl Value for EventClasses {
+    const HINT: &'static str = "LETTERS";
+
+    fn update(&mut self, text: &str, _: (i64, i64)) -> Result<(), String> {
+        let mut bits = 0;
+        for letter in text.chars() {
+            bits |= match Self::LETTERS.iter().find(|(known, _)| *known == letter) {
+                Some((_, event)) => 1 << *event as u16,
+                None if letter == 'A' => Self::ALL,
+                None => {
+                    return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
+                }
+            };
+        }
+        self.0 = bits;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        let all = self.0 & Self::ALL == Self::ALL;
+        let shown = Self::LETTERS.iter().filter(|(_, event)| self.contains(*event));
+        let listed = |event: Event| !all || 1 << event as u16 & Self::ALL == 0;
+        let text: String = shown.filter(|(_, event)| listed(*event)).map(|(letter, _)| *letter).collect();
+        if all { format!("A{text}") } else { text }
+    }
+}
+
 macro_rules! choice {
     ($(#[doc = $doc:expr])+ $ty:ident, $hint:literal { $($(#[doc = $case_doc:expr])+ $case:ident = $text:literal $(| $other:literal)*,)+ }) => {
         $(#[doc = $doc])+

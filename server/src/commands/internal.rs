@@ -1,5 +1,7 @@
 //! What shards ask of each other for commands whose keys lie on several of them.
 
+use annulus_protocol::Encoder;
+use annulus_storage::Entry;
 use annulus_storage::value::codec;
 
 use super::arguments::{database, integer, is};
@@ -9,16 +11,34 @@ use super::{Context, answer, unreachable_arity};
 /// `annulus.fetch key`: value, encoded, and expiry (ms of Unix time, -1: none), or null
 pub(super) fn fetch(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.fetch"))) };
-    let key = context.first_key(key);
-    match context.store.get(context.database, key) {
+    let entry = context.store.get(context.database, context.first_key(key));
+    write_value(entry, &mut context.out);
+}
+
+/// `annulus.lift key`: the same of a key that is about to go, which is no read
+pub(super) fn lift(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.lift"))) };
+    let entry = context.store.get_for_update(context.database, context.first_key(key));
+    write_value(entry, &mut context.out);
+}
+
+/// `annulus.present key`: 1 if the key is there, otherwise 0; for what is about to write, which is no read
+pub(super) fn present(context: &mut Context<'_>, args: &[&[u8]]) {
+    let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.present"))) };
+    let present = context.store.get_for_update(context.database, context.first_key(key)).is_some();
+    context.out.integer(i64::from(present));
+}
+
+fn write_value(entry: Option<Entry<'_>>, out: &mut Encoder<'_>) {
+    match entry {
         Some(entry) => {
-            context.out.array_header(2);
+            out.array_header(2);
             let mut value = Vec::new();
             codec::encode(entry.value(), &mut value);
-            context.out.bulk(value);
-            context.out.integer(entry.expire_at_ms().map_or(-1, |at| at as i64));
+            out.bulk(value);
+            out.integer(entry.expire_at_ms().map_or(-1, |at| at as i64));
         }
-        None => context.out.null_array(),
+        None => out.null_array(),
     }
 }
 

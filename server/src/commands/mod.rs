@@ -295,7 +295,9 @@ pub enum ConnectionCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
 pub enum ClientCommand {
+    Caching,
     Getname,
+    Getredir,
     Id,
     Info,
     Kill,
@@ -306,6 +308,8 @@ pub enum ClientCommand {
     Reply,
     Setinfo,
     Setname,
+    Tracking,
+    Trackinginfo,
     Unblock,
     Unpause,
 }

@@ -223,5 +223,5 @@ fn documentation_has_the_shape_that_clients_read() {
         "{setex}"
     );
     let client = server.ask("COMMAND DOCS client");
-    assert!(client.contains("\"subcommands\" {\"client|getname\" {\"summary\""), "{client}");
+    assert!(client.contains("\"subcommands\" {\"client|caching\" {\"summary\""), "{client}");
 }

@@ -70,7 +70,8 @@ fn copy_to(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     if options.database == context.database && from.bytes == to.bytes {
         return Err(fail(errors::SAME_OBJECT));
     }
-    let copied = duplicate(context, (context.database, from), (options.database, to), options.destination);
+    let copied = context.store.get(context.database, from).is_some()
+        && duplicate(context, (context.database, from), (options.database, to), options.destination);
     context.out.integer(i64::from(copied));
     Ok(())
 }
@@ -115,7 +116,8 @@ fn move_to(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
         return Err(fail(errors::SAME_OBJECT));
     }
     let key = context.first_key(bytes);
-    let moved = duplicate(context, (source, key), (target, key), Destination::Keep);
+    let moved = context.store.get_for_update(source, key).is_some()
+        && duplicate(context, (source, key), (target, key), Destination::Keep);
     if moved {
         context.store.delete(source, key);
     }
@@ -123,16 +125,14 @@ fn move_to(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-/// Puts the value and the expiry of one key at another. False if there is nothing to copy, or something to keep.
+/// Puts the value and the expiry of a key that is there at another. False if there is something to keep.
 fn duplicate(
     context: &mut Context<'_>,
     (source, from): (DatabaseId, Key<'_>),
     (target, to): (DatabaseId, Key<'_>),
     destination: Destination,
 ) -> bool {
-    if context.store.get_for_update(source, from).is_none()
-        || destination == Destination::Keep && context.store.get_for_update(target, to).is_some()
-    {
+    if destination == Destination::Keep && context.store.get_for_update(target, to).is_some() {
         return false;
     }
     context.store.copy((source, from), (target, to))
@@ -155,12 +155,16 @@ fn rename_hops(hop: &Hop<'_>, destination: Destination) -> HopStep {
     let &[_, from, to] = hop.args else { return refuse(hop, unreachable_arity("rename")) };
     let first = hop.replies.first().map_or(&[][..], Vec::as_slice);
     match hop.round {
-        0 => send(vec![b"annulus.fetch".to_vec(), from.to_vec()]),
+        0 => send(vec![b"annulus.lift".to_vec(), from.to_vec()]),
         1 => match put_request(first, to, hop.database, destination) {
-            Some(request) => send(request),
+            Some(mut request) => {
+                // By another name, because it is told of as another event.
+                request[0] = b"annulus.receive".to_vec();
+                send(request)
+            }
             None => refuse(hop, errors::NO_SUCH_KEY),
         },
-        2 if integer_reply(first) == Some(1) => send(vec![b"del".to_vec(), from.to_vec()]),
+        2 if integer_reply(first) == Some(1) => send(vec![b"annulus.drop".to_vec(), from.to_vec()]),
         round => end(hop, |out| match destination {
             Destination::Replace => out.ok(),
             Destination::Keep => out.integer(i64::from(round > 2)),

@@ -2,7 +2,7 @@
 //! connections that have any.
 
 use annulus_protocol::Version;
-use annulus_storage::{DatabaseId, TransactionId};
+use annulus_storage::{DatabaseId, ShardId, TransactionId};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -109,6 +109,21 @@ pub struct Call {
     pub slot: u16,
     /// Whether it counts as an access to its keys (CLIENT NO-TOUCH says not).
     pub touches: bool,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+/// Whose a command is, for those who are told of what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The client; 0: nobody.
+    pub client: u64,
+    /// The client's shard.
+    pub home: ShardId,
+    /// The client is to be told when what it reads changes.
+    pub tracks: bool,
+    /// It only prepares what a command in rounds will do: nobody is told what it does not find.
+    pub prepares: bool,
 }
 
 /// One command of a batch; its arguments are the batch's next `arguments`.
@@ -150,7 +165,13 @@ impl RequestBatch {
 
     /// Adds a part of a transaction.
     pub fn push_part(&mut self, part: Box<Part>) {
-        let call = Call { database: DatabaseId(0), version: Version::Resp2, slot: 0, touches: false };
+        let call = Call {
+            database: DatabaseId(0),
+            version: Version::Resp2,
+            slot: 0,
+            touches: false,
+            origin: Origin::default(),
+        };
         self.requests.push(Request { target: Target::Nobody, work: Work::Part, call, arguments: 0 });
         self.parts.push(part);
     }

@@ -18,7 +18,7 @@ use annulus_protocol::{Encoder, Version, slot};
 use annulus_storage::{Awaiter, DatabaseId, Key, Lsn, ReadyKey, ShardId};
 
 use super::Core;
-use super::batch::{Call, Request, Target, Work};
+use super::batch::{Call, Origin, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
 use super::transactions::participant::Waiter;
@@ -301,7 +301,7 @@ impl Core {
     fn kind_of(&mut self, database: DatabaseId, key: Key<'_>) -> Option<annulus_storage::Kind> {
         self.store.begin_command();
         self.store.forbear_touching();
-        let kind = self.store.get(database, key).map(|entry| entry.value().kind());
+        let kind = self.store.get_for_update(database, key).map(|entry| entry.value().kind());
         self.store.end_command();
         kind
     }
@@ -426,8 +426,7 @@ impl Core {
                     self.end_kept((owner, number), end);
                 } else {
                     let work = Work::Core(on_end);
-                    let call =
-                        Call { database: DatabaseId(0), version: Version::Resp2, slot: 0, touches: false };
+                    let call = own_call(DatabaseId(0), 0);
                     let request = Request { target: Target::Nobody, work, call, arguments: 0 };
                     let (shard, number) = (self.id.0.to_le_bytes(), number.to_le_bytes());
                     self.links.request(owner, request, [&shard[..], &number, &[end as u8]]);
@@ -470,8 +469,7 @@ impl Core {
                 self.store.remove_awaiter(spread.database, key, (self.id, number));
                 continue;
             }
-            let call =
-                Call { database: spread.database, version: Version::Resp2, slot: key.slot, touches: false };
+            let call = own_call(spread.database, key.slot);
             let request = Request { target: Target::Nobody, work: Work::Core(on_forget), call, arguments: 0 };
             let (shard, number) = (self.id.0.to_le_bytes(), number.to_le_bytes());
             let database = spread.database.0.to_le_bytes();
@@ -542,6 +540,11 @@ impl Core {
             _ => false,
         }
     }
+}
+
+/// On what terms shards talk of commands that wait.
+fn own_call(database: DatabaseId, slot: u16) -> Call {
+    Call { database, version: Version::Resp2, slot, touches: false, origin: Origin::default() }
 }
 
 /// The connection's shard ends a wait: `shard number end`.

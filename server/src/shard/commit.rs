@@ -111,6 +111,7 @@ impl Core {
         self.tell_written();
         self.settle();
         self.release_gated();
+        self.release_outgoing();
         self.pass_barriers();
     }
 
@@ -145,6 +146,7 @@ impl Core {
             }
         }
         self.links.hold_gated(&mut self.gates);
+        self.drop_outgoing();
         for (shard, batch) in self.gates.take_batches() {
             self.links.send(shard, Message::Lost(batch));
         }
@@ -192,6 +194,9 @@ impl Core {
     /// A slice of the work that nobody waits for. Returns whether there is more at once.
     pub fn background(&mut self) -> bool {
         let expired = if self.may_expire() { self.store.expire_cycle(EXPIRE_PER_TURN) } else { 0 };
+        if self.store.has_touched() {
+            self.observe(None, &[], super::batch::Origin::default());
+        }
         let more_to_free = self.store.reclaim(RECLAIM_PER_TURN);
         expired >= EXPIRE_PER_TURN || more_to_free || self.evict_slice()
     }

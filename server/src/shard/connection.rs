@@ -1,11 +1,12 @@
 //! One client's connection: what has been read and not parsed, the replies to come, and the session.
 
 use annulus_protocol::{CommandParser, Version};
-use annulus_storage::{DatabaseId, Lsn, TransactionId};
+use annulus_storage::{DatabaseId, Lsn, ShardId, TransactionId};
 
-use super::batch::{Call, Target};
+use super::batch::{Call, Origin, Target};
 use super::pubsub::Listening;
 use super::replies::Replies;
+use super::tracking::ClientTracking;
 use super::transactions::multi::{Multi, Watched};
 use crate::runtime::{Peer, SocketId};
 
@@ -53,6 +54,8 @@ impl Modes {
     pub const MONITORS: Self = Self(1 << 1);
     /// CLIENT TRACKING.
     pub const TRACKS: Self = Self(1 << 2);
+    /// Others that track redirect to it.
+    pub const REDIRECTED: Self = Self(1 << 3);
 
     /// Whether all is as with most connections.
     pub const fn is_empty(self) -> bool {
@@ -119,6 +122,10 @@ pub struct Session {
     pub(super) multi: Option<Box<Multi>>,
     /// WATCH.
     pub(super) watched: Vec<Watched>,
+    /// What it tracks.
+    pub tracking: Option<Box<ClientTracking>>,
+    /// The keys that the running command reads are remembered.
+    pub tracks_now: bool,
     /// Id of the last command, in the command table.
     pub last_command: Option<&'static crate::commands::Command>,
 }
@@ -128,6 +135,8 @@ pub struct Session {
 pub struct Connection {
     /// Number of the client, unique in the server's life.
     pub client: u64,
+    /// Its shard.
+    pub home: ShardId,
     /// Its socket in this shard's driver.
     pub socket: SocketId,
     /// The two ends.
@@ -174,9 +183,16 @@ pub struct Connection {
 
 impl Connection {
     /// A fresh connection.
-    pub fn new(client: u64, socket: SocketId, peer: Peer, authenticated: bool, now_ms: u64) -> Self {
+    pub fn new(
+        (client, home): (u64, ShardId),
+        socket: SocketId,
+        peer: Peer,
+        authenticated: bool,
+        now_ms: u64,
+    ) -> Self {
         Connection {
             client,
+            home,
             socket,
             peer: Box::new(peer),
             parser: CommandParser::new(),
@@ -204,7 +220,18 @@ impl Connection {
     /// The terms on which its commands run.
     pub fn call(&self, slot: u16) -> Call {
         let session = &self.session;
-        Call { database: session.database, version: session.version, slot, touches: !session.no_touch }
+        Call {
+            database: session.database,
+            version: session.version,
+            slot,
+            touches: !session.no_touch,
+            origin: self.origin(),
+        }
+    }
+
+    /// Whose its commands are.
+    pub fn origin(&self) -> Origin {
+        Origin { client: self.client, home: self.home, tracks: self.session.tracks_now, prepares: false }
     }
 
     /// Whether the reply of the running command is not wanted.

@@ -69,7 +69,7 @@ impl Core {
                 let authenticated = self.settings.requirepass.reveal().is_none();
                 let client = self.shared.next_client();
                 let now_ms = self.now_ms();
-                self.connections.insert(Connection::new(client, id, peer, authenticated, now_ms));
+                self.connections.insert(Connection::new((client, self.id), id, peer, authenticated, now_ms));
                 self.plan_sweep();
             }
             Err(error) => {
@@ -107,6 +107,8 @@ impl Core {
             if !connection.session.modes.is_empty() {
                 self.forget_listener(&connection);
                 self.forget_monitor(connection.client);
+                self.forget_tracking(&connection);
+                self.forget_target(connection.client);
             }
             if connection.hold == Some(Hold::Wait) {
                 self.forget_wait(connection.client);

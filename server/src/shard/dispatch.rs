@@ -9,7 +9,7 @@ use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{DatabaseId, Key, Lsn, ShardId};
 use smallvec::SmallVec;
 
-use super::connection::{Hold, ReplyMode};
+use super::connection::{Hold, Modes, ReplyMode};
 use super::limits::{
     INPUT_HELD_BYTES, INPUT_RESERVE_BYTES, LOG_BACKLOG_BYTES, OUTPUT_HIGH_BYTES, PIPELINE_COMMANDS,
     REPLIES_WAITING_MAX,
@@ -365,6 +365,7 @@ impl Core {
             return Flow::Continue;
         }
         let in_multi = connection.session.multi.is_some();
+        let tracks = connection.session.modes.intersects(Modes::TRACKS);
         if self.pause.is_active() && self.pause.holds(command) {
             connection.hold = Some(Hold::Paused);
             self.held.push(socket);
@@ -379,6 +380,9 @@ impl Core {
         }
         if in_multi && let Some(flow) = self.queue(socket, command, args) {
             return flow;
+        }
+        if tracks {
+            self.begin_tracked(socket, command);
         }
         let flow = self.run_routed(socket, command, args, known_slot);
         if self.monitors.any && flow != Flow::Again && !matches!(command.run, Run::Script(_)) {
@@ -586,6 +590,9 @@ impl Core {
         };
         keyed(&mut context, args);
         self.found_nothing = context.nothing;
+        if self.store.has_touched() || call.origin.tracks {
+            self.observe(Some(command), args, call.origin);
+        }
         let counters = &mut self.commands[command.id()];
         counters.calls += 1;
         if let Some(timer) = timer {

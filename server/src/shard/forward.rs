@@ -238,6 +238,9 @@ impl Core {
     }
 
     fn on_message(&mut self, from: ShardId, message: Message) {
+        // What a client was told before it sent this holds here too.
+        self.refresh_settings();
+        self.refresh_tracking();
         match message {
             Message::Requests(batch) => self.run_batch(from, batch),
             Message::Signals(signals) => {

@@ -7,6 +7,7 @@
 //! make room again, or are refused. Giving up keys takes a bounded time: what remains to be given up is in the turns to come.
 
 use super::Core;
+use super::batch::Origin;
 use super::limits::{COMMAND_MEMORY_BYTES, EVICT_PER_COMMAND, EVICT_PER_TURN};
 use super::transactions::is_locked;
 
@@ -71,6 +72,10 @@ impl Core {
         let evicted =
             self.store.evict((policy, samples), self.memory.limit, budget, &|key| is_locked(locks, key));
         self.memory.estimate = evicted.live_bytes;
+        if self.store.has_touched() {
+            // Before the command that memory is needed for has anything to tell.
+            self.observe(None, &[], Origin::default());
+        }
         !evicted.is_exhausted
     }
 

@@ -25,7 +25,9 @@ pub mod interest;
 pub mod limits;
 mod memory;
 mod monitor;
+mod notify;
 mod operations;
+mod outgoing;
 mod pause;
 mod pubsub;
 pub mod replies;
@@ -35,6 +37,7 @@ mod serve;
 pub mod shared;
 mod stats;
 mod stop;
+mod tracking;
 pub mod transactions;
 mod turn;
 mod wait;
@@ -60,11 +63,13 @@ use self::forward::Links;
 use self::memory::MemoryLimit;
 use self::monitor::Monitors;
 use self::operations::Operation;
+use self::outgoing::Waiting;
 use self::pause::Pause;
 use self::pubsub::Listeners;
 use self::scripts::Scripts;
 use self::shared::Shared;
 use self::stop::Stopping;
+use self::tracking::Tracking;
 use self::transactions::participant::ShardLocks;
 use self::wait::Waits;
 use crate::admin::Settings;
@@ -123,6 +128,8 @@ pub struct Core {
     found_nothing: bool,
     /// For the replies of a part of a transaction.
     scratch: Vec<u8>,
+    waiting: Waiting,
+    tracking: Tracking,
     /// Connections that are held, to be looked at again.
     held: Vec<SocketId>,
     pause: Pause,
@@ -200,6 +207,8 @@ impl Core {
             commands_deferred: 0,
             found_nothing: false,
             scratch: Vec::new(),
+            waiting: Waiting::default(),
+            tracking: Tracking::new(shards, name_seed),
             held: Vec::new(),
             pause: Pause::default(),
             intents: Intents::default(),
@@ -237,6 +246,13 @@ impl Core {
         self.store.set_limits(value_limits(&self.settings));
         self.limit_memory();
         self.plan_sweep();
+        self.refresh_recording();
+    }
+
+    /// Has the store note what happens to keys while somebody wants to know.
+    fn refresh_recording(&mut self) {
+        let wanted = !self.settings.notify_keyspace_events.is_off() || self.is_tracking();
+        self.store.set_recording(wanted);
     }
 }
 

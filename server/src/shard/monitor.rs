@@ -25,6 +25,8 @@ pub(super) struct Monitors {
     members: BTreeMap<u64, SocketId>,
     /// Whether anybody monitors, on any shard; renewed with each turn.
     pub(super) any: bool,
+    /// The database of an EXEC that is still to be shown: that in which its commands end.
+    pub(super) exec_in: Option<DatabaseId>,
 }
 
 /// Whether monitors see a command. As in Redis those for administrators stay hidden.
@@ -118,9 +120,21 @@ impl Core {
     /// Shows a command that has run to all monitors.
     #[cold]
     pub(super) fn show_command(&mut self, socket: SocketId, command: &Command, args: &[&[u8]]) {
+        let current = self.connections.get(socket).map(|connection| connection.session.database);
+        let database = self.monitors.exec_in.take().or(current);
+        self.show_command_in(database.unwrap_or_default(), socket, command, args);
+    }
+
+    /// Shows a command that runs in this database.
+    pub(super) fn show_command_in(
+        &mut self,
+        database: DatabaseId,
+        socket: SocketId,
+        command: &Command,
+        args: &[&[u8]],
+    ) {
         let Some(connection) = self.connections.get(socket).filter(|_| is_shown(command)) else { return };
-        let database = connection.session.database.0;
-        let line = line_of(self.time.unix_us, database, &name_of(connection), args);
+        let line = line_of(self.time.unix_us, database.0, &name_of(connection), args);
         self.show_everywhere(&line);
     }
 

@@ -8,7 +8,7 @@ use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_inte
 use annulus_storage::{DatabaseId, Lsn, ShardId, TransactionId};
 
 use super::Core;
-use super::batch::{Call, Message, ReplyBatch, Request, Target, Work};
+use super::batch::{Call, Message, Origin, ReplyBatch, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
 use super::transactions::Refusal;
@@ -38,6 +38,7 @@ pub(super) struct Operation {
     version: Version,
     database: DatabaseId,
     touches: bool,
+    origin: Origin,
     plan: Plan,
     pub(super) parts: Vec<Vec<u8>>,
     pub(super) missing: usize,
@@ -100,6 +101,7 @@ impl Core {
             version: connection.session.version,
             database: connection.session.database,
             touches: !connection.session.no_touch,
+            origin: connection.origin(),
             plan,
             parts: vec![Vec::new(); parts],
             missing: parts,
@@ -164,7 +166,13 @@ impl Core {
         Request {
             target: Target::Operation { index, part },
             work: Work::Keyed(command, keyed),
-            call: Call { database: operation.database, version, slot, touches: operation.touches },
+            call: Call {
+                database: operation.database,
+                version,
+                slot,
+                touches: operation.touches,
+                origin: operation.origin,
+            },
             arguments: 0,
         }
     }
@@ -208,7 +216,13 @@ impl Core {
         let Some(index) = self.open_operation(socket, plan, shards.len(), false) else { return };
         let operation = &self.operations[index as usize];
         let version = merge_version(merge).unwrap_or(operation.version);
-        let call = Call { database: operation.database, version, slot: 0, touches: operation.touches };
+        let call = Call {
+            database: operation.database,
+            version,
+            slot: 0,
+            touches: operation.touches,
+            origin: operation.origin,
+        };
         for (part, shard) in shards.iter().enumerate() {
             let target = Target::Operation { index, part: part as u32 };
             let request = Request { target, work, call, arguments: 0 };
@@ -244,6 +258,7 @@ impl Core {
             version: request.call.version,
             database: request.call.database,
             touches: request.call.touches,
+            origin: request.call.origin,
             plan: Plan::Program(Box::new(program)),
             parts: Vec::new(),
             missing: 0,
@@ -267,6 +282,7 @@ impl Core {
             version: operation.version,
             database: operation.database,
             touches: operation.touches,
+            origin: operation.origin,
             bulk_bytes_max: self.settings.proto_max_bulk_len,
             databases: self.store.databases(),
         }

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use annulus_storage::{DatabaseId, LogState};
 
 use super::Core;
+use super::connection::Modes;
+use super::interest::Kind;
 use super::limits::TIMED_COMMANDS;
-use crate::admin::info::{DatabaseCounters, MeshCounters, ShardCounters};
+use crate::admin::info::{DatabaseCounters, MeshCounters, NameSets, ShardCounters, TrackingCounters};
 use crate::commands::{self, Command};
 use crate::runtime::Clock;
 
@@ -129,7 +131,12 @@ impl Core {
         counters.memory.log = log.backlog_bytes();
         counters.clients.connected = self.connections.len() as u64;
         counters.clients.blocked = (self.blocking.len() + self.waits.len()) as u64;
+        let (tracking, keys, items) = self.tracking.sizes();
+        counters.clients.tracking = tracking as u64;
+        counters.tracking = TrackingCounters { keys: keys as u64, items: items as u64 };
+        counters.names = self.name_sets();
         for connection in self.connections.iter() {
+            counters.clients.pubsub += u64::from(connection.session.modes.intersects(Modes::LISTENS));
             let (input, output) = (connection.input.len() as u64, connection.output_bytes() as u64);
             counters.memory.clients +=
                 input + output + (size_of_val(connection) + size_of_val(&*connection.session)) as u64;
@@ -151,5 +158,17 @@ impl Core {
             }
         }
         counters
+    }
+
+    /// Everything that is listened to here.
+    fn name_sets(&self) -> NameSets {
+        let interest = &self.shared.interest;
+        let names = |kind| self.listeners.names(kind).map(|(name, _)| interest.hash(kind, name)).collect();
+        NameSets {
+            channels: names(Kind::Channel),
+            patterns: names(Kind::Pattern),
+            shard_channels: names(Kind::ShardChannel),
+            prefixes: self.tracking.prefixes().map(|prefix| interest.hash(Kind::Pattern, prefix)).collect(),
+        }
     }
 }

@@ -201,6 +201,7 @@ impl Shard {
         core.refresh_settings();
         core.refresh_pause();
         core.monitors.any = core.shared.interest.is_monitored();
+        core.refresh_tracking();
         let mut busy = !self.events.is_empty();
         let mut events = self.events.drain(..);
         while !events.as_slice().is_empty() {
@@ -309,6 +310,8 @@ impl Core {
     }
 
     fn publish(&mut self) {
+        self.hold_outgoing();
+        self.tell_changed();
         let mut wake = std::mem::take(&mut self.intents.wake);
         self.links.publish(&self.shared.peers, &mut self.gates, &mut wake);
         self.intents.wake = wake;

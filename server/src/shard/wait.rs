@@ -108,6 +108,8 @@ impl Core {
         match parsed {
             Err(text) => self.answer(socket, |out| out.error(text)),
             Ok((..=0, _)) => self.answer(socket, |out| out.integer(0)),
+            // Within MULTI nothing waits.
+            Ok(_) if self.is_captured(socket) => self.answer(socket, |out| out.integer(0)),
             Ok((_, timeout_ms)) => {
                 self.begin_wait(socket, Goal::Replicas, timeout_ms);
                 return Flow::Stop;
@@ -129,6 +131,10 @@ impl Core {
                 return Flow::Continue;
             }
         };
+        if self.is_captured(socket) {
+            self.answer(socket, |out| write_copies(out, 0));
+            return Flow::Continue;
+        }
         let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
         if !connection.replies.is_answered() {
             connection.hold = Some(Hold::Order);
@@ -149,6 +155,10 @@ impl Core {
             self.on_barrier(self.id, number);
         }
         Flow::Stop
+    }
+
+    fn is_captured(&self, socket: SocketId) -> bool {
+        self.connections.get(socket).is_some_and(|connection| connection.capture.is_some())
     }
 
     fn begin_wait(&mut self, socket: SocketId, goal: Goal, timeout_ms: u64) -> Option<u64> {

@@ -5,7 +5,7 @@ use crate::database::Database;
 use crate::evict::{Candidate, Evicted, EvictionOrder, EvictionPolicy};
 use crate::expiry::HINT_HASH_MASK;
 use crate::table::Position;
-use crate::{DatabaseId, EffectSink};
+use crate::{DatabaseId, EffectSink, Happened};
 
 /// Samples in a row that find nothing that may go, before all are gone through.
 const MISSES_MAX: usize = 32;
@@ -43,7 +43,7 @@ impl<S: EffectSink> Store<S> {
             let table = self.databases[database.index()].table_mut(group);
             let before = table.memory_bytes();
             let hash = self.hasher.hash(table.entry(at).key());
-            self.remove(database, group, hash, at);
+            self.remove(database, group, hash, at, Happened::Evicted);
             self.end_group();
             let after = self.databases[database.index()].table_mut(group).memory_bytes();
             evicted.live_bytes = (evicted.live_bytes + after).saturating_sub(before);

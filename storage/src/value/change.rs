@@ -111,6 +111,16 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Whether those who want to know what happens to keys are told of it even if it found nothing to change, as Redis does.
+    pub(crate) fn is_told_in_vain(&self) -> bool {
+        matches!(self, Self::List(ListChange::Trim { .. }))
+    }
+
+    /// Whether a stream has a new consumer by it: commands log this only for such.
+    pub(crate) fn adds_consumer(&self) -> bool {
+        matches!(self, Self::Stream(StreamChange::SetConsumer { .. }))
+    }
+
     pub(crate) fn to_parts(self) -> Parts<'a> {
         match self {
             Self::List(change) => change.to_parts().of(Kind::List as u8),

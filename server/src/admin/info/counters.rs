@@ -1,7 +1,7 @@
 //! What a shard counts: plain numbers, grouped by the part of the shard that owns them. A snapshot is a clone,
 //! which travels to the shard that answers INFO; snapshots of all shards merge into the server's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::histogram::Histogram;
 
@@ -184,6 +184,38 @@ counters! {
 }
 
 counters! {
+    /// Client-side caching.
+    TrackingCounters {
+        /// Keys that are remembered because a connection has read them.
+        sum keys: u64,
+        /// Readers of these keys.
+        sum items: u64,
+    }
+}
+
+/// Names that may be known to several shards, by their hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameSets {
+    /// Channels with listeners.
+    pub channels: BTreeSet<u64>,
+    /// Patterns with listeners.
+    pub patterns: BTreeSet<u64>,
+    /// Shard channels with listeners.
+    pub shard_channels: BTreeSet<u64>,
+    /// Prefixes of client-side caching.
+    pub prefixes: BTreeSet<u64>,
+}
+
+impl NameSets {
+    fn merge(&mut self, other: &Self) {
+        self.channels.extend(&other.channels);
+        self.patterns.extend(&other.patterns);
+        self.shard_channels.extend(&other.shard_channels);
+        self.prefixes.extend(&other.prefixes);
+    }
+}
+
+counters! {
     /// The loop.
     TurnCounters {
         /// Turns of the loop.
@@ -270,6 +302,10 @@ pub struct ShardCounters {
     pub checkpoint: CheckpointCounters,
     /// Traffic between shards.
     pub mesh: MeshCounters,
+    /// Client-side caching.
+    pub tracking: TrackingCounters,
+    /// What is listened to.
+    pub names: NameSets,
     /// The loop.
     pub turns: TurnCounters,
     /// Calls by lower-case name of the command (`client|list` for subcommands); those never called are left out.
@@ -291,6 +327,8 @@ impl ShardCounters {
         self.transactions.merge(&other.transactions);
         self.checkpoint.merge(&other.checkpoint);
         self.mesh.merge(&other.mesh);
+        self.tracking.merge(&other.tracking);
+        self.names.merge(&other.names);
         self.turns.merge(&other.turns);
         for (name, counters) in &other.commands {
             self.commands.entry(name).or_default().merge(counters);

@@ -7,7 +7,7 @@ mod text;
 
 pub use counters::{
     CheckpointCounters, ClientCounters, CommandCounters, DatabaseCounters, KeyspaceCounters, LogCounters,
-    MemoryCounters, MeshCounters, ShardCounters, TrafficCounters, TurnCounters,
+    MemoryCounters, MeshCounters, NameSets, ShardCounters, TrackingCounters, TrafficCounters, TurnCounters,
 };
 pub use text::human_bytes;
 

@@ -237,7 +237,7 @@ impl Merged {
     }
 
     fn put(mut self, context: &mut Context<'_>, destination: Key<'_>) -> Outcome {
-        let old = string_of(context.store.get_for_update(context.database, destination))?;
+        let old = string_of(context.store.get(context.database, destination))?;
         if let Some(old) = old {
             self.add(old)?;
         }

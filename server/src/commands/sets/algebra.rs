@@ -245,9 +245,10 @@ impl Value {
     }
 }
 
-/// `annulus.setstore destination value`: stores an encoded set, or removes the key if that is empty; replies with its size
+/// `annulus.setstore destination value command`: stores an encoded set, or removes the key if that is empty; replies with its
+/// size. Whose result it is is for those who are told of it.
 pub(in super::super) fn setstore(context: &mut Context<'_>, args: &[&[u8]]) {
-    let &[_, destination, value] = args else {
+    let &[_, destination, value, _] = args else {
         return answer(context, Err(unreachable_arity("annulus.setstore")));
     };
     let destination = context.first_key(destination);

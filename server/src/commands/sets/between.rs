@@ -131,7 +131,8 @@ impl Combination<'_> {
                 for member in members {
                     value.add(member);
                 }
-                let args = vec![b"annulus.setstore".to_vec(), destination.to_vec(), value.finish()];
+                let name = hop.args.first().copied().unwrap_or_default().to_vec();
+                let args = vec![b"annulus.setstore".to_vec(), destination.to_vec(), value.finish(), name];
                 HopStep::Send(vec![HopRequest { args }])
             }
         }

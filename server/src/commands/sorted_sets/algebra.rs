@@ -158,7 +158,7 @@ impl Kind {
         Ok(match self.form {
             Form::Shown => end(hop, |out| members(found.into_iter(), count, options.scores, out)),
             Form::Counted => end(hop, |out| out.integer(count as i64)),
-            Form::Stored => store::request(words.destination, store::encode(found.into_iter())),
+            Form::Stored => store::request(hop, words.destination, store::encode(found.into_iter())),
         })
     }
 }

@@ -42,10 +42,11 @@ pub(in super::super) fn put_encoded(
     Ok(())
 }
 
-/// `annulus.zstore destination value`: the number of its members; an empty value deletes the key
+/// `annulus.zstore destination value command`: the number of its members; an empty value deletes the key. Whose result it is is
+/// for those who are told of it.
 pub(in super::super) fn zstore(context: &mut Context<'_>, args: &[&[u8]]) {
     let outcome = match *args {
-        [_, destination, value] => {
+        [_, destination, value, _] => {
             let destination = context.first_key(destination);
             put_encoded(context, destination, value)
         }
@@ -55,8 +56,10 @@ pub(in super::super) fn zstore(context: &mut Context<'_>, args: &[&[u8]]) {
 }
 
 /// Asks the destination's shard to store a value.
-pub(in super::super) fn request(destination: &[u8], value: Vec<u8>) -> HopStep {
-    HopStep::Send(vec![HopRequest { args: vec![b"annulus.zstore".to_vec(), destination.to_vec(), value] }])
+pub(in super::super) fn request(hop: &Hop<'_>, destination: &[u8], value: Vec<u8>) -> HopStep {
+    let name = hop.args.first().copied().unwrap_or_default();
+    let args = vec![b"annulus.zstore".to_vec(), destination.to_vec(), value, name.to_vec()];
+    HopStep::Send(vec![HopRequest { args }])
 }
 
 /// A command between shards that stores what another command, `picker`, makes of a source and the rest of the arguments.
@@ -76,7 +79,7 @@ pub(in super::super) fn pick_and_store(
             args.extend(rest.iter().map(|arg| arg.to_vec()));
             HopStep::Send(vec![HopRequest { args }])
         }
-        1 => request(destination, bulk_reply(first).unwrap_or_default().to_vec()),
+        1 => request(hop, destination, bulk_reply(first).unwrap_or_default().to_vec()),
         _ => HopStep::Reply(first.to_vec()),
     }
 }

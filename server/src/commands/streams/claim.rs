@@ -15,6 +15,8 @@ use annulus_protocol::parse_i64;
 struct Claims<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
+    /// Whether the consumer was there before.
+    known: bool,
     /// Those that go to the consumer, encoded.
     deliveries: Vec<u8>,
     /// Those whose entries are gone, encoded.
@@ -23,10 +25,11 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    fn new(group: &'a [u8], consumer: &'a [u8]) -> Self {
+    fn new(name: &'a [u8], group: &Group, consumer: &'a [u8]) -> Self {
+        let known = group.consumer(consumer).is_some();
         let mut deliveries = Vec::new();
         put_consumer(&mut deliveries, consumer);
-        Self { group, consumer, deliveries, gone: Vec::new(), claimed: 0 }
+        Self { group: name, consumer, known, deliveries, gone: Vec::new(), claimed: 0 }
     }
 
     fn claim(&mut self, delivery: Delivery) {
@@ -41,6 +44,10 @@ impl<'a> Claims<'a> {
             context.store.change(database, key, StreamChange::Acknowledge { group, ids: &self.gone });
         }
         if self.claimed > 0 {
+            if !self.known {
+                let (consumer, seen_ms) = (self.consumer, context.store.now());
+                context.store.change(database, key, StreamChange::SetConsumer { group, consumer, seen_ms });
+            }
             let change = StreamChange::Pend { group, deliveries: &self.deliveries };
             context.store.change(database, key, change);
             context.store.see_consumer(database, key, group, self.consumer);
@@ -126,7 +133,7 @@ fn claim(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     };
     let now_ms = context.store.now();
     let key = context.first_key(key);
-    let stream = context.store.get_for_update(context.database, key).map(super::stream).transpose()?;
+    let stream = context.store.get(context.database, key).map(super::stream).transpose()?;
     let group = group_of(stream, key.bytes, name)?;
     let Some(stream) = stream else { return Ok(()) };
     let min_idle_ms = parse_i64(min_idle).ok_or(fail("ERR Invalid min-idle-time argument for XCLAIM"))?;
@@ -137,7 +144,7 @@ fn claim(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let (last, read) = (group.last().max(options.last), group.read());
     let moves = options.last > group.last();
 
-    let mut claims = Claims::new(name, consumer);
+    let mut claims = Claims::new(name, group, consumer);
     // What this command itself has claimed already, for an id that is said twice.
     let mut claimed: Vec<Delivery> = Vec::new();
     let start = context.out.position();
@@ -219,11 +226,11 @@ fn auto_claim(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let (mut count, just_ids) = auto_options(options)?;
     let now_ms = context.store.now();
     let key = context.first_key(key);
-    let stream = context.store.get_for_update(context.database, key).map(super::stream).transpose()?;
+    let stream = context.store.get(context.database, key).map(super::stream).transpose()?;
     let group: &Group = group_of(stream, key.bytes, name)?;
     let Some(stream) = stream else { return Ok(()) };
 
-    let mut claims = Claims::new(name, consumer);
+    let mut claims = Claims::new(name, group, consumer);
     let mut gone = Vec::new();
     let mut attempts = count.saturating_mul(AUTO_ATTEMPTS);
     let mut pending = group.pending_from(start);

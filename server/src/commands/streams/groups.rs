@@ -183,7 +183,8 @@ pub(in super::super) fn xack(context: &mut Context<'_>, args: &[&[u8]]) {
 fn acknowledge(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key, name, ref texts @ ..] = args else { return Err(unreachable_arity("xack")) };
     let key = context.first_key(key);
-    let Some(group) = read_to_change(context, key)?.and_then(|stream| stream.group(name)) else {
+    let found = context.store.get(context.database, key).map(super::stream).transpose()?;
+    let Some(group) = found.and_then(|stream| stream.group(name)) else {
         context.out.integer(0);
         return Ok(());
     };

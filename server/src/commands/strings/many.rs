@@ -44,7 +44,7 @@ pub(in super::super) fn msetnx_plan(hop: &Hop<'_>) -> HopStep {
     match hop.round {
         0 => HopStep::Send(
             pairs(hop.args)
-                .map(|(key, _)| HopRequest { args: vec![b"exists".to_vec(), key.to_vec()] })
+                .map(|(key, _)| HopRequest { args: vec![b"annulus.present".to_vec(), key.to_vec()] })
                 .collect(),
         ),
         1 if hop.replies.iter().all(|reply| integer_reply(reply) == Some(0)) => HopStep::Send(

@@ -1,6 +1,6 @@
 //! Lengths and parts of strings.
 
-use annulus_storage::Expiry;
+use annulus_storage::{Expiry, Kind};
 
 use super::super::arguments::integer;
 use super::super::errors::{self, Outcome, fail};
@@ -63,6 +63,9 @@ fn append_value(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let old = values::read_to_change(context, key, values::string)?.map(<[u8]>::len);
     let length = if let Some(old) = old {
         check_length(context, old as u64, value.len())?;
+        if value.is_empty() {
+            context.store.tell_in_vain(context.database, key, Kind::String);
+        }
         context.store.set_range(context.database, key, old, value)
     } else {
         context.store.set(context.database, key, value, Expiry::None);

@@ -31,7 +31,19 @@ pub(super) const ROWS: &[Command] = &[
         "Looks at connections and changes their settings",
         "",
     ),
+    client("caching", 3, ClientCommand::Caching).docs(
+        "6.0.0",
+        "O(1)",
+        "Says whether the keys of the next command are tracked",
+        "(YES | NO)",
+    ),
     client("getname", 2, ClientCommand::Getname).docs("2.6.9", "O(1)", "Tells the connection's name", ""),
+    client("getredir", 2, ClientCommand::Getredir).docs(
+        "6.0.0",
+        "O(1)",
+        "Tells the connection that invalidations are redirected to",
+        "",
+    ),
     row("help", 2, ConnectionCommand::Help).of("client").flags(&[F::LOADING, F::STALE]).docs(
         "5.0.0",
         "O(1)",
@@ -84,6 +96,18 @@ pub(super) const ROWS: &[Command] = &[
         "(LIB-NAME libname | LIB-VER libver)",
     ),
     client("setname", 3, ClientCommand::Setname).docs("2.6.9", "O(1)", "Names the connection", "connection-name"),
+    client("tracking", -3, ClientCommand::Tracking).docs(
+        "6.0.0",
+        "O(N) in the number of prefixes",
+        "Switches messages about changes of the keys that the connection has read",
+        "(ON | OFF) [REDIRECT client-id:integer] [PREFIX prefix]... [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+    ),
+    client("trackinginfo", 2, ClientCommand::Trackinginfo).docs(
+        "6.2.0",
+        "O(1)",
+        "Describes the connection's tracking",
+        "",
+    ),
     client("unblock", -3, ClientCommand::Unblock).flags(CLIENT_ADMIN).docs(
         "5.0.0",
         "O(log(N)) in the number of waiting clients",

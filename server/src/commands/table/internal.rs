@@ -4,7 +4,7 @@ use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
 use super::super::{
-    Merge, Run, bitmap, blocking, geo, hyperloglog, internal, sets, sort, sorted_sets, streams,
+    Merge, Run, bitmap, blocking, generic, geo, hyperloglog, internal, sets, sort, sorted_sets, streams,
 };
 
 pub(super) const ROWS: &[Command] = &[
@@ -12,6 +12,14 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.fetch", 2, Group::Generic, Run::Keyed(internal::fetch))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // The same, of a key that is renamed.
+    Command::new("annulus.lift", 2, Group::Generic, Run::Keyed(internal::lift))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
+    // 1 if a key is there that is about to be written.
+    Command::new("annulus.present", 2, Group::Generic, Run::Keyed(internal::present))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO])]),
     // Versions of keys that a connection watches from now on.
     Command::new("annulus.watch", -2, Group::Generic, Run::Split(internal::watch, Merge::Array))
         .flags(&[F::READONLY, F::INTERNAL])
@@ -24,6 +32,14 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.put", 6, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // The same, for a value that is renamed.
+    Command::new("annulus.receive", 6, Group::Generic, Run::Keyed(internal::put))
+        .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
+    // Deletes a key that has been renamed.
+    Command::new("annulus.drop", 2, Group::Generic, Run::Keyed(generic::del))
+        .flags(&[F::WRITE, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RM, K::DELETE])]),
     // destination result: its length; an empty one deletes the key.
     Command::new("annulus.bitstore", 3, Group::Bitmap, Run::Keyed(bitmap::operate::bitstore))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
@@ -48,8 +64,8 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.xread", -5, Group::Stream, Run::Keyed(streams::read::xread_one))
         .flags(&[F::WRITE, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS])]),
-    // destination value: its size; an empty value deletes the key.
-    Command::new("annulus.setstore", 3, Group::Set, Run::Keyed(sets::algebra::setstore))
+    // destination value command: its size; an empty value deletes the key.
+    Command::new("annulus.setstore", 4, Group::Set, Run::Keyed(sets::algebra::setstore))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
     // destination value...: OK.
@@ -73,8 +89,8 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.geopick", -5, Group::Geo, Run::Keyed(geo::search::pick_encoded))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
-    // destination value: its length; an empty one deletes the key.
-    Command::new("annulus.zstore", 3, Group::SortedSet, Run::Keyed(sorted_sets::store::zstore))
+    // destination value command: its length; an empty one deletes the key.
+    Command::new("annulus.zstore", 4, Group::SortedSet, Run::Keyed(sorted_sets::store::zstore))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
 ];

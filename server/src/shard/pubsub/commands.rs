@@ -8,7 +8,7 @@ use annulus_protocol::{
 use annulus_storage::DatabaseId;
 
 use super::super::Core;
-use super::super::batch::{Call, Request, Target, Work};
+use super::super::batch::{Call, Origin, Request, Target, Work};
 use super::super::connection::{Hold, Modes};
 use super::super::dispatch::Flow;
 use super::super::interest::{Kind, Step};
@@ -92,66 +92,60 @@ impl Core {
     }
 
     fn subscribe(&mut self, socket: SocketId, kind: Kind, names: &[&[u8]]) {
+        let mut confirmations = Vec::with_capacity(names.len());
         for name in names {
             let Some(connection) = self.connections.get_mut(socket) else { return };
             let client = connection.client;
             let listening = connection.session.listening.get_or_insert_default();
             let added = listening.add(kind, name);
-            let count = listening.confirmed(kind);
+            confirmations.push((*name, listening.confirmed(kind)));
             connection.session.modes |= Modes::LISTENS;
             if added && self.listeners.add(kind, name, client, socket) {
                 self.shared.interest.change_name(self.id, kind, name, Step::Up);
             }
-            self.tell(socket, |out| confirm(out, subscribed(kind), Some(name), count));
         }
+        self.tell(socket, |out| {
+            for (name, count) in confirmations {
+                confirm(out, subscribed(kind), Some(name), count);
+            }
+        });
         self.plan_sweep();
     }
 
     fn unsubscribe(&mut self, socket: SocketId, kind: Kind, names: &[&[u8]]) {
-        if names.is_empty() {
-            return self.unsubscribe_all(socket, kind);
-        }
-        for name in names {
-            self.unsubscribe_one(socket, kind, name);
-        }
+        let listening = self.connections.get(socket).and_then(|it| it.session.listening.as_deref());
+        let left = listening.map_or(0, |listening| listening.confirmed(kind));
+        // Without names, all that there are.
+        let all: Vec<Vec<u8>> = match listening {
+            Some(listening) if names.is_empty() => listening.names(kind).map(<[u8]>::to_vec).collect(),
+            _ => names.iter().map(|name| name.to_vec()).collect(),
+        };
+        let counts: Vec<usize> = all.iter().map(|name| self.unsubscribe_one(socket, kind, name)).collect();
+        self.tell(socket, |out| {
+            if all.is_empty() {
+                confirm(out, unsubscribed(kind), None, left);
+            }
+            for (name, count) in all.iter().zip(counts) {
+                confirm(out, unsubscribed(kind), Some(name), count);
+            }
+        });
     }
 
-    fn unsubscribe_all(&mut self, socket: SocketId, kind: Kind) {
-        let mut any = false;
-        while let Some(name) = self.connections.get(socket).and_then(|connection| {
-            connection
-                .session
-                .listening
-                .as_ref()
-                .and_then(|listening| listening.first(kind))
-                .map(<[u8]>::to_vec)
-        }) {
-            any = true;
-            self.unsubscribe_one(socket, kind, &name);
-        }
-        if !any {
-            let listening = self.connections.get(socket).and_then(|it| it.session.listening.as_deref());
-            let count = listening.map_or(0, |listening| listening.confirmed(kind));
-            self.tell(socket, |out| confirm(out, unsubscribed(kind), None, count));
-        }
-    }
-
-    fn unsubscribe_one(&mut self, socket: SocketId, kind: Kind, name: &[u8]) {
-        let Some(connection) = self.connections.get_mut(socket) else { return };
+    /// Returns how many names the connection still listens to.
+    fn unsubscribe_one(&mut self, socket: SocketId, kind: Kind, name: &[u8]) -> usize {
+        let Some(connection) = self.connections.get_mut(socket) else { return 0 };
         let client = connection.client;
-        let mut count = 0;
-        if let Some(listening) = connection.session.listening.as_deref_mut() {
-            let removed = listening.remove(kind, name);
-            count = listening.confirmed(kind);
-            if listening.total() == 0 {
-                connection.session.listening = None;
-                connection.session.modes -= Modes::LISTENS;
-            }
-            if removed && self.listeners.remove(kind, name, client) {
-                self.shared.interest.change_name(self.id, kind, name, Step::Down);
-            }
+        let Some(listening) = connection.session.listening.as_deref_mut() else { return 0 };
+        let removed = listening.remove(kind, name);
+        let count = listening.confirmed(kind);
+        if listening.total() == 0 {
+            connection.session.listening = None;
+            connection.session.modes -= Modes::LISTENS;
         }
-        self.tell(socket, |out| confirm(out, unsubscribed(kind), Some(name), count));
+        if removed && self.listeners.remove(kind, name, client) {
+            self.shared.interest.change_name(self.id, kind, name, Step::Down);
+        }
+        count
     }
 
     /// RESET: the connection listens to nothing any more, and is told nothing of it.
@@ -171,6 +165,12 @@ impl Core {
         self.intents.mark_dirty(&mut self.connections, socket);
         if let Some(connection) = self.connections.get_mut(socket) {
             let version = connection.session.version;
+            if let Some(target) = connection.capture {
+                let mut reply = Vec::new();
+                write(&mut Encoder::new(&mut reply, version));
+                self.deliver(target, &reply, annulus_storage::Lsn::ZERO);
+                return;
+            }
             connection.replies.write(durable, false, |out| {
                 write(&mut Encoder::new(out, version));
                 annulus_storage::Lsn::ZERO
@@ -181,7 +181,7 @@ impl Core {
     fn publish_message(&mut self, socket: SocketId, kind: Kind, args: &[&[u8]]) -> Flow {
         let &[_, channel, message] = args else { return Flow::Continue };
         let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
-        if !connection.replies.is_answered() {
+        if connection.capture.is_none() && !connection.replies.is_answered() {
             // See the module's documentation: what this connection has written before comes first.
             connection.hold = Some(Hold::Order);
             self.held.push(socket);
@@ -207,7 +207,13 @@ impl Core {
     /// Sends a message that nobody waits to hear about.
     pub(in crate::shard) fn publish_unasked(&mut self, kind: Kind, channel: &[u8], message: &[u8]) {
         for shard in self.shards_listening(kind, channel) {
-            let call = Call { database: DatabaseId(0), version: Version::Resp2, slot: 0, touches: false };
+            let call = Call {
+                database: DatabaseId(0),
+                version: Version::Resp2,
+                slot: 0,
+                touches: false,
+                origin: Origin::default(),
+            };
             let request = Request { target: Target::Nobody, work: receiving(kind), call, arguments: 0 };
             self.links.request(shard, request, [&b"publish"[..], channel, message]);
         }

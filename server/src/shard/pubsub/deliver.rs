@@ -148,7 +148,6 @@ impl Core {
     }
 
     /// Sends a message of the server's own to all listeners, wherever they are.
-    #[expect(dead_code, reason = "keyspace notifications are its first user")]
     pub(in crate::shard) fn announce(&mut self, channel: &[u8], message: &[u8]) {
         for shard in self.shards_listening(Kind::Channel, channel) {
             self.links.notice(shard, Notice::Message, &[channel, message]);

@@ -9,7 +9,7 @@ use crate::runtime::SocketId;
 
 /// Hashes names with a seed of the runtime's: they come from clients, who must not be able to choose buckets.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seeded(u64);
+pub(in crate::shard) struct Seeded(pub(in crate::shard) u64);
 
 impl BuildHasher for Seeded {
     type Hasher = DefaultHasher;
@@ -96,11 +96,6 @@ impl Listening {
     /// Removes a name. False if it was not there.
     pub(super) fn remove(&mut self, kind: Kind, name: &[u8]) -> bool {
         self.names[kind.index()].remove(name)
-    }
-
-    /// Some name.
-    pub(super) fn first(&self, kind: Kind) -> Option<&[u8]> {
-        self.names[kind.index()].first().map(|name| &**name)
     }
 
     /// The names of a kind.

@@ -20,4 +20,4 @@ pub(super) mod notices;
 
 pub(super) use self::commands::allowed_while_listening;
 pub(super) use self::deliver::Copies;
-pub(super) use self::listeners::{Listeners, Listening};
+pub(super) use self::listeners::{Listeners, Listening, Seeded};

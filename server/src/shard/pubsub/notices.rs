@@ -27,6 +27,56 @@ pub enum Notice {
         /// The number of the wait that asked.
         wait: u64,
     },
+    /// A key has changed that a connection of yours has read.
+    Invalidated {
+        /// The connection.
+        client: u64,
+        /// Who has changed it.
+        writer: u64,
+    },
+    /// A key has changed.
+    Changed {
+        /// Who has changed it.
+        writer: u64,
+    },
+    /// The sender has flushed so often.
+    Flushed {
+        /// How often.
+        flushes: u64,
+    },
+    /// Has the receiver this client? It is to be redirected to.
+    FindClient {
+        /// The number of the search.
+        find: u64,
+        /// The client.
+        client: u64,
+    },
+    /// Whether the sender has the client.
+    ClientFound {
+        /// The number of the search.
+        find: u64,
+        /// Whether.
+        found: bool,
+    },
+    /// A key to forget, for a client of yours.
+    Redirected {
+        /// The client.
+        to: u64,
+        /// Who has redirected.
+        by: u64,
+    },
+    /// All keys are to be forgotten, by a client of yours.
+    RedirectedAll {
+        /// The client.
+        to: u64,
+        /// Who has redirected.
+        by: u64,
+    },
+    /// The client that a client of yours redirects to has gone.
+    RedirectBroken {
+        /// The client that redirects.
+        client: u64,
+    },
     /// Notices before this one were lost, because too many waited.
     Missed,
 }
@@ -41,8 +91,18 @@ impl Notice {
     const fn arguments(self) -> usize {
         match self {
             Notice::Message => 2,
-            Notice::Monitored => 1,
-            Notice::Missed | Notice::Barrier { .. } | Notice::BarrierPassed { .. } => 0,
+            Notice::Monitored
+            | Notice::Invalidated { .. }
+            | Notice::Changed { .. }
+            | Notice::Redirected { .. } => 1,
+            Notice::Missed
+            | Notice::Barrier { .. }
+            | Notice::BarrierPassed { .. }
+            | Notice::Flushed { .. }
+            | Notice::FindClient { .. }
+            | Notice::ClientFound { .. }
+            | Notice::RedirectedAll { .. }
+            | Notice::RedirectBroken { .. } => 0,
         }
     }
 }
@@ -106,10 +166,19 @@ impl Core {
                 (Notice::Monitored, [line]) => self.show_line(line),
                 (Notice::Barrier { wait }, []) => self.on_barrier(from, wait),
                 (Notice::BarrierPassed { wait }, []) => self.on_barrier_passed(wait),
+                (Notice::Invalidated { client, writer }, [key]) => self.on_invalidated(client, writer, key),
+                (Notice::Changed { writer }, [key]) => self.on_changed(key, writer),
+                (Notice::Flushed { flushes }, []) => self.on_flushed(from, flushes),
+                (Notice::FindClient { find, client }, []) => self.on_find_client(from, find, client),
+                (Notice::ClientFound { find, found }, []) => self.on_client_found(from, find, found),
+                (Notice::Redirected { to, by }, [key]) => self.on_redirected(from, to, by, Some(&[key])),
+                (Notice::RedirectedAll { to, by }, []) => self.on_redirected(from, to, by, None),
+                (Notice::RedirectBroken { client }, []) => self.on_redirect_broken(client),
                 (Notice::Missed, []) => self.on_missed(from),
                 (notice, args) => unreachable!("{notice:?} with {} arguments", args.len()),
             }
         }
+        self.close_refused();
     }
 
     /// Whoever may have missed something loses the connection.

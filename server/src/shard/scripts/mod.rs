@@ -25,7 +25,7 @@ use annulus_storage::{DatabaseId, TransactionId};
 
 use self::texts::{Origin, Script};
 use super::Core;
-use super::batch::Call;
+use super::batch::{self, Call};
 use super::interest::Kind;
 use super::memory::OUT_OF_MEMORY;
 use super::transactions::locks::{LockKey, LockRequest, Mode};
@@ -94,6 +94,8 @@ pub(super) struct Running {
     /// SELECT.
     database: DatabaseId,
     touches: bool,
+    /// Whose it is.
+    origin: batch::Origin,
     /// It may not write.
     reads_only: bool,
     /// It has run a command that may write.
@@ -261,6 +263,7 @@ impl Core {
             order: Some(order),
             database: call.database,
             touches: call.touches,
+            origin: call.origin,
             reads_only,
             wrote: false,
             out_of_memory,

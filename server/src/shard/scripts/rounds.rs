@@ -15,6 +15,7 @@ use crate::commands::{Command, Flags, Run};
 use crate::script::{Exchange, Resume, Step};
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, Target, Work};
+use crate::shard::outgoing::Outgoing;
 use crate::shard::transactions::coordinator::Locking;
 use crate::shard::transactions::locks::{LockRequest, Mode};
 use crate::shard::transactions::participant::Waiter;
@@ -97,7 +98,7 @@ impl Core {
         request: &Request,
         (command, args): (&'static Command, &[&[u8]]),
         (mut running, calls): (Running, bool),
-        group: DeferredGroup,
+        (group, outgoing): (DeferredGroup, Vec<Outgoing>),
     ) {
         let mut locks = LockRequest::of(std::mem::take(&mut running.keys), running.whole);
         if let Some(client) = request.target.client() {
@@ -121,6 +122,9 @@ impl Core {
         let mut group = Some(group);
         let got = self.locks.try_extend(id.into(), &locks, || Core::part_of_script(id, index, &mut group));
         assert!(got, "a script has touched what it could not lock");
+        if let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) {
+            part.outgoing = outgoing;
+        }
         // What it has declared and not touched yet, it would rather keep.
         self.locks.try_extend(id.into(), &declared(command, args), || unreachable!("it has a part"));
         self.scripts.under_way.push(index);
@@ -132,7 +136,8 @@ impl Core {
         let Some(mut program) = self.take_program(index) else { return };
         let (command, args) = program.current();
         let terms = program.terms();
-        let call = Call { database: terms.database, version: terms.version, slot: 0, touches: terms.touches };
+        let Terms { database, version, touches, origin, .. } = terms;
+        let call = Call { database, version, slot: 0, touches, origin };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let Run::Script(which) = command.run else { unreachable!("{} runs no script", command.name) };
         self.commands[command.id()].calls += 1;
@@ -296,7 +301,8 @@ impl Core {
         if !waited {
             self.show_call(running.database, command, &args);
         }
-        let call = Call { database: running.database, version, slot: 0, touches: running.touches };
+        let Running { database, touches, origin, .. } = *running;
+        let call = Call { database, version, slot: 0, touches, origin };
         if let Some((keyed, slot)) = self.runs_here(command, &args)
             && !matches!(command.run, Run::Broadcast(..))
         {

@@ -126,6 +126,7 @@ impl Core {
             }
         };
         let timer = self.start_timer();
+        let mark = self.outgoing_mark();
         self.store.resume_transaction(DeferredGroup::undoable());
         let left = self.run_to_end(&mut running);
         let group = self.store.suspend_transaction();
@@ -151,6 +152,8 @@ impl Core {
                 self.keep_machine(running.machine);
             }
             Some(Leave::Again) if group.is_undoable() => {
+                // What has not happened is not told.
+                drop(self.take_outgoing_since(mark));
                 self.store.roll_back(group);
                 running.machine.abandon();
                 self.keep_machine(running.machine);
@@ -158,7 +161,8 @@ impl Core {
             }
             Some(left) => {
                 let calls = matches!(left, Leave::Again);
-                self.set_aside(from, request, (command, args), (running, calls), group);
+                let done = (group, self.take_outgoing_since(mark));
+                self.set_aside(from, request, (command, args), (running, calls), done);
             }
         }
     }
@@ -246,7 +250,8 @@ impl Core {
             return Called::Done;
         }
         self.store.next_command();
-        let call = Call { database: running.database, version, slot, touches: running.touches };
+        let Running { database, touches, origin, .. } = *running;
+        let call = Call { database, version, slot, touches, origin };
         self.run_merged(command, keyed, &args, call, reply);
         Called::Done
     }

@@ -7,6 +7,7 @@ use annulus_protocol::{Encoder, Version, parse_bulk_reply, parse_i64};
 use super::super::Core;
 use super::super::blocking::End;
 use super::super::connection::{Connection, Hold, Modes, ReplyMode};
+use super::super::dispatch::Flow;
 use super::super::interest::Kind;
 use super::connection::checked_name;
 use super::quoting;
@@ -17,7 +18,7 @@ use crate::shard::batch::Work;
 const SYNTAX: &str = "ERR syntax error";
 
 impl Core {
-    pub(super) fn client(&mut self, socket: SocketId, which: ClientCommand, args: &[&[u8]]) {
+    pub(super) fn client(&mut self, socket: SocketId, which: ClientCommand, args: &[&[u8]]) -> Flow {
         match which {
             ClientCommand::Id => {
                 let id = self.connections.get(socket).map_or(0, |connection| connection.client);
@@ -56,7 +57,12 @@ impl Core {
                 self.refresh_pause();
                 self.answer_ok(socket);
             }
+            ClientCommand::Tracking => return self.client_tracking(socket, args),
+            ClientCommand::Caching => self.client_caching(socket, args),
+            ClientCommand::Getredir => self.client_getredir(socket),
+            ClientCommand::Trackinginfo => self.client_trackinginfo(socket),
         }
+        Flow::Continue
     }
 
     fn client_unblock(&mut self, socket: SocketId, args: &[&[u8]]) {
@@ -364,6 +370,11 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     if session.multi.is_some() {
         flags.push('x');
     }
+    if let Some(tracking) = session.tracking.as_deref() {
+        flags.push('t');
+        flags.extend(tracking.is_broken().then_some('R'));
+        flags.extend(tracking.is_broadcast().then_some('B'));
+    }
     if session.no_evict {
         flags.push('e');
     }
@@ -379,7 +390,7 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
     let _ = write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
+         qbuf-free={} argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user=default redir={} \
          resp={} lib-name={} lib-ver={}",
         connection.client,
         connection.peer.remote,
@@ -402,6 +413,7 @@ fn client_line(connection: &Connection, now_ms: u64) -> String {
         connection.output_bytes(),
         connection.input.capacity() + connection.output_bytes() + size_of::<Connection>(),
         command,
+        session.tracking.as_deref().map_or(-1, |tracking| tracking.redirect_client() as i64),
         if session.version == Version::Resp3 { 3 } else { 2 },
         session.library_name,
         session.library_version,

@@ -193,6 +193,7 @@ impl Core {
         if let Some(client) = self.connections.get(socket).map(|connection| connection.client) {
             self.forget_monitor(client);
         }
+        self.stop_tracking(socket);
         if let Some(connection) = self.connections.get_mut(socket) {
             let old = std::mem::take(&mut *connection.session);
             *connection.session = Session {

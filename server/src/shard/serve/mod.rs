@@ -36,7 +36,7 @@ impl Core {
             ConnectionCommand::Select => self.select(socket, args),
             ConnectionCommand::Quit => self.quit(socket),
             ConnectionCommand::Reset => self.reset(socket),
-            ConnectionCommand::Client(which) => self.client(socket, which, args),
+            ConnectionCommand::Client(which) => return self.client(socket, which, args),
             ConnectionCommand::Info => self.start_info(socket, &args[1..]),
             ConnectionCommand::Command(which) => {
                 self.answer(socket, |out| commands::introspect(which, args, out));
@@ -94,7 +94,7 @@ impl Core {
     }
 
     /// Writes `+OK` or an error.
-    fn answer_status(&mut self, socket: SocketId, result: Result<(), impl AsRef<[u8]>>) {
+    pub(in crate::shard) fn answer_status(&mut self, socket: SocketId, result: Result<(), impl AsRef<[u8]>>) {
         self.answer(socket, |out| match result {
             Ok(()) => out.ok(),
             Err(text) => out.error(text),

@@ -91,12 +91,14 @@ impl Locking {
 pub(in super::super) struct Draft {
     parts: SmallVec<[(ShardId, Box<Part>); 2]>,
     rounds: bool,
+    /// The connection itself has something to do in its middle.
+    serves: bool,
 }
 
 impl Draft {
     /// A draft of a transaction whose commands come in rounds.
     pub(in super::super) fn in_rounds() -> Draft {
-        Draft { parts: SmallVec::new(), rounds: true }
+        Draft { rounds: true, ..Draft::default() }
     }
 
     fn part(&mut self, shard: ShardId) -> &mut Part {
@@ -163,6 +165,11 @@ impl Draft {
         }
     }
 
+    /// Says that the connection itself has something to do when the parts run: even one part then waits to be told.
+    pub(in super::super) fn serve_too(&mut self) {
+        self.serves = true;
+    }
+
     /// Whether there is nothing to do anywhere.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -173,7 +180,7 @@ impl Core {
     /// Sends the parts of a transaction to their shards.
     pub(in super::super) fn start_transaction(&mut self, operation: u32, draft: Draft) {
         let id = self.next_transaction();
-        let alone = draft.parts.len() == 1 && !draft.rounds;
+        let alone = draft.parts.len() == 1 && !draft.rounds && !draft.serves;
         let nowhere = draft.parts.is_empty();
         let mut participants: Shards =
             draft.parts.iter().filter(|(_, part)| part.writes).map(|(shard, _)| *shard).collect();

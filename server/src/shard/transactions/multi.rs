@@ -3,7 +3,7 @@
 use annulus_protocol::slot;
 use annulus_storage::{DatabaseId, Key};
 
-use super::program::Program;
+use super::program::{Program, selected};
 use crate::commands::{Arguments, Command, ConnectionCommand, Flags, Run, lookup};
 use crate::runtime::SocketId;
 use crate::shard::Core;
@@ -109,6 +109,16 @@ impl Core {
         }
         // The keys are watched until the end of the program, whose parts compare their versions.
         let watched = std::mem::take(&mut connection.session.watched);
+        if self.monitors.any {
+            // All in order before any runs, and with the databases that they will find.
+            let mut database = connection.session.database;
+            for (command, args) in &multi.commands {
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                database = selected(command, &args, self.store.databases()).unwrap_or(database);
+                self.show_command_in(database, socket, command, &args);
+            }
+            self.monitors.exec_in = Some(database);
+        }
         self.start_program(socket, Program::exec(multi.commands, watched));
     }
 
@@ -171,6 +181,7 @@ impl Core {
                 version: annulus_protocol::Version::Resp2,
                 slot: key.slot,
                 touches: false,
+                origin: crate::shard::batch::Origin::default(),
             };
             let request = Request { target: Target::Nobody, work: Work::Core(forget), call, arguments: 0 };
             let database = it.database.0.to_le_bytes();

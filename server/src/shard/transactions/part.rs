@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::locks::LockRequest;
 use crate::shard::batch::RequestBatch;
+use crate::shard::outgoing::Outgoing;
 
 /// Shards, few as a rule, in rising order.
 pub type Shards = SmallVec<[ShardId; 4]>;
@@ -32,6 +33,8 @@ pub struct Part {
     pub writes: bool,
     /// What its rounds have done, if it goes in rounds.
     pub deferred: DeferredGroup,
+    /// What its rounds have to tell, which nobody may hear before it is logged.
+    pub(in super::super) outgoing: Vec<Outgoing>,
 }
 
 /// When the commands of a part run.

@@ -242,11 +242,14 @@ impl Core {
         };
         let group = std::mem::take(&mut part.deferred);
         self.store.resume_transaction(group);
+        let mark = self.outgoing_mark();
         self.run_handler(command, keyed, args, call, out);
+        let outgoing = self.take_outgoing_since(mark);
         let group = self.store.suspend_transaction();
         let is_final = !group.is_undoable();
         if let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) {
             part.deferred = group;
+            part.outgoing.extend(outgoing);
         }
         is_final
     }
@@ -270,6 +273,9 @@ impl Core {
             // Nobody else has a part; without participants there may be keys that had expired when they were to be read.
             self.store.commit_alone(group)
         };
+        for outgoing in done.outgoing {
+            self.emit(outgoing);
+        }
         self.reply_to(id.coordinator(), Target::Operation { index: operation, part }, |_, _| gate);
         self.settle_locks();
     }

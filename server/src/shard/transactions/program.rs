@@ -11,11 +11,13 @@ use super::locks::LockRequest;
 use super::multi::Watched;
 use super::{LockKey, Mode};
 use crate::commands::{
-    Arguments, Command, Flags, Hop, HopPlan, HopStep, Keyed, Merge, Run, Waiting, cursor_group, lookup,
+    Arguments, Command, Flags, Hop, HopPlan, HopRequest, HopStep, Keyed, Merge, Run, Waiting, cursor_group,
+    lookup,
 };
 use crate::runtime::Rng;
 use crate::shard::Core;
-use crate::shard::batch::{Call, Request, Target, Work};
+use crate::shard::batch::{Call, Origin, Request, Target, Work};
+use crate::shard::notify::looks_in;
 use crate::shard::operations::{merge_parts, merge_version};
 use crate::shard::scripts::{Message, Running};
 
@@ -26,6 +28,7 @@ pub(in super::super) struct Terms {
     pub(in super::super) version: Version,
     pub(in super::super) database: DatabaseId,
     pub(in super::super) touches: bool,
+    pub(in super::super) origin: Origin,
     pub(in super::super) bulk_bytes_max: u64,
     pub(in super::super) databases: u16,
 }
@@ -262,17 +265,9 @@ impl Program {
                         self.waits = Some(with.unwrap_or_else(|| item.args.clone()));
                         // Nobody gets to see it.
                         self.replies.push(Vec::new());
-                        let call = self.call(first, Version::Resp2);
-                        return Step::Round(
-                            requests.into_iter().map(|it| hop_request(it.args, call)).collect(),
-                        );
+                        return self.round_of_hops(first, requests);
                     }
-                    HopStep::Send(requests) => {
-                        let call = self.call(first, Version::Resp2);
-                        return Step::Round(
-                            requests.into_iter().map(|it| hop_request(it.args, call)).collect(),
-                        );
-                    }
+                    HopStep::Send(requests) => return self.round_of_hops(first, requests),
                 }
                 parts.clear();
                 continue;
@@ -314,8 +309,15 @@ impl Program {
     }
 
     fn call(&self, item: usize, version: Version) -> Call {
-        let Terms { touches, .. } = self.terms;
-        Call { database: self.items[item].database, version, slot: 0, touches }
+        let Terms { touches, origin, .. } = self.terms;
+        Call { database: self.items[item].database, version, slot: 0, touches, origin }
+    }
+
+    /// The round that a command in rounds has asked for; it has been counted already.
+    fn round_of_hops(&self, index: usize, requests: Vec<HopRequest>) -> Step {
+        let (call, item) = (self.call(index, Version::Resp2), &self.items[index]);
+        let round = if let Way::Hops { round, .. } = item.way { round - 1 } else { 0 };
+        Step::Round(requests.into_iter().map(|it| hop_request(it.args, call, (item, round))).collect())
     }
 
     /// What a round has to ask for one item.
@@ -359,6 +361,13 @@ impl Item {
         }
     }
 
+    /// Whether a key is one of those that it reads only.
+    fn reads(&self, key: &[u8]) -> bool {
+        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let mut uses = self.command.key_positions(&args);
+        uses.any(|(position, uses)| args.get(position) == Some(&key) && !self.command.changes(uses))
+    }
+
     fn reply(&self, parts: &[Vec<u8>], version: Version, random: &mut Rng) -> Vec<u8> {
         let (merge, owners) = match &self.way {
             Way::Split { merge, owners, .. } => (*merge, owners.as_slice()),
@@ -384,7 +393,8 @@ fn hop(
     plan(&Hop { round, args: &args, replies, earlier, version, database, databases, bulk_bytes_max, waiter })
 }
 
-fn hop_request(args: Arguments, call: Call) -> RoundRequest {
+/// A request of a command in rounds.
+fn hop_request(args: Arguments, call: Call, (item, round): (&Item, u32)) -> RoundRequest {
     let command = args.first().and_then(|name| lookup(name)).expect("a plan requests commands of the table");
     let (Run::Keyed(keyed) | Run::Split(keyed, _) | Run::Hops(_, keyed) | Run::Waits(&Waiting { keyed, .. })) =
         command.run
@@ -392,10 +402,14 @@ fn hop_request(args: Arguments, call: Call) -> RoundRequest {
         unreachable!("a plan requests commands with keys, not {}", command.name)
     };
     let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let slot = command.first_key(&slices).map_or(0, slot);
+    let key = command.first_key(&slices);
+    let slot = key.map_or(0, slot);
     let work = Work::Keyed(command, keyed);
+    let reads = key.is_some_and(|key| item.reads(key));
+    let looks = looks_in(round, item.command, command.is_internal(), reads);
+    let origin = Origin { prepares: !looks, ..call.origin };
     RoundRequest::Keyed(
-        Request { target: Target::Nobody, work, call: Call { slot, ..call }, arguments: 0 },
+        Request { target: Target::Nobody, work, call: Call { slot, origin, ..call }, arguments: 0 },
         args,
     )
 }
@@ -436,6 +450,9 @@ impl Core {
             for shard in 0..self.shards {
                 draft.add_all(ShardId(shard));
             }
+        }
+        if program.items.iter().any(|item| matches!(item.way, Way::Serve)) {
+            draft.serve_too();
         }
         for watched in &program.watched {
             let shard = self.owner(slot(&watched.key));
@@ -515,7 +532,7 @@ impl Core {
 }
 
 /// The database that commands behind this one run in, if it changes that.
-fn selected(command: &Command, args: &[&[u8]], databases: u16) -> Option<DatabaseId> {
+pub(super) fn selected(command: &Command, args: &[&[u8]], databases: u16) -> Option<DatabaseId> {
     if command.name != "select" {
         return None;
     }

@@ -1,0 +1,286 @@
+//! Keyspace notifications: which events follow from what a command has done to keys.
+//!
+//! The store notes what happened to keys ([`Touched`]), whichever command did it; here that gets Redis's names. A command that
+//! is not listed below tells its own name in the class of its chapter, so none can forget to tell.
+
+use annulus_storage::{DatabaseId, Happened, Kind, Touched};
+
+use super::Core;
+use super::outgoing::Outgoing;
+use crate::admin::{Event, EventClasses};
+use crate::commands::{Command, Group, lookup};
+
+/// What is told: a class, a name, and of which key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    class: Event,
+    name: &'static str,
+    database: DatabaseId,
+    key: Box<[u8]>,
+}
+
+/// The class of what happens to a type of values.
+const fn class_of(kind: Kind) -> Event {
+    match kind {
+        Kind::String => Event::String,
+        Kind::List => Event::List,
+        Kind::Hash => Event::Hash,
+        Kind::Set => Event::Set,
+        Kind::SortedSet => Event::SortedSet,
+        Kind::Stream => Event::Stream,
+    }
+}
+
+fn is(arg: Option<&&[u8]>, word: &str) -> bool {
+    arg.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The event of a command that has given a key a value of a type or changed it, and whether that has more elements now.
+fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> Option<(Event, &'static str)> {
+    let side = |index: usize, left: &'static str, right: &'static str| {
+        if is(args.get(index), "left") || is(args.get(index), "min") { left } else { right }
+    };
+    let name = match command.name {
+        "rename" | "renamenx" | "annulus.receive" => return Some((Event::Generic, "rename_to")),
+        "move" => return Some((Event::Generic, "move_to")),
+        "copy" | "annulus.put" => return Some((Event::Generic, "copy_to")),
+        "restore" => return Some((Event::Generic, "restore")),
+        // What is stored for a command that has its keys on several shards is told as its own.
+        "annulus.setstore" | "annulus.zstore" => {
+            let command =
+                args.get(3).and_then(|name| lookup(name)).filter(|command| !command.is_internal())?;
+            return written_event(command, args, kind, grew);
+        }
+        "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" if grew => "xgroup-createconsumer",
+        // Another form of the same value; what is read of a stream, and by whom.
+        "pfdebug" | "xack" | "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" => return None,
+        "xadd" if !grew => "xtrim",
+        name if command.parent == Some("xgroup") => match name {
+            "create" => "xgroup-create",
+            "createconsumer" => "xgroup-createconsumer",
+            "delconsumer" => "xgroup-delconsumer",
+            "destroy" => "xgroup-destroy",
+            _ => "xgroup-setid",
+        },
+        "sort" | "annulus.sortstore" => "sortstore",
+        "set" | "setex" | "psetex" | "setnx" | "getset" | "mset" | "msetnx" | "bitop"
+        | "annulus.bitstore" => "set",
+        "incr" | "decr" | "incrby" | "decrby" => "incrby",
+        "bitfield" => "setbit",
+        "pfmerge" | "annulus.pfmerge" => "pfadd",
+        "lpushx" => "lpush",
+        "rpushx" => "rpush",
+        "blpop" => "lpop",
+        "brpop" => "rpop",
+        "lmpop" => side((2 + keys_named(args, 1)).min(args.len()), "lpop", "rpop"),
+        "blmpop" => side((3 + keys_named(args, 2)).min(args.len()), "lpop", "rpop"),
+        "rpoplpush" | "brpoplpush" => {
+            if grew {
+                "lpush"
+            } else {
+                "rpop"
+            }
+        }
+        "lmove" | "blmove" if grew => side(4, "lpush", "rpush"),
+        "lmove" | "blmove" => side(3, "lpop", "rpop"),
+        "smove" => {
+            if grew {
+                "sadd"
+            } else {
+                "srem"
+            }
+        }
+        "hmset" | "hsetnx" => "hset",
+        "zadd" if increments(args) => "zincr",
+        "zincrby" => "zincr",
+        "geoadd" => "zadd",
+        "bzpopmin" => "zpopmin",
+        "bzpopmax" => "zpopmax",
+        "zmpop" => side((2 + keys_named(args, 1)).min(args.len()), "zpopmin", "zpopmax"),
+        "annulus.zmpop" => side(2, "zpopmin", "zpopmax"),
+        "bzmpop" => side((3 + keys_named(args, 2)).min(args.len()), "zpopmin", "zpopmax"),
+        "georadius" | "georadiusbymember" => "georadiusstore",
+        name => name,
+    };
+    Some((class_of(kind), name))
+}
+
+/// Whether one of the options of a ZADD, which stand between the key and the first score, is INCR.
+fn increments(args: &[&[u8]]) -> bool {
+    let is_option =
+        |arg: &&&[u8]| ["nx", "xx", "gt", "lt", "ch", "incr"].iter().any(|word| is(Some(*arg), word));
+    args.iter().skip(2).take_while(is_option).any(|arg| is(Some(arg), "incr"))
+}
+
+/// Whether a command takes from one list and gives to another: Redis tells the giving first.
+fn gives_first(command: &Command) -> bool {
+    matches!(command.name, "lmove" | "blmove" | "rpoplpush" | "brpoplpush")
+}
+
+/// The number of keys that stands at `index`, as far as it makes sense.
+fn keys_named(args: &[&[u8]], index: usize) -> usize {
+    let number = args.get(index).and_then(|arg| annulus_protocol::parse_i64(arg)).unwrap_or(0);
+    usize::try_from(number).unwrap_or(0).min(args.len())
+}
+
+/// Redis tells the time of expiry that these commands may give apart.
+fn tells_expiry(command: &Command) -> bool {
+    matches!(command.name, "set" | "setex" | "psetex")
+}
+
+fn deleted_event(command: Option<&Command>) -> &'static str {
+    match command.map(|command| command.name) {
+        Some("rename" | "renamenx" | "annulus.drop") => "rename_from",
+        Some("move") => "move_from",
+        _ => "del",
+    }
+}
+
+/// What a command tells when it takes all elements of a collection, which it does by deleting the key.
+fn takes_all(command: Option<&Command>, args: &[&[u8]]) -> Option<(Event, &'static str)> {
+    let command = command.filter(|command| !command.name.ends_with("store"))?;
+    let kind = match command.group {
+        Group::Hash => Kind::Hash,
+        Group::List => Kind::List,
+        Group::Set => Kind::Set,
+        Group::SortedSet => Kind::SortedSet,
+        _ => return None,
+    };
+    written_event(command, args, kind, false)
+}
+
+/// Whether a value comes with its time of expiry, which then is not told apart.
+fn brings_expiry(command: &Command) -> bool {
+    always_new(command) || matches!(command.name, "move" | "restore")
+}
+
+/// Whether a command replaces what a key held by a new key, as Redis sees it.
+fn always_new(command: &Command) -> bool {
+    matches!(command.name, "rename" | "renamenx" | "copy" | "annulus.put" | "annulus.receive")
+}
+
+/// Whether a command between shards tells in this round of what is missing: of nothing twice. `internal`: what is asked for is for
+/// shards only; `reads`: it is a command on a key that this one only reads.
+pub(super) fn looks_in(round: u32, command: &Command, internal: bool, reads: bool) -> bool {
+    match command.name {
+        // It asks again in each of its rounds, and for most in the last.
+        "sort" | "sort_ro" => round == 2,
+        _ => internal || reads && round == 0,
+    }
+}
+
+/// Reads that look without telling that they found nothing.
+fn looks_silently(command: Option<&Command>) -> bool {
+    command.is_none_or(|command| command.parent == Some("object") || command.name == "annulus.watch")
+}
+
+/// The events of a command, in the order in which Redis tells them. No command: the server itself removed keys.
+fn events_of(
+    command: Option<&Command>,
+    args: &[&[u8]],
+    touched: &Touched,
+    wanted: EventClasses,
+) -> Vec<Told> {
+    let mut events: Vec<Told> = Vec::new();
+    let mut removed: Vec<Told> = Vec::new();
+    let tell =
+        |events: &mut Vec<Told>, class: Event, name: &'static str, database: DatabaseId, key: &[u8]| {
+            if wanted.contains(class) {
+                events.push(Told { class, name, database, key: key.into() });
+            }
+        };
+    let mut taken: Vec<Told> = Vec::new();
+    let mut changed: Option<(DatabaseId, &[u8], &'static str)> = None;
+    for (database, key, happened) in touched.iter() {
+        match (happened, command) {
+            (Happened::Created, Some(command)) if always_new(command) => {}
+            (Happened::Created, _) => tell(&mut events, Event::New, "new", database, key),
+            (Happened::Written { .. } | Happened::Changed { .. }, None) => {}
+            (Happened::Written { expires }, Some(command)) => {
+                let Some((class, name)) = written_event(command, args, Kind::String, true) else { continue };
+                if always_new(command) {
+                    tell(&mut events, Event::New, "new", database, key);
+                }
+                tell(&mut events, class, name, database, key);
+                changed = Some((database, key, name));
+                if expires && tells_expiry(command) {
+                    tell(&mut events, Event::Generic, "expire", database, key);
+                }
+            }
+            (Happened::Changed { kind, grew }, Some(command)) => {
+                let Some((class, name)) = written_event(command, args, kind, grew) else { continue };
+                // Elements of one collection go one by one, and parts of one string; they are told of once.
+                let this = Some((database, key, name));
+                if std::mem::replace(&mut changed, this) == this {
+                    continue;
+                }
+                if always_new(command) {
+                    tell(&mut events, Event::New, "new", database, key);
+                }
+                let events = if gives_first(command) && !grew { &mut taken } else { &mut events };
+                tell(events, class, name, database, key);
+            }
+            (Happened::Deleted, _) => match deleted_event(command) {
+                "del"
+                    if let Some((class, name)) = takes_all(command, args)
+                        && changed != Some((database, key, name)) =>
+                {
+                    tell(&mut events, class, name, database, key);
+                    tell(&mut events, Event::Generic, "del", database, key);
+                }
+                "del" if taken.is_empty() => tell(&mut events, Event::Generic, "del", database, key),
+                "del" => tell(&mut taken, Event::Generic, "del", database, key),
+                name => tell(&mut removed, Event::Generic, name, database, key),
+            },
+            (Happened::Expired, _) => tell(&mut events, Event::Expired, "expired", database, key),
+            (Happened::Evicted, _) => tell(&mut events, Event::Evicted, "evicted", database, key),
+            (Happened::ExpirySet, Some(command)) if brings_expiry(command) => {}
+            (Happened::ExpirySet, _) => tell(&mut events, Event::Generic, "expire", database, key),
+            (Happened::ExpiryRemoved, _) => tell(&mut events, Event::Generic, "persist", database, key),
+            (Happened::Missed, _) if looks_silently(command) => {}
+            (Happened::Missed, _) => tell(&mut events, Event::Missed, "keymiss", database, key),
+        }
+    }
+    events.append(&mut taken);
+    // A value arrives before it leaves, or a crash could lose it; it is told the other way round.
+    if let Some(from) = removed.pop() {
+        let place = events.iter().rposition(|told| told.name.ends_with("_to")).unwrap_or(events.len());
+        events.insert(place, from);
+    }
+    events
+}
+
+impl Core {
+    /// Queues what is to be told of a command.
+    pub(super) fn notify(
+        &mut self,
+        command: Option<&Command>,
+        args: &[&[u8]],
+        touched: &Touched,
+        prepares: bool,
+    ) {
+        let wanted = self.settings.notify_keyspace_events;
+        if wanted.is_off() || !self.shared.interest.is_anybody_listening() {
+            return;
+        }
+        for told in events_of(command, args, touched, wanted) {
+            if prepares && told.class == Event::Missed {
+                continue;
+            }
+            self.emit(Outgoing::Event(told));
+        }
+    }
+
+    /// Sends an event to those who listen.
+    pub(super) fn tell_event(&mut self, told: &Told) {
+        let wanted = self.settings.notify_keyspace_events;
+        let Told { name, database, key, .. } = told;
+        if wanted.contains(Event::Keyspace) {
+            let channel = [format!("__keyspace@{}__:", database.0).as_bytes(), key].concat();
+            self.announce(&channel, name.as_bytes());
+        }
+        if wanted.contains(Event::Keyevent) {
+            self.announce(format!("__keyevent@{}__:{name}", database.0).as_bytes(), key);
+        }
+    }
+}
