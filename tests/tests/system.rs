@@ -15,6 +15,7 @@ mod command_table;
 mod differential;
 mod durability;
 mod expiry;
+mod listeners;
 mod memory;
 mod model;
 mod scripting;

@@ -629,7 +629,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Few, so that commands meet; several slots and so several shards; one hash tag; an empty and a binary one.
-const KEYS: &[&[u8]] = &[
+pub(super) const KEYS: &[&[u8]] = &[
     b"a",
     b"b",
     b"c",
@@ -885,6 +885,33 @@ const PATTERNS: &[&[u8]] = &[
     b"*0123456789",
 ];
 
+/// What listeners are told of in another way, or at another time.
+fn is_told_otherwise(arguments: &[Vec<u8>]) -> bool {
+    let any = |test: &dyn Fn(&[u8]) -> bool| arguments.iter().skip(1).any(|argument| test(argument));
+    match arguments[0].to_ascii_lowercase().as_slice() {
+        // Who listens may have any number.
+        b"client" => any(&|argument| argument.eq_ignore_ascii_case(b"kill")),
+        // A key that is over its time when it is set expires whenever it is come across.
+        b"set" => any(&is_past),
+        // redis makes strings longer for fields that overflow, and tells nobody.
+        b"bitfield" => any(&|argument| argument.eq_ignore_ascii_case(b"fail")),
+        // redis looks for the key before it refuses a rank that it cannot negate.
+        b"lpos" => any(&|argument| argument == i64::MIN.to_string().as_bytes()),
+        // redis ends patterns at a zero byte, and so looks for nothing.
+        b"sort" | b"sort_ro" => any(&|argument| argument.starts_with(b"\0")),
+        _ => false,
+    }
+}
+
+/// Whether it may be a moment that has passed.
+fn is_past(argument: &[u8]) -> bool {
+    AT_SECONDS
+        .iter()
+        .chain(AT_MILLIS)
+        .filter(|text| text.starts_with('1'))
+        .any(|text| text.as_bytes() == argument)
+}
+
 pub(super) struct Generator {
     random: Random,
     total_weight: usize,
@@ -892,6 +919,8 @@ pub(super) struct Generator {
     times_drawn: u64,
     /// What must follow the last command directly.
     next: Option<Arguments>,
+    /// Somebody listens.
+    heard: bool,
 }
 
 impl Generator {
@@ -902,7 +931,13 @@ impl Generator {
             oracle,
             times_drawn: 0,
             next: None,
+            heard: false,
         }
+    }
+
+    /// From now on only commands of which both servers tell at the same time.
+    pub(super) fn keep_heard(&mut self) {
+        self.heard = true;
     }
 
     /// How many commands the next pipeline holds.
@@ -958,12 +993,14 @@ impl Generator {
             arguments.get(1).is_some_and(|key| key.ends_with(b"lex") || key.starts_with(b"lex:"));
         let scores_a_lex_set =
             is(0, "zadd") && is_lex_set && arguments.iter().skip(2).step_by(2).any(|score| score != b"0");
+        let unheard = self.heard && is_told_otherwise(arguments);
         !pops_one
             && !kills_without_filter
             && !cut_by_redis
             && !lone_getkeys
             && !all_commands
             && !scores_a_lex_set
+            && !unheard
     }
 
     fn row(&mut self) -> &'static Row {

@@ -8,6 +8,7 @@
 //! million), `ANNULUS_DIFF_VERBOSE` prints each command.
 
 mod compare;
+mod ears;
 mod generate;
 
 use std::env;
@@ -17,6 +18,7 @@ use annulus_tests::{
     resp::{Connection, Value, encode, escaped},
     server::{Server, Setup},
 };
+use ears::{Ear, ears};
 use generate::{Arguments, Generator, Step};
 
 /// Commands that travel together, so that pipelines are split over shards and merged again.
@@ -51,6 +53,10 @@ struct Run {
     done: usize,
     differences: Vec<String>,
     replay: String,
+    /// Who is told what the commands do.
+    ears: Vec<Ear>,
+    /// What the ears do besides.
+    random: Random,
 }
 
 impl Run {
@@ -79,14 +85,19 @@ impl Run {
     }
 
     fn exchange(&mut self, pipeline: &[Arguments]) {
+        for ear in &mut self.ears {
+            ear.prepare(&mut self.random);
+        }
         let bytes: Vec<u8> = pipeline.iter().flat_map(|arguments| encode(arguments)).collect();
         for side in [&mut self.oracle, &mut self.ours] {
             side.connection.send(&bytes).expect("the server takes commands");
         }
+        let mut any_misses = false;
         for arguments in pipeline {
             let expected = self.oracle.connection.read().expect("the oracle answers");
             let shown = show(arguments);
             self.remember(format!("{shown}  →  {}", clipped(&expected)));
+            any_misses |= misses_otherwise(arguments, &expected);
             let got = match self.ours.connection.read() {
                 Ok(got) => got,
                 Err(error) => self.fail(&shown, &expected, &format!("no reply: {error}")),
@@ -95,7 +106,19 @@ impl Run {
                 self.note(&shown, &expected, &got);
             }
         }
+        for index in 0..self.ears.len() {
+            if let Some(difference) = self.ears[index].difference(any_misses) {
+                let said: Vec<String> = pipeline.iter().map(|arguments| show(arguments)).collect();
+                self.differences.push(format!("after {said:#?}\n    {difference}"));
+                self.maybe_give_up();
+            }
+        }
         self.reopen_protocol(pipeline);
+    }
+
+    fn maybe_give_up(&self) {
+        let count = self.differences.len();
+        assert!(count < DIFFERENCES_MAX, "{}\nreplay: {}", self.differences.join("\n"), self.replay);
     }
 
     /// RESET and HELLO may have changed the protocol; the run goes on in its own.
@@ -244,7 +267,27 @@ fn clip(text: &str, length: usize) -> String {
     }
 }
 
+/// Whether each server has its own way to look for keys: which it looks for before it finds one of a wrong type, or finds
+/// something else wrong, and how often.
+fn misses_otherwise(arguments: &Arguments, expected: &Value) -> bool {
+    let is = |name: &str| arguments[0].eq_ignore_ascii_case(name.as_bytes());
+    expected.is_error() && (expected.text().starts_with("WRONGTYPE") || is("xautoclaim"))
+        || is("xread")
+        || is("xreadgroup")
+}
+
 fn differential(name: &str, ours: &Setup, protocol: &'static str, share: usize) {
+    run(name, [&Setup::redis(), ours], protocol, share, false);
+}
+
+/// The same with somebody who is told what happens.
+fn overheard(name: &str, ours: &Setup, protocol: &'static str, share: usize) {
+    let told = ["--notify-keyspace-events", "AKEmn"];
+    let setups = [Setup::redis().arguments(&told), ours.clone().arguments(&told)];
+    run(name, [&setups[0], &setups[1]], protocol, share, true);
+}
+
+fn run(name: &str, [oracle, ours]: [&Setup; 2], protocol: &'static str, share: usize, heard: bool) {
     let seed = seed_from("ANNULUS_DIFF_SEED");
     let commands: usize =
         env::var("ANNULUS_DIFF_COMMANDS").map_or(20_000, |text| text.parse().expect("a number"));
@@ -253,16 +296,24 @@ fn differential(name: &str, ours: &Setup, protocol: &'static str, share: usize) 
     );
     eprintln!("{replay}");
     let mut run = Run {
-        oracle: Side::new(&Setup::redis(), protocol),
+        oracle: Side::new(oracle, protocol),
         ours: Side::new(ours, protocol),
         protocol,
         history: Vec::new(),
         done: 0,
         differences: Vec::new(),
         replay,
+        ears: Vec::new(),
+        random: Random::new(seed ^ 1),
     };
+    if heard {
+        run.ears = ears(&run.oracle.server, &run.ours.server);
+    }
     let version = oracle_version(&mut run.oracle.connection);
     let mut generator = Generator::new(Random::new(seed), version);
+    if heard {
+        generator.keep_heard();
+    }
     run.commands(&mut generator, commands / share);
 }
 
@@ -296,4 +347,16 @@ fn random_commands_get_the_replies_of_redis_on_one_shard() {
 fn random_commands_get_the_replies_of_redis_on_three_shards() {
     let setup = Setup::annulus().shards(3).driver("epoll");
     differential("random_commands_get_the_replies_of_redis_on_three_shards", &setup, "3", 6);
+}
+
+#[test]
+fn random_commands_are_told_of_as_by_redis_on_one_shard() {
+    let setup = Setup::annulus().shards(1).driver("uring");
+    overheard("random_commands_are_told_of_as_by_redis_on_one_shard", &setup, "3", 3);
+}
+
+#[test]
+fn random_commands_are_told_of_as_by_redis_on_three_shards() {
+    let setup = Setup::annulus().shards(3).driver("epoll").durability("always");
+    overheard("random_commands_are_told_of_as_by_redis_on_three_shards", &setup, "2", 6);
 }

@@ -1,0 +1,361 @@
+//! Clients that are told what others do: messages, keyspace notifications, invalidations, monitored commands.
+
+mod limits;
+mod talk;
+
+use annulus_tests::server::{DRIVERS, Setup};
+use talk::talk;
+
+/// On each driver and number of shards, durably and not.
+fn everywhere(settings: &[&str], conversation: &str) {
+    for (shards, driver, durability) in [
+        (1, DRIVERS[0], "always"),
+        (2, DRIVERS[1], "none"),
+        (3, DRIVERS[0], "none"),
+        (2, DRIVERS[0], "always"),
+    ] {
+        let setup = Setup::annulus().driver(driver).durability(durability);
+        talk(&setup, shards, settings, conversation);
+    }
+}
+
+#[test]
+fn messages_reach_who_listens() {
+    everywhere(
+        &[],
+        r#"
+        a: SUBSCRIBE news other news
+        b: HELLO 3
+        b: PSUBSCRIBE n?ws * [
+        c: SSUBSCRIBE news
+        d: PUBLISH news hello
+        d: PUBLISH other ""
+        d: PUBLISH nobody x
+        d: SPUBLISH news sharded
+        d: PUBSUB CHANNELS
+        d: PUBSUB CHANNELS ne*
+        d: PUBSUB SHARDCHANNELS
+        d: PUBSUB NUMSUB news other nobody
+        d: PUBSUB SHARDNUMSUB news
+        d: PUBSUB NUMPAT
+        d: PUBSUB NUMSUB
+        a: GET x
+        a: PING
+        b: GET x
+        b: SUBSCRIBE news
+        b: PUBLISH news mine
+        a: UNSUBSCRIBE nothing
+        a: UNSUBSCRIBE news
+        d: PUBLISH news again
+        a: UNSUBSCRIBE
+        a: GET x
+        b: PUNSUBSCRIBE *
+        d: PUBLISH other x
+        b: RESET
+        d: PUBSUB NUMPAT
+        c: SUNSUBSCRIBE
+        d: SPUBLISH news x
+        d: MULTI
+        d: PUBLISH news x
+        d: SUBSCRIBE elsewhere
+        d: SET k v
+        d: PUBLISH news y
+        d: EXEC
+        a: SUBSCRIBE last
+        a: QUIT
+        d: PUBLISH last x
+        d: PUBSUB
+        d: PUBSUB NOSUCH
+        d: SUBSCRIBE
+    "#,
+    );
+}
+
+#[test]
+fn changes_are_notified() {
+    everywhere(
+        &["--notify-keyspace-events", "KEAmn"],
+        r#"
+        a: PSUBSCRIBE __key*__:*
+        b: SET k v
+        b: SET k v EX 100
+        b: GET k
+        b: GET absent
+        b: TTL absent
+        b: TYPE absent
+        b: OBJECT ENCODING absent
+        b: APPEND k more
+        b: SETRANGE k 1 xx
+        b: SETRANGE absent 1 ""
+        b: INCR n
+        b: DECRBY n 3
+        b: INCRBYFLOAT n 1.5
+        b: GETSET k other
+        b: GETEX k PERSIST
+        b: GETEX k EX 100
+        b: GETEX k PERSIST
+        b: GETDEL k
+        b: MSET a 1 b 2 c 3
+        b: MSETNX d 1 e 2
+        b: MSETNX d 1 f 2
+        b: SETNX a 1
+        b: DEL a b absent
+        b: UNLINK c
+        b: SET s 1
+        b: EXPIRE s 100
+        b: PERSIST s
+        b: PERSIST s
+        b: EXPIRE s -1
+        b: RENAME d moved
+        b: RENAME moved e
+        b: RENAMENX e there
+        b: COPY there copied
+        b: COPY n copied REPLACE
+        b: COPY n elsewhere DB 3
+        b: MOVE n 4
+        b: SELECT 4
+        b: SET k v
+        b: SELECT 0
+        b: SETBIT bits 7 1
+        b: SETBIT bits 7 1
+        b: BITFIELD bits SET u8 0 255
+        b: BITOP NOT notbits bits
+        b: BITOP AND notbits absent nothing
+        b: PFADD hll a b
+        b: PFADD hll a
+        b: PFMERGE merged hll
+        b: SWAPDB 0 4
+        b: SWAPDB 0 4
+        b: PSETEX brief 300 v
+        a hears
+        b: PSETEX brief 300 v
+        a hears
+        b: GET brief
+        b: MULTI
+        b: SET x 1
+        b: SET y 2
+        b: DEL x y
+        b: EXEC
+        b: FLUSHDB
+        b: CONFIG SET notify-keyspace-events K$
+        b: CONFIG GET notify-keyspace-events
+        b: SET k v EX 100
+        b: DEL k
+        b: CONFIG SET notify-keyspace-events Egx
+        b: CONFIG GET notify-keyspace-events
+        b: SET k v EX 100
+        b: DEL k
+        b: CONFIG SET notify-keyspace-events ""
+        b: SET k v
+        b: CONFIG SET notify-keyspace-events Q
+        b: CONFIG GET notify-keyspace-events
+    "#,
+    );
+}
+
+#[test]
+fn readers_are_told_to_forget_what_has_changed() {
+    everywhere(
+        &[],
+        "
+        a: HELLO 3
+        a: CLIENT TRACKING ON
+        a: CLIENT TRACKINGINFO
+        a: CLIENT GETREDIR
+        a: GET k
+        a: MGET k l m
+        b: SET k v
+        b: SET k v
+        b: MSET l 1 m 2
+        a: GET k
+        a: SET k mine
+        a: GET k
+        b: DEL k
+        b: DEL k
+        a: GET p
+        b: PSETEX p 300 v
+        a: GET p
+        a hears
+        a: EXISTS q
+        b: FLUSHALL
+        b: FLUSHDB
+        a: GET k
+        a: CLIENT TRACKING OFF
+        b: SET k v
+        a: CLIENT TRACKING ON NOLOOP
+        a: GET k
+        a: SET k v
+        a: GET k
+        b: SET k v
+        a: CLIENT TRACKING ON OPTIN
+        a: CLIENT TRACKING OFF
+        a: CLIENT TRACKING ON OPTIN
+        a: GET k
+        b: SET k v
+        a: CLIENT CACHING YES
+        a: CLIENT TRACKINGINFO
+        a: GET k
+        a: GET l
+        b: SET k v
+        b: SET l v
+        a: CLIENT CACHING YES
+        a: MULTI
+        a: GET k
+        a: GET l
+        a: EXEC
+        b: SET k v
+        b: SET l v
+        a: CLIENT CACHING NO
+        a: CLIENT TRACKING OFF
+        a: CLIENT TRACKING ON OPTOUT
+        a: CLIENT CACHING NO
+        a: GET k
+        a: GET l
+        b: SET k v
+        b: SET l v
+        a: CLIENT CACHING YES
+        a: CLIENT CACHING MAYBE
+        a: CLIENT TRACKING ON OPTIN
+        a: CLIENT TRACKING ON BCAST
+        a: CLIENT TRACKING OFF
+        a: CLIENT CACHING YES
+        a: GET k
+        b: RENAME k renamed
+        a: CLIENT TRACKING ON
+        a: GET renamed
+        b: RENAME renamed again
+        a: GET again
+        b: MULTI
+        b: SET again 1
+        b: SET again 2
+        b: EXEC
+        a: RESET
+        b: SET again 3
+    ",
+    );
+}
+
+#[test]
+fn broadcasts_tell_of_prefixes() {
+    everywhere(
+        &[],
+        "
+        a: HELLO 3
+        a: CLIENT TRACKING ON BCAST PREFIX user: PREFIX obj
+        a: CLIENT TRACKINGINFO
+        b: SET user:1 v
+        b: SET other v
+        b: SET object v
+        b: DEL object
+        a: CLIENT TRACKING ON BCAST PREFIX user:1
+        a: CLIENT TRACKING ON BCAST PREFIX x PREFIX xy
+        a: CLIENT TRACKING ON BCAST PREFIX more
+        a: CLIENT TRACKINGINFO
+        b: SET more v
+        b: FLUSHALL
+        a: CLIENT TRACKING OFF
+        a: CLIENT TRACKING ON PREFIX x
+        a: CLIENT TRACKING ON BCAST OPTIN
+        a: CLIENT TRACKING ON OPTIN OPTOUT
+        a: CLIENT TRACKING ON BCAST NOLOOP
+        a: SET x 1
+        b: SET x 2
+        a: CLIENT TRACKING
+        a: CLIENT TRACKING MAYBE
+        a: CLIENT TRACKING ON NOSUCH
+    ",
+    );
+}
+
+#[test]
+fn invalidations_are_redirected() {
+    everywhere(
+        &[],
+        "
+        a: PING
+        sink: SUBSCRIBE __redis__:invalidate
+        a: CLIENT TRACKING ON REDIRECT {id:sink}
+        a: CLIENT GETREDIR
+        a: CLIENT TRACKINGINFO
+        a: GET k
+        b: SET k v
+        a: GET l
+        b: FLUSHALL
+        a: CLIENT TRACKING ON REDIRECT 999999
+        a: CLIENT TRACKING ON REDIRECT x
+        a: CLIENT TRACKING OFF
+        a: CLIENT GETREDIR
+        a: HELLO 3
+        a: CLIENT TRACKING ON BCAST REDIRECT {id:sink}
+        b: SET k v
+        a: CLIENT TRACKING OFF
+        a: CLIENT TRACKING ON REDIRECT {id:sink}
+        a: GET k
+        sink: QUIT
+        b: SET k v
+        a: GET l
+        b: SET l v
+        a: CLIENT TRACKINGINFO
+    ",
+    );
+}
+
+#[test]
+fn monitors_see_commands() {
+    everywhere(
+        &["--requirepass", ""],
+        r#"
+        m: MONITOR
+        a: PING
+        a: SET k "quoted\x00
+        a: SELECT 3
+        a: GET k
+        a: NOSUCH x
+        a: GET
+        a: AUTH password
+        a: AUTH user password
+        a: HELLO 2
+        a: CONFIG GET maxclients
+        a: CLIENT GETNAME
+        a: MULTI
+        a: SET k v
+        a: SELECT 4
+        a: GET k
+        a: EXEC
+        a: MULTI
+        a: SET k v
+        a: DISCARD
+        a: MULTI
+        a: NOSUCH
+        a: EXEC
+        a: WATCH k
+        a: MULTI
+        a: GET k
+        a: EXEC
+        a: MSET a 1 b 2 c 3
+        a: DBSIZE
+        m: GET k
+        m: MONITOR
+        a: ECHO still
+    "#,
+    );
+}
+
+#[test]
+fn waits_without_replicas_are_answered() {
+    everywhere(
+        &[],
+        "
+        a: SET k v
+        a: WAIT 0 0
+        a: WAIT 1 1
+        a: WAIT -1 1
+        a: WAIT x 1
+        a: WAIT 1 -1
+        a: WAIT 1 x
+        a: MULTI
+        a: WAIT 1 0
+        a: EXEC
+    ",
+    );
+}
