@@ -9,12 +9,14 @@ use std::{
 };
 
 use crate::{
-    Command, Error, FromValue, Options, Pipeline, Result, Routing, Scan, ScanFilter, Value,
+    Cache, CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, Routing, Scan, ScanFilter,
+    Session, Subscriber, Value,
     command::Payload,
     commands::Execute,
     connection::{Connection, Reply, orphaned},
     convert::result_of,
     shards::Shards,
+    transaction,
 };
 
 /// A client of one server. Clones share its connections; when the last is dropped, they are closed.
@@ -103,12 +105,66 @@ impl Client {
         if payloads.is_empty() {
             return Ok(Vec::new());
         }
-        let connection = match &*self.route {
+        let replies = self.owner_of(&payloads).pipeline(payloads).await?;
+        Ok(replies.into_iter().map(result_of).collect())
+    }
+
+    /// Carries out all commands as one (MULTI and EXEC): nobody sees some of them done and others not, and after a crash they are all there
+    /// or none. On the shared connection, without a round trip more than a pipeline; to watch keys, use a [`Session`].
+    ///
+    /// A command that fails while it runs fails alone, as the error in its place. One that cannot even be queued fails everything.
+    ///
+    /// ```no_run
+    /// # async fn example(client: annulus_client::Client) -> annulus_client::Result<()> {
+    /// use annulus_client::{Command, Pipeline};
+    ///
+    /// let transfer = Pipeline::new()
+    ///     .with(Command::new("DECRBY").key("account:1").number(10))
+    ///     .with(Command::new("INCRBY").key("account:2").number(10));
+    /// client.transaction(transfer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn transaction(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
+        if let Some(why) = pipeline.commands.iter().find_map(Command::refusal) {
+            return Err(Error::Unsupported(why));
+        }
+        let payloads = transaction::payloads(pipeline);
+        let replies = self.owner_of(&payloads).pipeline(payloads).await?;
+        let outcome = transaction::outcome(replies)?;
+        outcome.ok_or_else(|| Error::Protocol("EXEC speaks of watched keys; there are none".to_owned()))
+    }
+
+    /// A connection of its own, for what a shared one cannot carry: WATCH, commands that wait.
+    pub async fn session(&self) -> Result<Session> {
+        Session::open(self.own_options()).await
+    }
+
+    /// A connection of its own that listens to messages.
+    pub async fn subscriber(&self) -> Result<Subscriber> {
+        Subscriber::open(self.own_options()).await
+    }
+
+    /// A client that answers from memory what it has read before and what has not changed since. It has a connection of its own.
+    pub async fn cache(&self, options: CacheOptions) -> Result<Cache> {
+        Cache::open(&self.own_options(), options).await
+    }
+
+    /// To connect once more, to the endpoint itself.
+    fn own_options(&self) -> Options {
+        let options = match &*self.route {
+            Route::Single(connection) => connection.options(),
+            Route::Shards(shards) => shards.options(),
+        };
+        Options { cache: None, ..options.clone() }
+    }
+
+    /// The connection for commands that stay together.
+    fn owner_of(&self, payloads: &[Payload]) -> Connection {
+        match &*self.route {
             Route::Single(connection) => connection.clone(),
             Route::Shards(shards) => shards.owner(payloads.iter().find_map(Payload::slot)),
-        };
-        let replies = connection.pipeline(payloads).await?;
-        Ok(replies.into_iter().map(result_of).collect())
+        }
     }
 
     /// Walks over all keys, a batch at a time; see [`Scan`].

@@ -1,5 +1,7 @@
 //! Commands as bytes, ready to be sent.
 
+use std::time::Duration;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// A command: its name, its arguments, and what routing and retry must know of it.
@@ -16,14 +18,75 @@ pub struct Command {
     count: usize,
     /// Where in `arguments` the first key is.
     key: Option<(usize, usize)>,
+    keys: usize,
     reads: bool,
 }
+
+/// What a command that writes may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    Nothing,
+    Key(Bytes),
+    Anything,
+}
+
+/// What tells, of one key, something that only changes with it. Not times to live, nor what is drawn at random.
+const CACHED: &[&str] = &[
+    "GET",
+    "STRLEN",
+    "GETRANGE",
+    "SUBSTR",
+    "GETBIT",
+    "BITCOUNT",
+    "BITPOS",
+    "BITFIELD_RO",
+    "EXISTS",
+    "TYPE",
+    "MGET",
+    "PFCOUNT",
+    "LRANGE",
+    "LLEN",
+    "LINDEX",
+    "LPOS",
+    "HGET",
+    "HMGET",
+    "HGETALL",
+    "HKEYS",
+    "HVALS",
+    "HLEN",
+    "HEXISTS",
+    "HSTRLEN",
+    "SMEMBERS",
+    "SISMEMBER",
+    "SMISMEMBER",
+    "SCARD",
+    "ZSCORE",
+    "ZMSCORE",
+    "ZRANGE",
+    "ZRANGEBYSCORE",
+    "ZRANGEBYLEX",
+    "ZREVRANGE",
+    "ZREVRANGEBYSCORE",
+    "ZREVRANGEBYLEX",
+    "ZRANK",
+    "ZREVRANK",
+    "ZCARD",
+    "ZCOUNT",
+    "ZLEXCOUNT",
+    "GEOPOS",
+    "GEODIST",
+    "GEOHASH",
+    "GEOSEARCH",
+    "XLEN",
+    "XRANGE",
+    "XREVRANGE",
+];
 
 impl Command {
     /// A command of this name. A subcommand is an argument: `Command::new("CLIENT").arg("ID")`.
     pub fn new(name: &str) -> Self {
         let arguments = BytesMut::with_capacity(64);
-        Self { arguments, count: 0, key: None, reads: false }.arg(name)
+        Self { arguments, count: 0, key: None, keys: 0, reads: false }.arg(name)
     }
 
     /// Adds an argument.
@@ -51,6 +114,7 @@ impl Command {
     pub fn key(self, key: impl AsRef<[u8]>) -> Self {
         let key = key.as_ref();
         let mut command = self.arg(key);
+        command.keys += 1;
         let end = command.arguments.len() - 2;
         command.key.get_or_insert((end - key.len(), end));
         command
@@ -98,22 +162,86 @@ impl Command {
         String::new()
     }
 
-    /// Why this command cannot share a connection: it changes for all others what the connection means, or how
-    /// many replies come.
+    /// Adds how long to wait, in seconds as blocking commands take them; `None`: for ever.
+    pub(crate) fn seconds(self, wait: Option<Duration>) -> Self {
+        // 0 is for ever, so the shortest wait is a millisecond.
+        self.float(wait.map_or(0.0, |wait| wait.as_secs_f64().max(0.001)))
+    }
+
+    /// Why this command cannot share a connection: it changes for all others what the connection means, how
+    /// many replies come, or when.
     pub(crate) fn refusal(&self) -> Option<String> {
         let name = self.word(0);
         match name.as_str() {
             "SELECT" | "AUTH" | "HELLO" => Some(format!("{name}: say it in the URL or the options")),
-            "QUIT" | "RESET" | "MONITOR" | "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE"
-            | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" | "SYNC" | "PSYNC" | "MULTI" | "EXEC" | "DISCARD" | "WATCH"
-            | "UNWATCH" | "ASKING" | "READONLY" | "READWRITE" => Some(name),
+            "WATCH" | "UNWATCH" | "ASKING" | "READONLY" | "READWRITE" => Some(name),
+            "CLIENT" if matches!(self.word(1).as_str(), "TRACKING" | "CACHING") => {
+                Some(format!("CLIENT {}", self.word(1)))
+            }
+            _ if self.blocks() => Some(format!("{name} waits, and would hold up all others: use a session")),
+            _ => self.disorder(),
+        }
+    }
+
+    /// Whether the server may answer only when something happens.
+    fn blocks(&self) -> bool {
+        match self.word(0).as_str() {
+            "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BLMPOP" | "BZPOPMIN" | "BZPOPMAX" | "BZMPOP"
+            | "WAIT" | "WAITAOF" => true,
+            "XREAD" | "XREADGROUP" => (1..self.count)
+                .map(|index| self.word(index))
+                .take_while(|word| word != "STREAMS")
+                .any(|word| word == "BLOCK"),
+            _ => false,
+        }
+    }
+
+    /// Why no connection here can carry this command: it changes how many replies come, or what may follow.
+    pub(crate) fn disorder(&self) -> Option<String> {
+        let name = self.word(0);
+        match name.as_str() {
+            "QUIT" | "RESET" | "HELLO" | "MONITOR" | "SYNC" | "PSYNC" => Some(name),
+            "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {
+                Some(format!("{name}: use a subscriber"))
+            }
+            "MULTI" | "EXEC" | "DISCARD" => Some(format!("{name}: give the commands to a transaction")),
             "CLIENT" if self.word(1) == "REPLY" => Some("CLIENT REPLY".to_owned()),
             _ => None,
         }
     }
 
+    pub(crate) fn only_reads(&self) -> bool {
+        self.reads
+    }
+
+    /// All arguments, as they are sent.
+    pub(crate) fn words(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.arguments)
+    }
+
+    fn only_key(&self) -> Option<Bytes> {
+        let (start, end) = self.key.filter(|_| self.keys == 1)?;
+        self.arguments.get(start..end).map(Bytes::copy_from_slice)
+    }
+
+    /// The key, if the reply tells of one key something that changes only with it.
+    pub(crate) fn cached_key(&self) -> Option<Bytes> {
+        let key = self.only_key().filter(|_| self.reads)?;
+        CACHED.contains(&self.word(0).as_str()).then_some(key)
+    }
+
+    /// What it may change.
+    pub(crate) fn touched(&self) -> Touched {
+        match (self.only_key(), self.word(0).as_str()) {
+            (Some(key), _) => Touched::Key(key),
+            (None, "FLUSHALL" | "FLUSHDB" | "SWAPDB" | "EVAL" | "EVALSHA" | "FCALL") => Touched::Anything,
+            (None, _) if self.keys > 0 => Touched::Anything,
+            (None, _) => Touched::Nothing,
+        }
+    }
+
     pub(crate) fn payload(self) -> Payload {
-        let Self { arguments, count, key, reads } = self;
+        let Self { arguments, count, key, reads, .. } = self;
         Payload { arguments: arguments.freeze(), count, key, reads }
     }
 }
@@ -228,11 +356,25 @@ mod tests {
 
     #[test]
     fn what_would_change_the_connection_for_others_is_refused() {
-        for words in [&["select", "1"][..], &["Quit"], &["CLIENT", "reply", "OFF"], &["subscribe", "c"]] {
+        for words in [
+            &["select", "1"][..],
+            &["Quit"],
+            &["CLIENT", "reply", "OFF"],
+            &["subscribe", "c"],
+            &["blpop", "k", "0"],
+            &["XREAD", "block", "0", "STREAMS", "s", "$"],
+            &["client", "tracking", "on"],
+        ] {
             let command = Command::new(words[0]).args(&words[1..]);
             assert!(command.refusal().is_some(), "{words:?}");
         }
-        for words in [&["GET", "SELECT"][..], &["CLIENT", "ID"], &["CLIENT"], &["PUBLISH", "c", "m"]] {
+        for words in [
+            &["GET", "SELECT"][..],
+            &["CLIENT", "ID"],
+            &["CLIENT"],
+            &["PUBLISH", "c", "m"],
+            &["XREAD", "STREAMS", "block", "0"],
+        ] {
             let command = Command::new(words[0]).args(&words[1..]);
             assert_eq!(command.refusal(), None, "{words:?}");
         }

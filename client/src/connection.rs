@@ -52,6 +52,10 @@ impl Connection {
         Ok(Self { queue: sender, permits, options })
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     fn cost(&self, payloads: &[Payload]) -> u32 {
         let bytes: usize = payloads.iter().map(Payload::bytes).sum();
         let cost = payloads.len() + bytes / BYTES_A_PERMIT;

@@ -1,7 +1,7 @@
 //! From replies to Rust types, over both protocols: what RESP3 says with a type, RESP2 says with a text or a number.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasher, Hash},
 };
 
@@ -132,6 +132,12 @@ impl<T: FromValue> FromValue for Vec<T> {
             }
             other => unexpected("array", &other),
         }
+    }
+}
+
+impl<T: FromValue + Ord> FromValue for BTreeSet<T> {
+    fn from_value(value: Value) -> Result<Self> {
+        Vec::from_value(value).map(|values| values.into_iter().collect())
     }
 }
 

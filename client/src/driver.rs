@@ -46,7 +46,12 @@ impl Driver {
         while let Some(connected) = link.take() {
             match self.serve(connected).await {
                 End::Unused => return,
-                End::Lost(error) => self.in_flight.on_lost(&error),
+                End::Lost(error) => {
+                    if let Some(cache) = &self.options.cache {
+                        cache.on_lost();
+                    }
+                    self.in_flight.on_lost(&error);
+                }
             }
             link = self.reconnect().await;
         }
@@ -61,7 +66,7 @@ impl Driver {
         let mut armed = false;
         let mut heard = Instant::now();
         loop {
-            if let Err(error) = self.send(&link) {
+            if let Err(error) = self.send(&mut link) {
                 return End::Lost(error);
             }
             if !open && self.in_flight.next_deadline().is_none() {
@@ -84,7 +89,7 @@ impl Driver {
                     }
                     heard = Instant::now();
                 }
-                ready = link.stream.writable(), if !self.in_flight.unsent().is_empty() => {
+                ready = link.stream.writable(), if !self.in_flight.unsent().is_empty() || link.stream.wants_write() => {
                     if let Err(error) = ready {
                         return End::Lost(error.into());
                     }
@@ -103,8 +108,8 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, link: &Link) -> Result<()> {
-        while !self.in_flight.unsent().is_empty() {
+    fn send(&mut self, link: &mut Link) -> Result<()> {
+        while !self.in_flight.unsent().is_empty() || link.stream.wants_write() {
             match link.stream.try_write(self.in_flight.unsent()) {
                 Ok(bytes) => self.in_flight.on_sent(bytes),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
@@ -115,7 +120,7 @@ impl Driver {
     }
 
     fn receive(&mut self, link: &mut Link) -> Result<()> {
-        for _ in 0..READS_MAX {
+        for reads in 1.. {
             link.decoder.buffer.reserve(READ_BYTES);
             let room = link.decoder.buffer.capacity() - link.decoder.buffer.len();
             let read = match link.stream.try_read(&mut link.decoder.buffer) {
@@ -124,14 +129,22 @@ impl Driver {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
+            if let Some(cache) = &self.options.cache {
+                cache.on_heard();
+            }
             while let Some(value) = link.decoder.next()? {
                 match value {
-                    // Nothing here subscribes to anything, so these are notices that nobody waits for.
-                    Value::Push(_) => {}
+                    // Nothing here subscribes to anything: what a cache is not told is a notice that nobody waits for.
+                    Value::Push(items) => {
+                        if let Some(cache) = &self.options.cache {
+                            cache.on_push(&items);
+                        }
+                    }
                     value => self.in_flight.on_reply(value)?,
                 }
             }
-            if read < room {
+            // What is decrypted already does not make a socket readable.
+            if !link.stream.buffers() && (read < room || reads == READS_MAX) {
                 return Ok(());
             }
         }

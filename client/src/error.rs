@@ -49,9 +49,11 @@ pub enum Error {
         /// Whether some of the command had left: then the server may have carried it out, or still will.
         maybe_applied: bool,
     },
+    /// The server's certificate, or our own, is not what it should be.
+    Tls(String),
     /// The URL says something that this client does not understand.
     Url(String),
-    /// The command would change what a shared connection means to its other users.
+    /// The command would change what the connection means to its other users, or how its replies are read.
     Unsupported(String),
 }
 
@@ -121,8 +123,9 @@ impl fmt::Display for Error {
             Self::Timeout { maybe_applied } => {
                 write!(formatter, "no reply in time{}", applied_note(*maybe_applied))
             }
+            Self::Tls(what) => write!(formatter, "TLS: {what}"),
             Self::Url(what) => write!(formatter, "unusable URL: {what}"),
-            Self::Unsupported(what) => write!(formatter, "not on a shared connection: {what}"),
+            Self::Unsupported(what) => write!(formatter, "not on this connection: {what}"),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn connect(options: &Options) -> Result<Link> {
 }
 
 async fn establish(options: &Options) -> Result<Link> {
-    let stream = Stream::connect(&options.endpoint).await?;
+    let stream = Stream::connect(options).await?;
     let mut link = Link { stream, decoder: Decoder::new(Version::Resp3) };
     let mut hello = Command::new("HELLO").arg("3");
     if let Some(password) = &options.password {
@@ -43,6 +43,9 @@ async fn establish(options: &Options) -> Result<Link> {
     if let Some(name) = &options.client_name {
         accept(link.ask(Command::new("CLIENT").arg("SETNAME").arg(name)).await?)?;
     }
+    if let Some(cache) = &options.cache {
+        cache.prepare(&mut link).await?;
+    }
     if options.database != 0 {
         accept(link.ask(Command::new("SELECT").number(options.database)).await?)?;
     }
@@ -55,7 +58,7 @@ fn knows_no_resp3(text: &[u8]) -> bool {
     text.starts_with("noproto") || text.starts_with("err unknown command")
 }
 
-fn accept(answer: Value) -> Result<()> {
+pub(crate) fn accept(answer: Value) -> Result<()> {
     match answer {
         Value::Error(text) => Err(Error::from_reply(&text)),
         _ => Ok(()),
@@ -70,7 +73,7 @@ impl Link {
         accept(self.ask(auth).await?)
     }
 
-    async fn ask(&mut self, command: Command) -> Result<Value> {
+    pub(crate) async fn ask(&mut self, command: Command) -> Result<Value> {
         let mut out = BytesMut::new();
         command.payload().write(&mut out);
         self.stream.write_all(&out).await?;

@@ -22,16 +22,24 @@
 //! # }
 //! ```
 //!
-//! What it deliberately is not: a pool (one connection per shard carries what a server's core can do), an object
-//! mapper, or a cache.
+//! What cannot share a connection has one of its own: [`Session`] (WATCH and EXEC, commands that wait), [`Subscriber`] (messages) and
+//! [`Cache`] (replies kept on this side until the server says that they have changed). The feature `tls` adds `rediss://`.
+//!
+//! What it deliberately is not: a pool (one connection per shard carries what a server's core can do), or an object
+//! mapper.
 
 #![forbid(unsafe_code)]
 
 // What callers hold.
 pub mod blocking;
+mod cache;
 mod client;
 mod options;
 mod scan;
+mod session;
+mod subscriber;
+#[cfg(feature = "tls")]
+mod tls;
 mod url;
 
 // What goes over the wire.
@@ -49,11 +57,18 @@ mod handshake;
 mod in_flight;
 mod shards;
 mod stream;
+mod transaction;
+mod wire;
 
+pub use cache::{Cache, CacheCall, CacheOptions, CacheStats};
 pub use client::{Call, Client};
 pub use command::{Command, Pipeline};
 pub use convert::FromValue;
 pub use error::{Error, Result};
 pub use options::{Endpoint, Options, Routing};
 pub use scan::{Scan, ScanFilter};
+pub use session::{Session, SessionCall};
+pub use subscriber::{Message, Subscriber};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use value::Value;

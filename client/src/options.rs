@@ -45,6 +45,11 @@ pub struct Options {
     pub client_name: Option<String>,
     /// Which connection a command takes.
     pub routing: Routing,
+    /// Whether and how the connection is encrypted (`rediss://`). Not for Unix sockets.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::Tls>,
+    /// Of connections whose replies are kept: who is told to forget them.
+    pub(crate) cache: Option<std::sync::Arc<crate::cache::Store>>,
     /// How long a command may take in all, waiting for its turn included; one that has to follow its key to another shard
     /// starts anew. Also how long a silent server is believed to be alive.
     pub timeout: Duration,
@@ -73,6 +78,9 @@ impl Options {
             database: 0,
             client_name: None,
             routing: Routing::Single,
+            #[cfg(feature = "tls")]
+            tls: None,
+            cache: None,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
             connect_attempts: 4,
@@ -83,7 +91,8 @@ impl Options {
     }
 
     /// From a URL: `redis://[user][:password@]host[:port][/database]` or `unix:///path[?db=N]`; also with `?routing=shards`,
-    /// `timeout_ms=…` and `name=…`. Parts may be percent-encoded.
+    /// `timeout_ms=…` and `name=…`. `rediss://` is the same encrypted (with the feature `tls`), trusting the machine's authorities or those
+    /// in the PEM file of `?ca=…`. Parts may be percent-encoded.
     ///
     /// ```
     /// use annulus_client::{Endpoint, Options};

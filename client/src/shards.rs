@@ -67,6 +67,10 @@ impl Shards {
         Ok(Some(Self { seed, options, map, stale: AtomicBool::new(false), renewal: Mutex::new(()) }))
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Queues the command at its owner if there's room now and the map can be believed, or gives it back.
     pub(crate) fn try_send(&self, payload: Payload) -> Result<Reply, Payload> {
         if self.stale.load(Ordering::Relaxed) {

@@ -1,6 +1,9 @@
-//! A socket of either kind, driven by readiness, so that one task reads and writes without a lock between two halves.
+//! A socket of any kind, driven by readiness, so that one task reads and writes without a lock between two halves.
 
-use std::io;
+use std::{
+    io,
+    task::{Context, Poll},
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -8,24 +11,32 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::Endpoint;
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
+use crate::{Endpoint, Options, Result};
 
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
-    pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        match endpoint {
+    pub(crate) async fn connect(options: &Options) -> Result<Self> {
+        match &options.endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 // Commands leave in batches of our own making; the kernel must not wait for more.
                 stream.set_nodelay(true)?;
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &options.tls {
+                    return Ok(Self::Tls(Box::new(TlsStream::connect(stream, host, tls).await?)));
+                }
                 Ok(Self::Tcp(stream))
             }
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Endpoint::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
         }
     }
 
@@ -33,6 +44,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket().readable().await,
         }
     }
 
@@ -40,21 +53,64 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket().writable().await,
+        }
+    }
+
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket().poll_read_ready(context),
+        }
+    }
+
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(context),
+            Self::Unix(stream) => stream.poll_write_ready(context),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.socket().poll_write_ready(context),
         }
     }
 
     /// Reads what is there, or `WouldBlock`; 0 is the end.
-    pub(crate) fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    pub(crate) fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_read(buffer),
         }
     }
 
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Takes bytes to send. With none it sends what it has taken and not sent ([`Stream::wants_write`]).
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Whether bytes that it has taken wait for the socket.
+    pub(crate) fn wants_write(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.wants_write(),
+        }
+    }
+
+    /// Whether what was received may be kept here, besides in the socket.
+    pub(crate) fn buffers(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
         }
     }
 
@@ -62,6 +118,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read_buf(buffer).await,
             Self::Unix(stream) => stream.read_buf(buffer).await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.read(buffer).await,
         }
     }
 
@@ -69,6 +127,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
             Self::Unix(stream) => stream.write_all(bytes).await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write_all(bytes).await,
         }
     }
 }

@@ -11,14 +11,20 @@ pub(crate) fn parse(url: &str) -> Result<Options> {
     let Some((scheme, rest)) = url.split_once("://") else { return refuse("it has no scheme") };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut options = match scheme {
-        "redis" => over_tcp(rest)?,
+        "redis" | "rediss" => over_tcp(rest)?,
         "unix" | "redis+unix" => over_unix(rest)?,
-        "rediss" => return refuse("rediss:// needs TLS, which this client does not have"),
-        _ => return refuse("its scheme is none of redis and unix"),
+        _ => return refuse("its scheme is none of redis, rediss and unix"),
     };
+    let mut authority = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        set(&mut options, name, &decode(value)?)?;
+        match name {
+            "ca" if scheme == "rediss" => authority = Some(decode(value)?),
+            name => set(&mut options, name, &decode(value)?)?,
+        }
+    }
+    if scheme == "rediss" {
+        encrypt(&mut options, authority)?;
     }
     Ok(options)
 }
@@ -37,6 +43,20 @@ fn over_tcp(rest: &str) -> Result<Options> {
         options.database = number("the database", path)?;
     }
     Ok(options)
+}
+
+#[cfg(feature = "tls")]
+fn encrypt(options: &mut Options, authority: Option<String>) -> Result<()> {
+    options.tls = Some(match authority {
+        Some(file) => crate::Tls::with_authority(file)?,
+        None => crate::Tls::with_system_authorities()?,
+    });
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypt(_: &mut Options, _: Option<String>) -> Result<()> {
+    Err(Error::Url("rediss:// needs the feature `tls` of annulus-client".to_owned()))
 }
 
 fn over_unix(rest: &str) -> Result<Options> {

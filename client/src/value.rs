@@ -45,6 +45,43 @@ impl Value {
         }
     }
 
+    /// A copy that keeps no more than itself.
+    pub(crate) fn detached(&self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let all = |values: &[Self]| values.iter().map(Self::detached).collect();
+        match self {
+            Self::Null => Self::Null,
+            Self::Integer(number) => Self::Integer(*number),
+            Self::Double(number) => Self::Double(*number),
+            Self::Boolean(boolean) => Self::Boolean(*boolean),
+            Self::Simple(bytes) => Self::Simple(copy(bytes)),
+            Self::Bulk(bytes) => Self::Bulk(copy(bytes)),
+            Self::Big(bytes) => Self::Big(copy(bytes)),
+            Self::Error(bytes) => Self::Error(copy(bytes)),
+            Self::Array(values) => Self::Array(all(values)),
+            Self::Set(values) => Self::Set(all(values)),
+            Self::Push(values) => Self::Push(all(values)),
+            Self::Map(pairs) => {
+                Self::Map(pairs.iter().map(|(key, value)| (key.detached(), value.detached())).collect())
+            }
+        }
+    }
+
+    /// What it takes in memory beside others' shares, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let inside: usize = match self {
+            Self::Simple(bytes) | Self::Bulk(bytes) | Self::Big(bytes) | Self::Error(bytes) => bytes.len(),
+            Self::Array(values) | Self::Set(values) | Self::Push(values) => {
+                values.iter().map(Self::memory_bytes).sum()
+            }
+            Self::Map(pairs) => {
+                pairs.iter().map(|(key, value)| key.memory_bytes() + value.memory_bytes()).sum()
+            }
+            Self::Null | Self::Integer(_) | Self::Double(_) | Self::Boolean(_) => 0,
+        };
+        size_of::<Self>() + inside
+    }
+
     /// What it is, for messages: never its contents, which may be secret or huge.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

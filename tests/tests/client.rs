@@ -6,6 +6,8 @@
     reason = "tests are outside the server: they start threads and watch real clocks"
 )]
 
+mod client_connections;
+
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use annulus_client::{

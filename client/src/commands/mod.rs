@@ -13,13 +13,23 @@
 //! ```
 
 mod connection;
+mod hashes;
 mod keys;
+mod lists;
+mod pubsub;
 mod server;
+mod sets;
+mod sorted_sets;
 mod strings;
 
 pub use connection::ConnectionCommands;
+pub use hashes::HashCommands;
 pub use keys::{ExpireCondition, KeyCommands, Ttl};
+pub use lists::{ListCommands, Side};
+pub use pubsub::PubSubCommands;
 pub use server::{ServerCommands, Time};
+pub use sets::SetCommands;
+pub use sorted_sets::{Scored, SortedSetCommands};
 pub use strings::{Condition, Expiry, SetOptions, StringCommands};
 
 use crate::{Command, FromValue};

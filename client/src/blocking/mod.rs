@@ -13,13 +13,18 @@
 //! # }
 //! ```
 
+mod own;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
+pub use own::{Cache, Session, Subscriber};
+
 use crate::{
-    Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Value, commands::Execute, scan::Walk,
+    CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Value, commands::Execute,
+    scan::Walk,
 };
 
 /// A client whose commands wait.
@@ -73,6 +78,26 @@ impl Client {
     /// Sends commands together; see [`crate::Client::pipeline`].
     pub fn pipeline(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
         self.background.wait(self.client.pipeline(pipeline))
+    }
+
+    /// Carries out all commands as one; see [`crate::Client::transaction`].
+    pub fn transaction(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
+        self.background.wait(self.client.transaction(pipeline))
+    }
+
+    /// A connection of its own; see [`crate::Session`].
+    pub fn session(&self) -> Result<Session> {
+        Session::open(&self.client, &self.background)
+    }
+
+    /// A connection that listens to messages; see [`crate::Subscriber`].
+    pub fn subscriber(&self) -> Result<Subscriber> {
+        Subscriber::open(&self.client, &self.background)
+    }
+
+    /// A client that remembers what it has read; see [`crate::Cache`].
+    pub fn cache(&self, options: CacheOptions) -> Result<Cache> {
+        Cache::open(&self.client, &self.background, options)
     }
 
     /// Walks over all keys; see [`crate::Scan`].

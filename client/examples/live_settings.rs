@@ -1,0 +1,62 @@
+//! Settings that every process of a service reads on each request, and somebody changes now and then: reads come from memory, and
+//! a change is there within a round trip. Who wants to know at once listens.
+//!
+//! `cargo run -p annulus-client --example live_settings [-- redis://127.0.0.1:6379]`
+
+use std::time::Duration;
+
+use annulus_client::{
+    Cache, CacheOptions, Client, Command, Pipeline,
+    commands::{KeyCommands as _, StringCommands as _},
+};
+use tokio::time::sleep;
+
+const CHANGES: &str = "settings:changes";
+
+/// A setting as one process sees it.
+struct Settings {
+    cache: Cache,
+}
+
+impl Settings {
+    async fn open(client: &Client) -> annulus_client::Result<Self> {
+        let mut options = CacheOptions::default();
+        options.prefixes = vec!["setting:".into()];
+        Ok(Self { cache: client.cache(options).await? })
+    }
+
+    async fn rate_limit(&self) -> annulus_client::Result<u64> {
+        let text = self.cache.get("setting:rate_limit").await?.unwrap_or_default();
+        Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(100))
+    }
+}
+
+/// Changes a setting and says so, both or none.
+async fn change(client: &Client, name: &str, value: &str) -> annulus_client::Result<()> {
+    let both = Pipeline::new()
+        .with(Command::new("SET").key(format!("setting:{name}")).arg(value))
+        .with(Command::new("PUBLISH").arg(CHANGES).arg(name));
+    client.transaction(both).await.map(drop)
+}
+
+#[tokio::main]
+async fn main() -> annulus_client::Result<()> {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
+    let client = Client::connect(url).await?;
+    let settings = Settings::open(&client).await?;
+    let mut changes = client.subscriber().await?;
+    changes.subscribe([CHANGES]).await?;
+
+    change(&client, "rate_limit", "250").await?;
+    println!("changed: {}", changes.next().await?.payload.escape_ascii());
+    while settings.rate_limit().await? != 250 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    for _ in 0..100_000 {
+        settings.rate_limit().await?;
+    }
+    let stats = settings.cache.stats();
+    println!("{} reads from memory, {} from the server", stats.hits, stats.misses);
+    assert!(stats.hits >= 100_000 - 10);
+    client.del(["setting:rate_limit"]).await.map(drop)
+}

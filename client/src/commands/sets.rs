@@ -1,0 +1,91 @@
+//! Sets: different members, in no order.
+//!
+//! ```no_run
+//! # async fn example(client: annulus_client::Client) -> annulus_client::Result<()> {
+//! use annulus_client::commands::*;
+//!
+//! client.sadd("online", ["ada", "grace"]).await?;
+//! let is_online = client.sismember("online", "ada").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::Execute;
+use crate::Command;
+
+/// Commands on sets.
+pub trait SetCommands: Execute {
+    /// Adds members; returns how many are new.
+    fn sadd<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SADD").key(key).args(members))
+    }
+
+    /// Removes members; returns how many there were.
+    fn srem<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SREM").key(key).args(members))
+    }
+
+    /// All members.
+    fn smembers(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, BTreeSet<Bytes>> {
+        self.execute(Command::new("SMEMBERS").key(key).reads())
+    }
+
+    /// Whether it is a member.
+    fn sismember(&self, key: impl AsRef<[u8]>, member: impl AsRef<[u8]>) -> Self::Output<'_, bool> {
+        self.execute(Command::new("SISMEMBER").key(key).arg(member).reads())
+    }
+
+    /// The number of members.
+    fn scard(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SCARD").key(key).reads())
+    }
+
+    /// Removes some member, and returns it.
+    fn spop(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<Bytes>> {
+        self.execute(Command::new("SPOP").key(key))
+    }
+
+    /// Some member.
+    fn srandmember(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<Bytes>> {
+        self.execute(Command::new("SRANDMEMBER").key(key).reads())
+    }
+
+    /// Moves a member to another set; tells whether it was there.
+    fn smove(
+        &self,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+        member: impl AsRef<[u8]>,
+    ) -> Self::Output<'_, bool> {
+        self.execute(Command::new("SMOVE").key(from).key(to).arg(member))
+    }
+
+    /// What all of the sets have.
+    fn sinter<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Self::Output<'_, BTreeSet<Bytes>> {
+        self.execute(Command::new("SINTER").keys(keys).reads())
+    }
+
+    /// What any of the sets has.
+    fn sunion<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Self::Output<'_, BTreeSet<Bytes>> {
+        self.execute(Command::new("SUNION").keys(keys).reads())
+    }
+
+    /// What the first has and none of the others.
+    fn sdiff<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Self::Output<'_, BTreeSet<Bytes>> {
+        self.execute(Command::new("SDIFF").keys(keys).reads())
+    }
+}
+
+impl<E: Execute> SetCommands for E {}
