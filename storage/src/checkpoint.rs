@@ -23,7 +23,7 @@ mod tests;
 pub use pipe::BlockPipe;
 pub use walk::{Place, Slice};
 pub use write::{
-    CheckpointRequest, Imaging, Progress, Written, publish_checkpoint, write_checkpoint,
+    CheckpointRequest, Imaging, Progress, Written, publish_checkpoint, remove_unfinished, write_checkpoint,
     write_checkpoint_at_once,
 };
 

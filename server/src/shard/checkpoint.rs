@@ -9,6 +9,8 @@
 //! - *fencing*: every peer is asked to say on its disk that it needs no log of ours to decide its transactions;
 //! - *recycling*: segments that hold nothing but what the checkpoint has become spares.
 //!
+//! A file that is whole while the log finds no space is removed again, in a step of its own.
+//!
 //! Shards take checkpoints each for themselves. What a crash leaves at each step is told in `docs/checkpoints.md`.
 
 use std::cell::RefCell;
@@ -19,7 +21,8 @@ use std::time::Duration;
 use annulus_storage::checkpoint::files::recycle_segments;
 use annulus_storage::checkpoint::limits::BLOCK_BYTES_MAX;
 use annulus_storage::checkpoint::{
-    CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, write_checkpoint,
+    CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, remove_unfinished,
+    write_checkpoint,
 };
 use annulus_storage::log::SegmentId;
 use annulus_storage::manifest::retire_epochs;
@@ -63,6 +66,8 @@ enum Stage {
         is_free: bool,
     },
     Recycling,
+    /// The file of one that was given up for want of space is removed.
+    Clearing,
 }
 
 /// Who waits for a checkpoint.
@@ -252,7 +257,7 @@ impl Core {
 
     fn step_checkpoint(&mut self, executor: &mut Executor, disk: &RuntimeDisk) -> bool {
         let stage = std::mem::take(&mut self.checkpoints.stage);
-        let (next, more) = match stage {
+        let (next, mut more) = match stage {
             Stage::Resting => (self.begin_checkpoint(executor, disk), true),
             Stage::Walking { imaging, request } => self.walk(imaging, request),
             Stage::Settling { request, to, written } => {
@@ -279,9 +284,22 @@ impl Core {
                     (Stage::Resting, false)
                 }
             },
+            Stage::Clearing => match self.take_outcome() {
+                None => (Stage::Clearing, false),
+                Some(_) => (Stage::Resting, false),
+            },
         };
+        // Another one may have been asked for meanwhile, and nothing else may happen.
+        more |= matches!(next, Stage::Resting);
         self.checkpoints.stage = next;
         more
+    }
+
+    /// Whether a task has ended that the next step waits for: one that needed no disk ends in the turn that has begun it.
+    pub(super) fn has_checkpoint_news(&self) -> bool {
+        let checkpoints = &self.checkpoints;
+        let waits = !matches!(checkpoints.stage, Stage::Resting | Stage::Fencing { .. });
+        waits && checkpoints.inbox.borrow().is_some()
     }
 
     fn take_outcome(&self) -> Option<io::Result<u64>> {
@@ -301,6 +319,7 @@ impl Core {
         let number = checkpoints.newest + 1;
         let (imaging, request) = Imaging::begin(&mut self.store, number, WalkOptions::default());
         tracing::info!(shard = self.id.0, number, lsn = request.header.from.0, "checkpoint begins");
+        self.shared.saves.note_progress();
         // What the log grows by from here on is for the next one.
         let growth = self.log_growth();
         self.checkpoints.base_before = self.checkpoints.base_bytes;
@@ -335,7 +354,11 @@ impl Core {
             // The disk is behind with what somebody waits for; when it has caught up there is a turn.
             return (Stage::Walking { imaging, request }, false);
         }
+        let records_before = imaging.records();
         let progress = imaging.advance(&mut self.store);
+        if imaging.records() > records_before {
+            self.shared.saves.note_progress();
+        }
         self.checkpoints.counters.records = imaging.records();
         self.checkpoints.counters.memory = imaging.memory_bytes() as u64;
         match progress {
@@ -359,8 +382,12 @@ impl Core {
         }
     }
 
-    /// How long the writer rests after a block: what the bandwidth asks for, and twice that while commits are under way.
+    /// How long the writer rests after a block: what the bandwidth asks for, and twice that while commits are under way. A stop
+    /// waits for it, and there is nobody to spare.
     fn checkpoint_pause(&self, backlog: u64) -> Duration {
+        if self.stopping.has_begun() {
+            return Duration::ZERO;
+        }
         let limit = self.settings.checkpoint_bandwidth / u64::from(self.shards);
         let Some(ns) = (BLOCK_BYTES_MAX as u64 * 1_000_000_000).checked_div(limit) else {
             return Duration::ZERO;
@@ -385,8 +412,12 @@ impl Core {
             return self.fail_checkpoint(&io::Error::other("the log has failed"));
         }
         let (Some(bytes), true) = (written, self.store.sink().horizon() >= to) else {
+            if written.is_some() && self.store.sink().is_stuck() {
+                return self.clear_checkpoint(request, executor, disk);
+            }
             return Stage::Settling { request, to, written };
         };
+        self.shared.saves.note_progress();
         let from = request.header.from;
         let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
         executor.spawn(async move {
@@ -463,6 +494,22 @@ impl Core {
         self.checkpoints.counters.failed = true;
         self.checkpoints.retry_at_ns = self.time.monotonic_ns + CHECKPOINT_RETRY_NS;
         self.drop_checkpoint()
+    }
+
+    /// The log waits for the space that the file of the checkpoint has, and the checkpoint for the log: the log goes first.
+    fn clear_checkpoint(
+        &mut self,
+        request: CheckpointRequest,
+        executor: &mut Executor,
+        disk: &RuntimeDisk,
+    ) -> Stage {
+        let _ = self.fail_checkpoint(&io::ErrorKind::StorageFull.into());
+        let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
+        executor.spawn(async move {
+            let removed = remove_unfinished(&disk, &request).await;
+            *inbox.borrow_mut() = Some(removed.map(|()| 0));
+        });
+        Stage::Clearing
     }
 
     /// The one under way is given up.

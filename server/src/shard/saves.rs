@@ -13,6 +13,8 @@ pub struct Saves {
     having: AtomicU32,
     /// Somebody gives up the epochs before this one.
     retiring: AtomicBool,
+    /// Steps that checkpoints have taken.
+    progress: AtomicU64,
 }
 
 impl Saves {
@@ -22,6 +24,7 @@ impl Saves {
             completed: (0..shards).map(|_| AtomicU64::new(started_seconds)).collect(),
             having: AtomicU32::new(0),
             retiring: AtomicBool::new(false),
+            progress: AtomicU64::new(0),
         }
     }
 
@@ -42,6 +45,16 @@ impl Saves {
     /// Whether any shard has one to take, or is taking one.
     pub fn any(&self) -> bool {
         self.pending.load(Ordering::Acquire) > 0
+    }
+
+    /// A checkpoint gets on.
+    pub fn note_progress(&self) {
+        self.progress.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that changes when any checkpoint gets on.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Acquire)
     }
 
     /// Since when, Unix seconds, everything before is in checkpoints.

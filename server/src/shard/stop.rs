@@ -28,6 +28,8 @@ pub(super) struct Stopping {
     deadline_ns: u64,
     /// This shard takes a last checkpoint first.
     saves: bool,
+    /// How far checkpoints had come when this shard last looked.
+    progress: u64,
     /// The last step was taken for want of time.
     gave_up: bool,
 }
@@ -75,16 +77,18 @@ impl Core {
             self.end_blocks();
         }
         let waits = matches!(self.stopping.step, Step::Draining | Step::Quiet);
-        if waits && self.saves_at_stop() && self.shared.saves.any() {
-            // Somebody has asked for that, however long it takes.
+        let progress = self.shared.saves.progress();
+        if waits && self.saves_at_stop() && self.shared.saves.any() && progress != self.stopping.progress {
+            // Somebody has asked for that, however long it takes; but a log without space may never let a checkpoint have its
+            // name, and one that waits for such a log either.
+            self.stopping.progress = progress;
             self.stopping.deadline_ns = self.time.monotonic_ns + STOP_PATIENCE_NS;
         }
-        // A log that takes no writes may never let the checkpoint have its name.
-        if self.stopping.saves && self.is_saving() && self.may_expire() {
+        let late = self.time.monotonic_ns >= self.stopping.deadline_ns;
+        if self.stopping.saves && self.is_saving() && self.may_expire() && !late {
             return;
         }
         self.stopping.saves = false;
-        let late = self.time.monotonic_ns >= self.stopping.deadline_ns;
         if self.stopping.step == Step::Draining && (late || self.is_quiet()) {
             self.stopping.step = Step::Quiet;
             self.shared.become_quiet();

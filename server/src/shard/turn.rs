@@ -276,6 +276,8 @@ impl Core {
             || !self.intents.rerun.is_empty()
             || self.links.has_outbox()
             || self.synced.borrow().is_some()
+            || !self.segments.borrow().is_empty()
+            || self.has_checkpoint_news()
     }
 
     /// When the core wants a turn although nothing happens, monotonic ns.

@@ -199,7 +199,7 @@ pub async fn write_checkpoint<D: Disk>(
     let written = write_blocks(disk, request, pipe).await;
     if matches!(&written, Err(error) if error.kind() != io::ErrorKind::Interrupted) {
         // The disk may be full, and the log needs the space more.
-        let _ = disk.remove(&request.directory.join(UNFINISHED_NAME)).await;
+        let _ = remove_unfinished(disk, request).await;
     }
     written
 }
@@ -281,6 +281,11 @@ async fn write_whole<D: Disk>(
     } else {
         Err(io::Error::new(io::ErrorKind::WriteZero, "a checkpoint could not be written whole"))
     }
+}
+
+/// Removes a written checkpoint that gets no name.
+pub async fn remove_unfinished<D: Disk>(disk: &D, request: &CheckpointRequest) -> io::Result<()> {
+    disk.remove(&request.directory.join(UNFINISHED_NAME)).await
 }
 
 /// Gives a written checkpoint its name, durably. Only when the log's horizon has reached what [`Progress::Done`] said.

@@ -577,6 +577,16 @@ impl<F: Clone> Log<F> {
         }
     }
 
+    /// Whether what waits is kept waiting by a full disk: it does not fit the segment in use, and there is no other.
+    pub fn is_stuck(&self) -> bool {
+        let next = self.full.front().map_or(self.open.used, |frame| frame.used);
+        let fits = |it: &CurrentSegment<F>| it.offset + self.padded(next) as u64 <= it.segment.bytes;
+        self.failure.is_none()
+            && self.segment_error.is_some()
+            && self.prepared.is_empty()
+            && !self.current.as_ref().is_some_and(fits)
+    }
+
     /// Whether a command that will append about `bytes` may run. While segments can be made, yes: then a backlog is the
     /// shard's to limit, by [`Self::backlog_bytes`]. Once the disk has refused one, only what fits the
     /// segments at hand may run, so that nothing is applied that could not be written.

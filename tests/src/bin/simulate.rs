@@ -103,6 +103,9 @@ fn show(options: Options, report: &Report) {
     for line in &report.trace {
         println!("{line}");
     }
+    if report.counts.undecided > 0 {
+        println!("seed {}: not decided", report.seed);
+    }
     if let Some(failure) = &report.failure {
         println!("seed {} FAILED: {failure}\nreplay: {}", report.seed, replay_command(options));
     }

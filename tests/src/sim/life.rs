@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Poll;
 
-use annulus::runtime::sim::{CrashStyle, World};
+use annulus::runtime::sim::{CrashStyle, Faults, World};
 use annulus_storage::Durability;
 use annulus_storage::ShardId;
 use annulus_storage::disk::memory::{EverythingSurvives, MemoryDisk, Operation as DiskOperation};
@@ -295,8 +295,10 @@ impl Life {
         self.world.set_faults(self.plan.faults.healed());
         self.world.memory().limit_space(None);
         self.settle(server, "after the faults ended").await?;
-        if self.plan.faults.write_error > 0 || self.plan.faults.short_write > 0 {
-            // A log that has failed stays so until a restart.
+        let Faults { write_error, short_write, file_error, .. } = self.plan.faults;
+        let syncs = self.configuration.durability == Durability::None;
+        if write_error > 0 || short_write > 0 || file_error > 0 && syncs {
+            // A log that has failed stays so until a restart, also one that could not be synced.
             return Ok(());
         }
         // The log tries again once a second to get what it lacked.
