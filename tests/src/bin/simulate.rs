@@ -127,6 +127,8 @@ fn main() -> ExitCode {
     let mut counts = Counts::default();
     let mut failures = 0;
     loop {
+        // Of many runs every other one has checkpoints.
+        options.checkpoints |= arguments.seconds.is_some() && options.seed % 2 == 1;
         // A build that aborts on a panic says which seed it was.
         std::panic::set_hook(Box::new(move |panic| {
             eprintln!("{panic}\nreplay: {}", replay_command(options));
@@ -142,7 +144,7 @@ fn main() -> ExitCode {
         if !more || failures >= 5 {
             break;
         }
-        options.seed += 1;
+        options = Options { seed: options.seed + 1, ..arguments.options };
     }
     let seconds = began.elapsed().as_secs_f64();
     let cycles = (counts.crashes + counts.stops + counts.failed_starts) as f64;

@@ -4,10 +4,16 @@
 //! of pending operations are tried in which it has happened (Lowe, 2017). It costs far more than [`super::witness`], whose model
 //! it is.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
 use super::super::history::{History, Loss, Operation, Outcome};
 use super::super::model::{KEYS, State};
 use super::possible::{Possible, Turns};
-use super::{Set, Verdict, explain, leaves_no_mark};
+use super::{Verdict, explain, leaves_no_mark};
+
+/// Its order is the same in every run.
+type Set<T> = HashSet<T, BuildHasherDefault<DefaultHasher>>;
 
 /// Configurations of one group at most.
 const CONFIGURATIONS_MAX: usize = 200_000;

@@ -12,15 +12,9 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, DefaultHasher};
-
 use super::history::{History, Operation, Outcome};
 use super::workload::words;
 use crate::resp::Value;
-
-/// Its order is the same in every run.
-type Set<T> = HashSet<T, BuildHasherDefault<DefaultHasher>>;
 
 /// The judgement on a group, or on all.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@
 //! answered apart: whether that state explains what came after the restart, and whether the life that it
 //! comes from can be explained to its end. So the many ends that a life can have are not multiplied by its many states.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::super::history::{History, Loss, Operation, Outcome};
 use super::super::model::{KEYS, State};
 use super::possible::{Possible, Turns};
-use super::{Set, Verdict, explain, leaves_no_mark};
+use super::{Verdict, explain, leaves_no_mark};
 
 /// Configurations that led nowhere, of one group at most.
 const FAILED_MAX: usize = 4_000_000;
@@ -35,11 +35,13 @@ struct Step {
     at: u64,
     /// Slot and number of each pending operation: those with a reply first.
     pending: Vec<(usize, usize)>,
+    /// The slots of those that the server may have left out, whatever has happened behind them on their connection.
+    skippable: u128,
     /// Restarts at which a state of this time may be what is left: the end of this life, and one after damage.
     outlives: [Option<usize>; 2],
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 struct Node {
     step: usize,
     /// Bit *i*: the operation in slot *i* has happened.
@@ -55,8 +57,10 @@ struct Search<'h> {
     steps: Vec<Step>,
     /// The last operation on this group of each connection.
     last_of_connection: BTreeMap<u64, usize>,
-    /// Hashes of nodes and goals: of 128 bits, so that two of them are never equal by chance.
-    failed: Set<u128>,
+    /// By hashes of nodes and goals, of 128 bits, so that two of them are never equal by chance: which of the operations that
+    /// may be skipped had happened. Where all the more are left to happen in vain, fewer do no better.
+    failed: HashMap<u128, Vec<u128>, BuildHasherDefault<DefaultHasher>>,
+    failed_count: usize,
     deepest: usize,
 }
 
@@ -74,8 +78,15 @@ pub(super) fn check_group(history: &History, group: usize) -> Verdict {
     }
     let turns = Turns::new(history, group);
     let operations = &history.operations;
-    let mut search =
-        Search { operations, turns, steps, last_of_connection, failed: Set::default(), deepest: 0 };
+    let mut search = Search {
+        operations,
+        turns,
+        steps,
+        last_of_connection,
+        failed: HashMap::default(),
+        failed_count: 0,
+        deepest: 0,
+    };
     let start = Node { step: 0, happened: 0, state: [const { None }; KEYS], turn: 0 };
     match search.explore(start, search.steps.len()) {
         Ok(true) => Verdict::Linearizable,
@@ -119,7 +130,14 @@ fn steps_of(history: &History, group: usize) -> Option<Vec<Step>> {
             }
             At::Restart(_) => Moment::Restart,
         };
-        steps.push(Step { moment, at, pending: pending_of(history, &slots), outlives: [None; 2] });
+        let pending = pending_of(history, &slots);
+        let may_be_skipped = |index: usize| {
+            let operation = &history.operations[index];
+            operation.outcome == Outcome::Unknown && operation.may_be_missing()
+        };
+        let skippable = pending.iter().filter(|(_, index)| may_be_skipped(*index));
+        let skippable = skippable.fold(0, |bits, (slot, _)| bits | 1 << slot);
+        steps.push(Step { moment, at, pending, skippable, outlives: [None; 2] });
         match (moment, what) {
             (Moment::Return { slot, .. }, _) => slots[slot] = None,
             (_, At::Restart(loss)) => {
@@ -151,10 +169,11 @@ fn pending_of(history: &History, slots: &[Option<usize>]) -> Vec<(usize, usize)>
 }
 
 impl Node {
-    fn fingerprint(&self, goal: usize) -> u128 {
+    /// Of all but what has happened of these slots.
+    fn fingerprint(&self, goal: usize, but: u128) -> u128 {
         let half = |which: u8| {
             let mut hasher = DefaultHasher::new();
-            (which, goal, self).hash(&mut hasher);
+            (which, goal, self.step, self.happened & !but, &self.state, self.turn).hash(&mut hasher);
             hasher.finish()
         };
         u128::from(half(0)) << 64 | u128::from(half(1))
@@ -168,18 +187,23 @@ impl Search<'_> {
         if node.step >= goal {
             return Ok(true);
         }
-        let fingerprint = node.fingerprint(goal);
-        if self.failed.contains(&fingerprint) {
+        let skippable = self.steps[node.step].skippable;
+        let (fingerprint, skipped) = (node.fingerprint(goal, skippable), node.happened & skippable);
+        let is_worse = |failed: &Vec<u128>| failed.iter().any(|fewer| fewer & !skipped == 0);
+        if self.failed.get(&fingerprint).is_some_and(is_worse) {
             return Ok(false);
         }
         self.deepest = self.deepest.max(node.step);
         if self.is_left(&node, goal)? || self.explore_next(&node, goal)? {
             return Ok(true);
         }
-        if self.failed.len() >= FAILED_MAX {
+        if self.failed_count >= FAILED_MAX {
             return Err(Exhausted);
         }
-        self.failed.insert(fingerprint);
+        self.failed_count += 1;
+        let failed = self.failed.entry(fingerprint).or_default();
+        failed.retain(|more| skipped & !more != 0);
+        failed.push(skipped);
         Ok(false)
     }
 
