@@ -62,6 +62,12 @@ enum Name {
     Recovery,
     /// SET while checkpoints are taken, beside the fork of redis-server.
     Checkpoint,
+    /// Commands on every data type, against redis-server.
+    Types,
+    /// EVAL of one call, against redis-server.
+    Scripts,
+    /// Commands over two shards against such on one, and all clients at a few keys.
+    Transactions,
     /// CPU time of a server with nothing to do.
     IdleCpu,
 }
@@ -86,6 +92,9 @@ fn scenario(name: Name) -> Scenario {
         Name::MemoryPerKey => Scenario::MemoryPerKey,
         Name::Recovery => Scenario::Recovery,
         Name::Checkpoint => Scenario::Checkpoint,
+        Name::Types => Scenario::Types,
+        Name::Scripts => Scenario::Scripts,
+        Name::Transactions => Scenario::Transactions,
         Name::IdleCpu => Scenario::IdleCpu,
     }
 }

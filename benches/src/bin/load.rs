@@ -24,6 +24,9 @@ struct Arguments {
     /// The command.
     #[arg(long, value_enum, default_value_t = Name::Get)]
     command: Name,
+    /// Any other command, as a line; each `#` in it becomes a drawn number.
+    #[arg(long, conflicts_with = "command")]
+    words: Option<String>,
     /// Keys are drawn from this many.
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
@@ -60,13 +63,13 @@ fn main() -> io::Result<()> {
         ports: arguments.ports,
         connections: arguments.connections,
         pipeline: arguments.pipeline,
-        command: match arguments.command {
-            Name::Get => Command::Get,
-            Name::Set => Command::Set,
-            Name::Ping => Command::Ping,
+        command: match (arguments.words, arguments.command) {
+            (Some(line), _) => Command::new(&line),
+            (None, Name::Get) => Command::get(),
+            (None, Name::Set) => Command::set(arguments.value_bytes),
+            (None, Name::Ping) => Command::ping(),
         },
         key_count: arguments.keys,
-        value_bytes: arguments.value_bytes,
         duration: Duration::from_secs_f64(arguments.seconds),
         seed: arguments.seed,
     })?;

@@ -35,8 +35,6 @@ pub struct LoadOptions {
     pub command: Command,
     /// Keys are drawn from this many.
     pub key_count: u64,
-    /// Size of the values that are set.
-    pub value_bytes: usize,
     /// How long.
     pub duration: Duration,
     /// Seed of the keys drawn.
@@ -108,10 +106,9 @@ impl Generator {
                 Ok(Connection {
                     socket,
                     pipeline: Pipeline::new(
-                        options.command,
+                        &options.command,
                         options.pipeline,
                         options.key_count,
-                        options.value_bytes,
                         options.seed + index as u64,
                     ),
                     counter: ReplyCounter::default(),

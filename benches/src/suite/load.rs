@@ -38,7 +38,7 @@ impl Tool {
 }
 
 /// What to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Load {
     pub(super) tool: Tool,
     pub(super) connections: usize,
@@ -46,6 +46,8 @@ pub(super) struct Load {
     pub(super) set: bool,
     pub(super) value_bytes: usize,
     pub(super) key_count: u64,
+    /// Another command than GET or SET, which only the ring load makes.
+    pub(super) command: Option<RingCommand>,
     /// Follow CLUSTER SLOTS to the owner's port.
     pub(super) cluster: bool,
 }
@@ -83,9 +85,12 @@ impl Load {
             ports: vec![port],
             connections: self.connections,
             pipeline: self.pipeline,
-            command: if self.set { RingCommand::Set } else { RingCommand::Get },
+            command: match &self.command {
+                Some(command) => command.clone(),
+                None if self.set => RingCommand::set(self.value_bytes),
+                None => RingCommand::get(),
+            },
             key_count: self.key_count,
-            value_bytes: self.value_bytes,
             duration,
             seed,
         })?;

@@ -39,6 +39,14 @@ fn core_list(cores: &[usize]) -> String {
 }
 
 impl Plan {
+    /// The same with servers and load on all cores of both.
+    pub(super) fn sharing_all_cores(&self) -> Plan {
+        let mut cores = [self.server_cores.clone(), self.load_cores.clone()].concat();
+        cores.sort_unstable();
+        cores.dedup();
+        Plan { server_cores: cores.clone(), load_cores: cores, ..self.clone() }
+    }
+
     /// The cores that servers run on.
     pub(super) fn server_core_list(&self) -> String {
         core_list(&self.server_cores)
@@ -140,7 +148,7 @@ impl Outcomes {
     pub(super) fn print(&self, title: &str, baselines: &[&str]) {
         let mut table = Table::new(
             title,
-            &["case", "server", "ops/s", "CPU µs/op", "CPU µs/op, least", "p50 µs", "p99 µs"],
+            &["case", "server", "ops/s", "CPU µs/op", "CPU µs/op, least", "p50 µs", "p99 µs", "p99.9 µs"],
         );
         let counted = self.rows.iter().any(|row| row.2.iter().any(|sample| sample.instructions.is_finite()));
         if counted {
@@ -155,8 +163,15 @@ impl Outcomes {
             let least = samples.iter().map(|sample| sample.cpu_us).fold(f64::INFINITY, f64::min);
             let mut cells = vec![case.clone(), contender.clone()];
             cells.extend(
-                [own(|s| s.throughput), own(|s| s.cpu_us), least, own(|s| s.p50_us), own(|s| s.p99_us)]
-                    .map(number),
+                [
+                    own(|s| s.throughput),
+                    own(|s| s.cpu_us),
+                    least,
+                    own(|s| s.p50_us),
+                    own(|s| s.p99_us),
+                    own(|s| s.p999_us),
+                ]
+                .map(number),
             );
             if counted {
                 cells.push(number(own(|s| s.instructions)));

@@ -53,6 +53,7 @@ pub(super) fn run(plan: &Plan) -> io::Result<()> {
         set: true,
         value_bytes: VALUE_BYTES,
         key_count: keys,
+        command: None,
         cluster: false,
     };
     let mut rows: Vec<Row> =

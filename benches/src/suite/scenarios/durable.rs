@@ -28,6 +28,7 @@ pub(super) fn run(plan: &Plan) -> io::Result<()> {
                     set: true,
                     value_bytes: VALUE_BYTES,
                     key_count: KEY_COUNT,
+                    command: None,
                     cluster: false,
                 },
             });

@@ -62,6 +62,7 @@ pub(super) fn run_connections(plan: &Plan) -> io::Result<()> {
         set: true,
         value_bytes: 64,
         key_count: 100_000,
+        command: None,
         cluster: false,
     };
     let mut outcomes = Outcomes::default();

@@ -35,6 +35,7 @@ pub(super) fn run(plan: &Plan) -> io::Result<()> {
                     set,
                     value_bytes: VALUE_BYTES,
                     key_count: KEY_COUNT,
+                    command: None,
                     cluster: false,
                 },
             });

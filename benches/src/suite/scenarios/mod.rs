@@ -1,6 +1,7 @@
 //! The scenarios: each answers one question about the server beside its peers.
 
 mod checkpoint;
+mod commands;
 mod durable;
 mod idle;
 mod keys;
@@ -29,6 +30,12 @@ pub enum Scenario {
     Recovery,
     /// SET while checkpoints are taken, over millions of keys.
     Checkpoint,
+    /// Commands on every data type, against redis-server.
+    Types,
+    /// EVAL of one call, against redis-server.
+    Scripts,
+    /// Commands over two shards against such on one, and all clients at a few keys.
+    Transactions,
     /// CPU time of a server with nothing to do.
     IdleCpu,
 }
@@ -44,6 +51,9 @@ pub fn run(plan: &Plan, scenario: Scenario) -> io::Result<()> {
         Scenario::MemoryPerKey => keys::run(plan),
         Scenario::Recovery => recovery::run(plan),
         Scenario::Checkpoint => checkpoint::run(plan),
+        Scenario::Types => commands::run_types(plan),
+        Scenario::Scripts => commands::run_scripts(plan),
+        Scenario::Transactions => commands::run_transactions(plan),
         Scenario::IdleCpu => idle::run_cpu(plan),
     }
 }

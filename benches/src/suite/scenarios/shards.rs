@@ -11,11 +11,7 @@ const VALUE_BYTES: usize = 64;
 const CONNECTIONS: usize = 50;
 
 pub(super) fn run(plan: &Plan) -> io::Result<()> {
-    let mut plan = plan.clone();
-    let mut cores = [plan.server_cores.clone(), plan.load_cores.clone()].concat();
-    cores.sort_unstable();
-    cores.dedup();
-    (plan.server_cores, plan.load_cores) = (cores.clone(), cores);
+    let plan = plan.sharing_all_cores();
     plan.move_to_load_cores()?;
 
     let memtier = find_program("memtier_benchmark").is_some();
@@ -44,6 +40,7 @@ pub(super) fn run(plan: &Plan) -> io::Result<()> {
                             set: true,
                             value_bytes: VALUE_BYTES,
                             key_count: KEY_COUNT,
+                            command: None,
                             cluster,
                         },
                     });

@@ -253,7 +253,11 @@ fn stats(out: &mut Text, total: &ShardCounters) {
         .field("mesh_commands", total.mesh.commands)
         .field("mesh_batches", total.mesh.batches)
         .field("mesh_wakes", total.mesh.wakes)
-        .field("mesh_stalls", total.mesh.stalls);
+        .field("mesh_stalls", total.mesh.stalls)
+        .field("transactions_started", total.transactions.started)
+        .field("transactions_wounded", total.transactions.wounded)
+        .field("transactions_restarted", total.transactions.restarted)
+        .field("transactions_waited_for", total.transactions.commands_waited);
 }
 
 fn replication(out: &mut Text, facts: &ServerFacts<'_>) {
