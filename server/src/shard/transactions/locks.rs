@@ -20,6 +20,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use annulus_storage::TransactionId;
 use smallvec::SmallVec;
 
+use self::queue::Queue;
+
 /// How a key is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) enum Mode {
@@ -188,8 +190,6 @@ impl Hasher for Identity {
     }
 }
 
-/// Who wants a key, oldest first, and how.
-type Queue = SmallVec<[(Age, Mode); 3]>;
 type Queues = HashMap<LockKey, Queue, BuildHasherDefault<Identity>>;
 
 /// See the module's documentation. `W` is what waits with a request.
@@ -215,7 +215,7 @@ impl<W> Default for Locks<W> {
             entries: BTreeMap::new(),
             queues: Queues::default(),
             sessions: Queues::default(),
-            whole: Queue::new(),
+            whole: Queue::default(),
             granted: VecDeque::new(),
             wounded: Vec::new(),
             insisting: Vec::new(),
@@ -236,7 +236,7 @@ impl<W> Locks<W> {
             return self.entries.values().any(|entry| entry.request.conflicts(request));
         }
         let blocked = |queues: &Queues, (key, mode): &(LockKey, Mode)| {
-            queues.get(key).is_some_and(|queue| queue.iter().any(|(_, it)| it.conflicts(*mode)))
+            queues.get(key).is_some_and(|queue| queue.conflicts(*mode))
         };
         request.keys.iter().any(|it| blocked(&self.queues, it))
             || request.session.iter().any(|it| blocked(&self.sessions, it))
@@ -246,13 +246,13 @@ impl<W> Locks<W> {
     /// Returns whether it has wounded any.
     pub(in super::super) fn insert(&mut self, id: Age, request: LockRequest, work: W) -> bool {
         for (key, mode) in &request.keys {
-            place(self.queues.entry(*key).or_default(), id, *mode);
+            self.queues.entry(*key).or_default().add(id, *mode, false);
         }
         if let Some((session, mode)) = request.session {
-            place(self.sessions.entry(session).or_default(), id, mode);
+            self.sessions.entry(session).or_default().add(id, mode, false);
         }
         if let Some(mode) = request.whole {
-            place(&mut self.whole, id, mode);
+            self.whole.add(id, mode, false);
         }
         let before = self.entries.insert(id, Entry { request, state: State::Waiting, work });
         assert!(before.is_none(), "transaction {id:?} asks twice");
@@ -300,27 +300,24 @@ impl<W> Locks<W> {
         };
         for &(key, mode) in &more.keys {
             let queue = queues.entry(key).or_default();
-            if let Some((_, known)) = queue.iter_mut().find(|(it, _)| *it == id) {
-                *known = mode;
+            if queue.mode(id).is_some() {
+                queue.set_mode(id, mode);
                 request.add(key, mode);
             } else {
-                place(queue, id, mode);
+                queue.add(id, mode, true);
                 request.keys.push((key, mode));
             }
         }
         if let Some((session, mode)) = more.session.filter(|_| request.session.is_none()) {
-            place(self.sessions.entry(session).or_default(), id, mode);
+            self.sessions.entry(session).or_default().add(id, mode, true);
             request.session = more.session;
         }
         if let Some(mode) = more.whole {
-            if request.whole.is_none() {
-                place(&mut self.whole, id, mode);
+            match self.whole.mode(id) {
+                Some(known) => self.whole.set_mode(id, mode.max(known)),
+                None => self.whole.add(id, mode, true),
             }
             request.add_whole(mode);
-            self.whole
-                .iter_mut()
-                .filter(|(it, _)| *it == id)
-                .for_each(|(_, known)| *known = mode.max(*known));
         }
     }
 
@@ -329,10 +326,7 @@ impl<W> Locks<W> {
         let Some(own) = self.entries.get(&id).map(|entry| &entry.request) else { return request.clone() };
         let has = |(key, mode): &(LockKey, Mode)| {
             own.whole >= Some(*mode)
-                || self
-                    .queues
-                    .get(key)
-                    .is_some_and(|queue| queue.iter().any(|(it, known)| *it == id && known >= mode))
+                || self.queues.get(key).and_then(|queue| queue.mode(id)).is_some_and(|known| known >= *mode)
         };
         LockRequest {
             keys: request.keys.iter().filter(|it| !has(it)).copied().collect(),
@@ -373,8 +367,7 @@ impl<W> Locks<W> {
             return self.entries.iter().any(|(it, entry)| *it != id && entry.request.conflicts(request));
         }
         request.keys.iter().any(|(key, mode)| {
-            let conflicts = |(it, known): &(Age, Mode)| *it != id && known.conflicts(*mode);
-            self.queues.get(key).is_some_and(|queue| queue.iter().any(conflicts))
+            self.queues.get(key).is_some_and(|queue| queue.conflicts_with_others(id, *mode))
         })
     }
 
@@ -424,8 +417,8 @@ impl<W> Locks<W> {
     pub(in super::super) fn give_back(&mut self, id: Age) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         assert!(entry.state == State::Wounded, "transaction {id:?} gives back what nobody asked for");
-        entry.state = State::Waiting;
         let request = entry.request.clone();
+        self.set_state(id, State::Waiting);
         self.grant_next(&request);
     }
 
@@ -440,7 +433,7 @@ impl<W> Locks<W> {
         if let Some((session, _)) = entry.request.session {
             leave(&mut self.sessions, session, id);
         }
-        self.whole.retain(|(it, _)| *it != id);
+        self.whole.remove(id);
         let mut freed = entry.request;
         for (_, wanted) in self.insisting.extract_if(.., |(it, _)| *it == id) {
             freed.join(&wanted);
@@ -458,11 +451,11 @@ impl<W> Locks<W> {
             waiting.extend(self.entries.keys());
         } else {
             for (key, _) in &freed.keys {
-                waiting.extend(self.queues.get(key).into_iter().flatten().map(|(id, _)| *id));
+                waiting.extend(self.queues.get(key).into_iter().flat_map(Queue::front));
             }
             let session = freed.session.and_then(|(session, _)| self.sessions.get(&session));
-            waiting.extend(session.into_iter().flatten().map(|(id, _)| *id));
-            waiting.extend(self.whole.iter().map(|(id, _)| *id));
+            waiting.extend(session.into_iter().flat_map(Queue::front));
+            waiting.extend(self.whole.iter());
             waiting.sort_unstable();
             waiting.dedup();
         }
@@ -478,34 +471,33 @@ impl<W> Locks<W> {
         let mut wounds: SmallVec<[Age; 4]> = SmallVec::new();
         let request = &entry.request;
         free &= !self.is_insisted_on(id, request);
-        let mut meet = |other: Age| {
-            if other < id {
-                free = false;
-            } else if other > id {
-                let state = self.entries[&other].state;
-                free &= state == State::Waiting;
-                if state == State::Granted {
-                    wounds.push(other);
+        if request.whole.is_some() {
+            for (other, it) in self.entries.iter().filter(|(_, it)| it.request.conflicts(request)) {
+                free &= *other == id || *other > id && it.state == State::Waiting;
+                if *other > id && it.state != State::Waiting {
+                    wounds.push(*other);
                 }
             }
-        };
-        if request.whole.is_some() {
-            self.entries.iter().filter(|(_, it)| it.request.conflicts(request)).for_each(|(it, _)| meet(*it));
         } else {
-            for (key, mode) in &request.keys {
-                let queue = &self.queues[key];
-                queue.iter().filter(|(_, it)| it.conflicts(*mode)).for_each(|(it, _)| meet(*it));
+            let keys = request.keys.iter().map(|(key, mode)| (&self.queues[key], *mode));
+            let session = request.session.iter().map(|(client, mode)| (&self.sessions[client], *mode));
+            for (queue, mode) in keys.chain(session) {
+                free &= !queue.conflicts_with_older(id, mode);
+                if free || is_new {
+                    wounds.extend(queue.younger_holders(id, mode));
+                }
             }
-            if let Some((session, mode)) = request.session {
-                let queue = &self.sessions[&session];
-                queue.iter().filter(|(_, it)| it.conflicts(mode)).for_each(|(it, _)| meet(*it));
-            }
-            for (other, _) in &self.whole {
-                if self.entries[other].request.conflicts(request) {
-                    meet(*other);
+            for other in self.whole.iter().filter(|other| *other != id) {
+                let it = &self.entries[&other];
+                if it.request.conflicts(request) {
+                    free &= other > id && it.state == State::Waiting;
+                    if other > id && it.state != State::Waiting {
+                        wounds.push(other);
+                    }
                 }
             }
         }
+        free &= wounds.is_empty();
         if free {
             self.set_state(id, State::Granted);
             self.granted.push_back(id);
@@ -520,25 +512,34 @@ impl<W> Locks<W> {
     }
 
     fn set_state(&mut self, id: Age, state: State) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.state = state;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let held = std::mem::replace(&mut entry.state, state) != State::Waiting;
+        let holds = state != State::Waiting;
+        if held == holds {
+            return;
         }
+        for (key, _) in &entry.request.keys {
+            if let Some(queue) = self.queues.get_mut(key) {
+                queue.set_holds(id, holds);
+            }
+        }
+        let session = entry.request.session.and_then(|(session, _)| self.sessions.get_mut(&session));
+        if let Some(queue) = session {
+            queue.set_holds(id, holds);
+        }
+        self.whole.set_holds(id, holds);
     }
-}
-
-fn place(queue: &mut Queue, id: Age, mode: Mode) {
-    let at = queue.iter().rposition(|(it, _)| *it < id).map_or(0, |before| before + 1);
-    queue.insert(at, (id, mode));
 }
 
 fn leave(queues: &mut Queues, key: LockKey, id: Age) {
     if let Some(queue) = queues.get_mut(&key) {
-        queue.retain(|(it, _)| *it != id);
+        queue.remove(id);
         if queue.is_empty() {
             queues.remove(&key);
         }
     }
 }
 
+mod queue;
 #[cfg(test)]
 mod tests;
