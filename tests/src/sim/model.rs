@@ -194,7 +194,7 @@ impl Action {
     }
 
     /// The keys that it names.
-    fn keys(&self) -> Vec<usize> {
+    pub(super) fn keys(&self) -> Vec<usize> {
         match self {
             Action::Get(key)
             | Action::Type(key)
