@@ -493,10 +493,12 @@ impl<S: EffectSink> Store<S> {
 
     #[inline]
     fn note_written(&mut self, database: DatabaseId, key: Key<'_>, created: bool, what: Happened) {
-        if created {
-            self.touched.note(database, key.bytes, Happened::Created);
+        if self.touched.is_recording() {
+            if created {
+                self.touched.note(database, key.bytes, Happened::Created);
+            }
+            self.touched.note(database, key.bytes, what);
         }
-        self.touched.note(database, key.bytes, what);
     }
 
     // Changes.

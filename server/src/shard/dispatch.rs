@@ -590,7 +590,8 @@ impl Core {
         };
         keyed(&mut context, args);
         self.found_nothing = context.nothing;
-        if self.store.has_touched() || call.origin.tracks {
+        // One branch for all who want to be told of something.
+        if self.store.has_touched() | call.origin.tracks {
             self.observe(Some(command), args, call.origin);
         }
         let counters = &mut self.commands[command.id()];

@@ -64,6 +64,16 @@ impl Core {
         self.waiting.turn.split_off(mark)
     }
 
+    /// What these would tell of is undone. Caches are told nevertheless: who has read a key is forgotten with its first
+    /// change, and would hear of no other.
+    pub(super) fn undo_outgoing(&mut self, outgoing: Vec<Outgoing>) {
+        for each in outgoing {
+            if let Outgoing::Invalidation(_) = each {
+                self.emit(each);
+            }
+        }
+    }
+
     /// The turn ends: what it has to tell leaves, or waits for the log.
     pub(super) fn hold_outgoing(&mut self) {
         if self.waiting.turn.is_empty() {

@@ -356,6 +356,12 @@ fn random_commands_are_told_of_as_by_redis_on_one_shard() {
 }
 
 #[test]
+fn random_commands_are_told_of_as_by_redis_on_two_shards() {
+    let setup = Setup::annulus().shards(2).driver("uring").durability("always");
+    overheard("random_commands_are_told_of_as_by_redis_on_two_shards", &setup, "3", 6);
+}
+
+#[test]
 fn random_commands_are_told_of_as_by_redis_on_three_shards() {
     let setup = Setup::annulus().shards(3).driver("epoll").durability("always");
     overheard("random_commands_are_told_of_as_by_redis_on_three_shards", &setup, "2", 6);

@@ -137,6 +137,45 @@ fn a_large_message_reaches_everybody_whole() {
 }
 
 #[test]
+fn every_eviction_is_told_of() {
+    let settings =
+        ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random", "--notify-keyspace-events", "Ee"];
+    let server = Setup::annulus().shards(2).arguments(&settings).start();
+    let mut ear = listeners(&server, 1, "PSUBSCRIBE __keyevent@*").remove(0);
+    let mut cache = server.connect();
+    cache.line("HELLO 3");
+    assert_eq!(cache.line("CLIENT TRACKING ON"), Value::ok());
+    let mut other = server.connect();
+    assert_eq!(other.line("SET first value"), Value::ok());
+    assert_eq!(cache.line("GET first"), Value::bulk("value"));
+    let evicted = |other: &mut Connection| {
+        let info = other.line("INFO stats").text();
+        let line = info.lines().find_map(|line| line.strip_prefix("evicted_keys:").map(str::to_owned));
+        line.and_then(|number| number.parse::<usize>().ok()).expect("INFO has the number")
+    };
+    let mut number = 0;
+    while other.line("EXISTS first") == Value::Integer(1) {
+        let commands: Vec<Vec<String>> = (number..number + 1_000)
+            .map(|index| vec!["SET".into(), format!("key:{index}"), "v".repeat(200)])
+            .collect();
+        other.pipeline(&commands).expect("the server answers");
+        number += 1_000;
+    }
+    // Nobody writes, and what is too much goes in the turns to come.
+    let mut before = 0;
+    wait_for("nothing more is evicted", || std::mem::replace(&mut before, evicted(&mut other)) == before);
+    let mut names = std::collections::BTreeSet::new();
+    let mut told = 0;
+    while told < evicted(&mut other) {
+        names.insert(next_message(&mut ear));
+        told += 1;
+    }
+    assert!(names.contains(&b"first"[..]), "the key that is gone");
+    assert_eq!(names.len(), told, "no key is evicted twice");
+    assert_eq!(cache.read().expect("what to forget").items()[1], Value::Array(vec![Value::bulk("first")]));
+}
+
+#[test]
 fn the_table_of_readers_is_bounded() {
     let settings = ["--tracking-table-max-keys", "100"];
     let server = Setup::annulus().shards(2).arguments(&settings).start();

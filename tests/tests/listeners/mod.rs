@@ -154,6 +154,172 @@ fn changes_are_notified() {
 }
 
 #[test]
+fn changes_of_collections_are_notified() {
+    everywhere(
+        &["--notify-keyspace-events", "KEAmn"],
+        "
+        a: PSUBSCRIBE __key*__:*
+        b: RPUSH l a b c
+        b: LPUSHX l z
+        b: RPUSHX absent z
+        b: LSET l 0 y
+        b: LINSERT l BEFORE a x
+        b: LREM l 0 x
+        b: LREM l 0 x
+        b: LTRIM l 0 2
+        b: LMOVE l other LEFT RIGHT
+        b: RPOPLPUSH l l
+        b: LMPOP 2 absent l RIGHT COUNT 5
+        b: LPOP other 9
+        b: LRANGE other 0 -1
+        b: RPUSH numbers 3 1 2
+        b: SORT numbers STORE sorted
+        b: SORT absent STORE sorted
+        b: HSET h f 1 g 2
+        b: HSET h f 1
+        b: HSETNX h f 2
+        b: HINCRBY h f 2
+        b: HINCRBYFLOAT h f 0.5
+        b: HDEL h absent
+        b: HDEL h f g
+        b: HGET h f
+        b: SADD s a b c
+        b: SADD s a
+        b: SMOVE s t a
+        b: SMOVE s t absent
+        b: SREM s b
+        b: SPOP s
+        b: SADD v a
+        b: SPOP v 9
+        b: SADD s a b c
+        b: SUNIONSTORE u s t
+        b: SINTERSTORE u s t
+        b: SDIFFSTORE u s s
+        b: SDIFF absent s
+        b: ZADD z 1 a 2 b 3 c
+        b: ZADD z 1 a
+        b: ZADD z INCR 1 a
+        b: ZADD z 1 incr
+        b: ZINCRBY z 1 b
+        b: ZRANGESTORE y z 0 1
+        b: ZRANGESTORE y z 9 9
+        b: ZUNIONSTORE y 2 z absent
+        b: ZINTERSTORE y 2 z z
+        b: ZDIFFSTORE y 2 z z
+        b: ZREM z incr
+        b: ZREMRANGEBYRANK z 0 0
+        b: ZREMRANGEBYSCORE z 100 200
+        b: ZREMRANGEBYLEX z - +
+        b: ZADD z 1 a 2 b 3 c
+        b: ZPOPMIN z
+        b: ZPOPMAX z 1
+        b: ZMPOP 2 absent z MAX
+        b: ZSCORE z a
+        b: GEOADD g 13.3 38.1 Palermo 15 37.5 Catania
+        b: GEOSEARCHSTORE near g FROMMEMBER Palermo BYRADIUS 1 km
+        b: GEORADIUS g 15 37 200 km STORE near
+        b: GEOSEARCHSTORE near g FROMLONLAT 0 0 BYRADIUS 1 m
+        b: XADD x 1-1 f v
+        b: XADD x MAXLEN 1 2-1 f v
+        b: XADD absent NOMKSTREAM 1-1 f v
+        b: XGROUP CREATE x group 0
+        b: XGROUP CREATE made group $ MKSTREAM
+        b: XREADGROUP GROUP group alice STREAMS x >
+        b: XCLAIM x group bob 0 2-1
+        b: XAUTOCLAIM x group carol 0 0
+        b: XACK x group 2-1
+        b: XGROUP CREATECONSUMER x group dave
+        b: XGROUP CREATECONSUMER x group dave
+        b: XGROUP DELCONSUMER x group dave
+        b: XGROUP SETID x group 0
+        b: XGROUP DESTROY x group
+        b: XSETID x 9-9
+        b: XDEL x 2-1
+        b: XTRIM x MAXLEN 0
+        b: RPUSH l a
+        b: EXPIRE l 100
+        b: MOVE l 3
+        b: COPY made copied
+        b: RENAME copied renamed
+        b: FLUSHALL
+    ",
+    );
+}
+
+#[test]
+fn what_scripts_do_is_notified_and_tracked() {
+    everywhere(
+        &["--notify-keyspace-events", "KEAmn"],
+        "
+        a: PSUBSCRIBE __key*__:*
+        c: HELLO 3
+        c: CLIENT TRACKING ON
+        b: EVAL redis.call('set',KEYS[1],'v') 1 k
+        b: EVAL redis.call('set','k','v')redis.call('rpush','l','a')redis.call('del','k') 0
+        b: EVAL redis.call('get','absent') 0
+        b: EVAL redis.call('set','k','v')redis.call('lpush','k','v') 0
+        c: EVAL return(redis.call('get',KEYS[1])) 1 k
+        b: SET k other
+        c: EVAL return(redis.call('lindex',KEYS[1],0)) 1 l
+        b: EVAL redis.call('lset','l',0,'b') 0
+        c: GET k
+        c: EVAL redis.call('set','k','mine') 0
+        b: MULTI
+        b: SET k 1
+        b: PING
+        b: EVAL redis.call('incr','k') 0
+        b: DEL l
+        b: EXEC
+    ",
+    );
+}
+
+#[test]
+fn what_comes_to_who_waits_is_notified() {
+    everywhere(
+        &["--notify-keyspace-events", "KEAmn"],
+        "
+        a: PSUBSCRIBE __key*__:*
+        b: PING
+        c waits: BLPOP l 0
+        b: RPUSH l one
+        c is answered
+        c waits: BLPOP l m 0
+        b: RPUSH m one two
+        c is answered
+        c: BLPOP l m 0
+        c waits: BLMOVE l m LEFT RIGHT 0
+        b: LPUSH l one
+        c is answered
+        c: BRPOPLPUSH m m 0
+        c waits: BLMPOP 0 2 l n RIGHT COUNT 2
+        b: RPUSH n 1 2 3
+        c is answered
+        c waits: BZPOPMIN z y 0
+        b: ZADD z 1 a 2 b
+        c is answered
+        c: BZPOPMAX y z 0
+        c waits: BZMPOP 0 1 z MAX COUNT 2
+        b: ZADD z 1 a 2 b
+        c is answered
+        c: BLPOP absent 0.01
+        c: BZMPOP 0.01 2 absent gone MIN
+        b: XGROUP CREATE x group 0 MKSTREAM
+        c waits: XREADGROUP GROUP group alice BLOCK 0 STREAMS x >
+        b: XADD x 1-1 f v
+        c is answered
+        c waits: BLPOP l 0
+        b: MULTI
+        b: RPUSH l 1
+        b: DEL l
+        b: RPUSH l 2
+        b: EXEC
+        c is answered
+    ",
+    );
+}
+
+#[test]
 fn readers_are_told_to_forget_what_has_changed() {
     everywhere(
         &[],

@@ -5,16 +5,20 @@
 //! a: SUBSCRIBE news
 //! b: PUBLISH news hello
 //! a hears
+//! c waits: BLPOP list 0
+//! b: RPUSH list x
+//! c is answered
 //! ```
 //!
 //! A line is a client's name and a command, split at blanks; `{id:a}` in it is the number of client `a`, `""` an empty argument. After each
 //! command everybody who was told something must have been told the same on both sides, in the same order on one
 //! shard; on several, what comes from different shards may come in another order. `a hears` waits for something that comes
-//! by itself.
+//! by itself. A client that waits is blocked before the conversation goes on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use annulus_tests::process::wait_for;
 use annulus_tests::resp::{Connection, Value, encode};
 use annulus_tests::server::{Server, Setup};
 
@@ -36,6 +40,8 @@ struct Client {
     gone: bool,
     /// Between MULTI and EXEC, where nothing is answered.
     queues: bool,
+    /// In a command that is yet to be answered.
+    waits: bool,
 }
 
 impl Side {
@@ -48,7 +54,8 @@ impl Side {
             let mut connection = self.server.connect();
             connection.set_patience(PATIENCE).expect("a timeout can be set");
             let id = connection.line("CLIENT ID").to_string().trim_start_matches(':').to_owned();
-            let client = Client { connection, id, told: Vec::new(), gone: false, queues: false };
+            let client =
+                Client { connection, id, told: Vec::new(), gone: false, queues: false, waits: false };
             self.clients.insert(name.to_owned(), client);
         }
         self.clients.get_mut(name).expect("it is there")
@@ -66,9 +73,28 @@ impl Side {
 
     /// The reply to a command; none if the connection was closed.
     fn ask(&mut self, name: &str, command: &str) -> Option<Value> {
+        self.send(name, command);
+        self.reply(name, command)
+    }
+
+    fn send(&mut self, name: &str, command: &str) {
         let arguments = self.arguments(command);
+        self.client(name).connection.send(&encode(&arguments)).expect("the server takes commands");
+    }
+
+    /// Has a client send a command that waits, and goes on when it does.
+    fn have_wait(&mut self, name: &str, command: &str) {
+        self.send(name, command);
+        self.client(name).waits = true;
+        let waiting = self.clients.values().filter(|client| client.waits).count();
+        let line = format!("blocked_clients:{waiting}\r\n");
+        let mut watcher = self.server.connect();
+        wait_for(&line, || watcher.line("INFO clients").text().contains(&line));
+    }
+
+    fn reply(&mut self, name: &str, command: &str) -> Option<Value> {
         let client = self.client(name);
-        client.connection.send(&encode(&arguments)).expect("the server takes commands");
+        client.waits = false;
         loop {
             match client.connection.read() {
                 // Confirmations are replies.
@@ -112,7 +138,8 @@ impl Client {
     /// What it has been told so far.
     fn drain(&mut self, fence: &str) -> Vec<Value> {
         let mut told = std::mem::take(&mut self.told);
-        if self.gone || self.queues || self.connection.send(&encode(&["PING", fence])).is_err() {
+        if self.gone || self.queues || self.waits || self.connection.send(&encode(&["PING", fence])).is_err()
+        {
             return told;
         }
         loop {
@@ -166,10 +193,18 @@ pub(super) fn talk(setup: &Setup, shards: usize, settings: &[&str], conversation
                 let heard = client.hear_more().unwrap_or_else(|| panic!("{line}: nothing"));
                 client.told.push(heard);
             }
+        } else if let Some((name, command)) = line.split_once(" waits: ") {
+            for side in [&mut oracle, &mut ours] {
+                side.have_wait(name, command);
+            }
         } else {
-            let (name, command) = line.split_once(": ").unwrap_or_else(|| panic!("no command: {line}"));
-            let expected = oracle.ask(name, command);
-            let got = ours.ask(name, command);
+            let answered = line.strip_suffix(" is answered").map(|name| (name, ""));
+            let (name, command) =
+                answered.or_else(|| line.split_once(": ")).unwrap_or_else(|| panic!("no command: {line}"));
+            let [expected, got] = [&mut oracle, &mut ours].map(|side| match answered {
+                Some(_) => side.reply(name, command),
+                None => side.ask(name, command),
+            });
             assert!(
                 same(command, expected.as_ref(), got.as_ref()),
                 "line {number}, {shards} shards: {line}\n  redis: {}\n  ours:  {}\nours said: {}",

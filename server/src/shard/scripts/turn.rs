@@ -152,8 +152,8 @@ impl Core {
                 self.keep_machine(running.machine);
             }
             Some(Leave::Again) if group.is_undoable() => {
-                // What has not happened is not told.
-                drop(self.take_outgoing_since(mark));
+                let undone = self.take_outgoing_since(mark);
+                self.undo_outgoing(undone);
                 self.store.roll_back(group);
                 running.machine.abandon();
                 self.keep_machine(running.machine);

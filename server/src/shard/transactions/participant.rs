@@ -180,6 +180,7 @@ impl Core {
         if let Some(waiter) = self.locks.release(id.into()) {
             if let Waiter::Part(part) = waiter {
                 self.store.roll_back(part.deferred);
+                self.undo_outgoing(part.outgoing);
             }
             self.scripts.overdue.retain(|it| *it != id);
             self.settle_locks();
