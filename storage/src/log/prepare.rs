@@ -2,7 +2,7 @@
 //! written before. A file that was merely allocated costs a commit several times as much, and a worker thread.
 //!
 //! What a crash leaves, by step: `spare.new`, of any length, which the next preparation writes over from its
-//! start; a whole `spare-N.log`, which the next preparation takes; or a segment with its final name that was never taken into
+//! start; a whole `spare-N.log`, with its header or without, which the next preparation takes; or a segment with its final name that was never taken into
 //! use, which recovery hands to the log as prepared.
 
 use std::io;
@@ -53,6 +53,7 @@ pub async fn prepare_segment<D: Disk>(
         let file = disk.open(&path, OpenMode::WRITE_DIRECT).await?;
         let bytes = disk.len(&file).await?;
         if bytes >= request.bytes_min && bytes.is_multiple_of(super::limits::ALIGNMENT_MAX as u64) {
+            wipe_header(disk, &file).await?;
             disk.rename(&path, &target).await?;
             disk.sync_dir(&request.directory).await?;
             return Ok(PreparedSegment { id: request.id, file, bytes });
@@ -74,6 +75,13 @@ pub async fn prepare_segment<D: Disk>(
     disk.rename(&unfinished, &target).await?;
     disk.sync_dir(&request.directory).await?;
     Ok(PreparedSegment { id: request.id, file, bytes })
+}
+
+/// Whatever has become of a spare's header, recovery must not take the segment for a damaged one.
+async fn wipe_header<D: Disk>(disk: &D, file: &D::File) -> io::Result<()> {
+    let block = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
+    let (written, _) = disk.write_at(file, block, 0, SEGMENT_HEADER_BYTES, WriteSync::DataSync).await;
+    if written? == SEGMENT_HEADER_BYTES { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// An attempt before this one got as far as the renaming: the file is whole. It cannot be in use, for the log has yet to get

@@ -5,7 +5,7 @@ use std::io;
 use proptest::prelude::*;
 
 use super::record::{Record, decode_body, take_record};
-use super::{Durability, LogOptions, LogState, WriteRefusal};
+use super::{Durability, LogOptions, LogState, SegmentId, WriteRefusal};
 use crate::disk::WriteSync;
 use crate::disk::memory::{EverythingSurvives, Operation};
 use crate::testing::{Bench, OwnedEffect, new_disk, small_options};
@@ -126,6 +126,36 @@ fn without_durability_nothing_is_synced_and_nothing_called_durable() {
     bench.complete(0);
     assert_eq!(bench.log.horizon(), before);
     assert_eq!(bench.log.next_deadline(), None);
+}
+
+/// Found by the simulator: a sync was asked for when the log had entered its second segment, while the last write to the first was under way;
+/// when that had ended no later sync reached it, and a checkpoint said that it was durable.
+#[test]
+fn what_was_in_flight_during_a_sync_is_reached_by_the_next() {
+    let mut bench = bench(|options| options.durability = Durability::None);
+    let first = bench.log.fence();
+    for _ in 0..40 {
+        bench.append_set(b"k", &[3; 1500]);
+        bench.poll();
+        // All but the oldest: one write to the first segment stays under way while the log goes on to the second.
+        let of_second = bench.in_flight.iter().any(|write| write.offset == 0 && write.id.0 > 1);
+        if of_second {
+            break;
+        }
+        if bench.in_flight.len() > 1 {
+            bench.complete(0);
+        }
+    }
+    assert!(bench.in_flight.first().is_some_and(|write| write.offset > 0), "of the first segment");
+    assert!(bench.log.fence() > first);
+    let request = bench.log.need_sync(bench.now_ns).expect("the fence wants it");
+    assert_eq!(request.segments, SegmentId(1)..=SegmentId(2));
+    while !bench.in_flight.is_empty() {
+        bench.complete(0);
+    }
+    bench.log.on_synced(Ok(()));
+    let request = bench.log.need_sync(bench.now_ns).expect("something was in flight");
+    assert_eq!(request.segments, SegmentId(1)..=SegmentId(2));
 }
 
 #[test]

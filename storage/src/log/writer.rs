@@ -187,6 +187,8 @@ impl Frame {
 
 struct InFlight {
     id: WriteId,
+    /// Where it goes.
+    segment: SegmentId,
     offset: u64,
     len: usize,
     durable_to: Lsn,
@@ -721,7 +723,9 @@ impl<F: Clone> Log<F> {
         }
         let current = self.current.as_ref()?.segment.id;
         self.sync_wanted_since_ns = None;
-        self.syncing = Some(Syncing { to: self.written_to, claims: self.written_claims, segment: current });
+        // What is in flight may reach an earlier segment when that has been synced.
+        let segment = self.in_flight.front().map_or(current, |first| first.segment);
+        self.syncing = Some(Syncing { to: self.written_to, claims: self.written_claims, segment });
         let segments = self.unsynced_from..=current;
         Some(SyncRequest { directory: self.directory.clone(), segments })
     }
@@ -992,7 +996,9 @@ impl<F: Clone> Log<F> {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         let synced = self.options.durability != Durability::None || self.closing == Closing::Marked;
-        self.in_flight.push_back(InFlight { id, offset, len, durable_to, claims, synced, done: false });
+        let segment = self.current.as_ref().map_or(SegmentId::FIRST, |current| current.segment.id);
+        let write = InFlight { id, segment, offset, len, durable_to, claims, synced, done: false };
+        self.in_flight.push_back(write);
         self.in_flight_bytes += len as u64;
         self.writes += 1;
         self.written_bytes += len as u64;
