@@ -33,6 +33,14 @@ branches! {
     TransactionDropped = "recovery: effect of half a transaction dropped";
     /// A transaction gave a part of its locks back to an older one.
     Wounded = "transactions: locks given back to an older one";
+    /// A command waited for a key of its one shard, and was served.
+    WaitServed = "waiting: served";
+    /// A command found nothing on several shards, and waits.
+    WaitSpread = "waiting: for keys of several shards";
+    /// One of its keys has changed: it tries again.
+    WaitAgain = "waiting: tried again on several shards";
+    /// A command's time is over.
+    WaitOver = "waiting: ended without anything";
     /// Recovery synced effects that no frame had called durable.
     MadeDurable = "recovery: unproven effects made durable";
     /// A later frame proved that a missing one was durable.

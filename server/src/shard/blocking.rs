@@ -15,6 +15,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use annulus_protocol::{Encoder, Version, slot};
+use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{Awaiter, DatabaseId, Key, Lsn, ReadyKey, ShardId};
 
 use super::Core;
@@ -328,6 +329,7 @@ impl Core {
             Encoder::new(&mut reply, call.version)
                 .error("NOGROUP the consumer group this client was blocked on no longer exists");
         }
+        reached(Branch::WaitServed);
         self.forget_kept(id);
         self.reply_to(id.0, target, |_, out| {
             out.append(&mut reply);
@@ -351,6 +353,7 @@ impl Core {
     /// Lets a kept command go without having served it.
     fn let_go(&mut self, id: (ShardId, u64), write: impl FnOnce(&mut Encoder<'_>)) {
         let Some(kept) = self.forget_kept(id) else { return };
+        reached(Branch::WaitOver);
         // It shows that there was nothing, which what is not durable yet may have brought about.
         let gate = self.store.sink().last_lsn();
         self.reply_to(id.0, kept.target, |_, out| {
@@ -438,6 +441,7 @@ impl Core {
     }
 
     fn finish_spread(&mut self, number: u64, end: End) {
+        reached(Branch::WaitOver);
         let Some(block) = self.blocking.blocks.get(&number) else { return };
         let mut reply = Vec::new();
         end.write(&mut Encoder::new(&mut reply, block.version));
@@ -491,6 +495,9 @@ impl Core {
     fn try_block(&mut self, number: u64) {
         let Some(block) = self.blocking.blocks.get_mut(&number) else { return };
         let State::Spread(spread) = &mut block.state else { return };
+        if spread.is_known {
+            reached(Branch::WaitAgain);
+        }
         (spread.is_trying, spread.again) = (true, false);
         let (socket, client) = (block.socket, block.client);
         let program = Program::waiting(spread.command, spread.args.clone(), (self.id, number));
@@ -506,6 +513,7 @@ impl Core {
     pub(super) fn on_nothing(&mut self, number: u64, args: Arguments) {
         let Some(block) = self.blocking.blocks.get_mut(&number) else { return };
         let State::Spread(spread) = &mut block.state else { return };
+        reached(Branch::WaitSpread);
         (spread.is_trying, spread.is_known, spread.args) = (false, true, args);
         let (again, end) = (spread.again, spread.end);
         match end {

@@ -194,7 +194,7 @@ impl Action {
     }
 
     /// The keys that it names.
-    pub(super) fn keys(&self) -> Vec<usize> {
+    fn keys(&self) -> Vec<usize> {
         match self {
             Action::Get(key)
             | Action::Type(key)
@@ -278,6 +278,8 @@ pub fn normalized(action: &Action, reply: Value) -> Value {
         (_, Value::Error(text)) if text.starts_with(b"ERR ") => error(),
         (_, Value::Error(text)) if text.starts_with(b"WRONGTYPE ") => wrong_type(),
         (Action::Collection(_, action), reply) => action.normalized(reply),
+        // BLMOVE whose time is over.
+        (Action::ListMove { .. }, Value::NullArray) => Value::NullBulk,
         (_, reply) => reply,
     }
 }

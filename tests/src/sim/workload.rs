@@ -35,6 +35,8 @@ pub struct Workload {
     pub expires_soon: bool,
     /// One in so many commands asks for a checkpoint (0: none).
     pub saves_one_in: usize,
+    /// One in so many commands waits for a list (0: none).
+    pub waits_one_in: usize,
     next_value: u64,
 }
 
@@ -47,6 +49,8 @@ pub(super) enum Parts {
     Elements(Vec<(usize, Vec<usize>)>),
     /// MSET, DEL, … across groups: that it was done is all the reply says of each.
     Several(Vec<usize>),
+    /// BLPOP and its kin: an operation for each key, of which the reply names one.
+    Waited(Vec<(usize, Vec<u8>)>),
     /// A transaction over all groups.
     Everywhere(Check),
     /// No data: PING and the like.
@@ -110,6 +114,7 @@ impl Workload {
             everywhere: groups > 1 && random.one_in(2),
             expires_soon: random.one_in(3),
             saves_one_in: [0, 0, 60, 20][random.below(4)],
+            waits_one_in: if all == KINDS { [0, 30, 8, 3][random.below(4)] } else { 0 },
             next_value: server as u64 * 1_000_000,
         }
     }
@@ -167,6 +172,9 @@ impl Workload {
         if self.saves_one_in > 0 && random.one_in(self.saves_one_in) {
             let command = ["BGSAVE", "BGREWRITEAOF", "SAVE"][random.below(3)];
             return Command { bytes: encode(&[command]), sent: vec![Sent { parts: Parts::Save }] };
+        }
+        if self.waits_one_in > 0 && random.one_in(self.waits_one_in) {
+            return self.wait(random, connection, history);
         }
         let kind = self.kinds[random.below(self.kinds.len())];
         if self.crosses && self.groups > 1 && matches!(kind, 4 | 12 | 13) && random.one_in(2) {
@@ -264,6 +272,42 @@ impl Workload {
         Self::keys(random).into_iter().map(|key| (key, self.value(random))).collect()
     }
 
+    /// A command that waits for a list: of one group, or of two, which are of several shards then and again. That it takes from the
+    /// first that has anything is not judged, only what it takes.
+    fn wait(&mut self, random: &mut Random, connection: u64, history: &mut History) -> Command {
+        let list = if random.one_in(4) { random.below(KEYS) } else { 0 };
+        let milliseconds = 1 + random.below(40);
+        let timeout = format!("0.{milliseconds:03}").into_bytes();
+        if random.one_in(4) {
+            // Within a group: as LMOVE.
+            let group = random.below(self.groups);
+            let mut end = || if random.one_in(2) { End::Left } else { End::Right };
+            let ends = [end(), end()];
+            let action = Action::ListMove { from: list, to: random.below(KEYS), ends };
+            let mut words = words(group, &action);
+            words[0] = b"BLMOVE".to_vec();
+            words.push(timeout);
+            let operation = history.call(group, connection, action);
+            return Command { bytes: encode(&words), sent: vec![Sent { parts: Parts::Whole(operation) }] };
+        }
+        let first = random.below(self.groups);
+        let mut groups = vec![first];
+        if self.groups > 1 && random.one_in(2) {
+            groups.push((first + 1 + random.below(self.groups - 1)) % self.groups);
+        }
+        let end = if random.one_in(2) { End::Left } else { End::Right };
+        let command = if end == End::Left { "BLPOP" } else { "BRPOP" };
+        let keys: Vec<Vec<u8>> = groups.iter().map(|group| name(*group, list).into_bytes()).collect();
+        let words: Vec<Vec<u8>> = std::iter::once(command.as_bytes().to_vec())
+            .chain(keys.iter().cloned())
+            .chain([timeout])
+            .collect();
+        let pop = || Action::Collection(list, CollectionAction::Pop(end));
+        let operations = groups.iter().map(|group| history.call(*group, connection, pop()));
+        let parts = Parts::Waited(operations.zip(keys).collect());
+        Command { bytes: encode(&words), sent: vec![Sent { parts }] }
+    }
+
     /// A command over two groups, which is atomic in each.
     fn across(
         &mut self,
@@ -293,6 +337,34 @@ impl Workload {
         let parts = if kind == 4 { Parts::Elements(elements) } else { Parts::Several(operations) };
         Command { bytes: encode(&words), sent: vec![Sent { parts }] }
     }
+}
+
+/// What the reply to BLPOP says of each of its keys.
+fn waited(
+    operations: Vec<(usize, Vec<u8>)>,
+    reply: &Value,
+    refused: bool,
+    history: &mut History,
+) -> Result<Heard, String> {
+    let alone = operations.len() == 1;
+    for (operation, key) in operations {
+        let outcome = match reply {
+            Value::Array(items) if items.first().and_then(Value::bytes) == Some(&key) => {
+                let element = items.get(1).cloned().ok_or("BLPOP was answered without an element")?;
+                Outcome::Replied(element)
+            }
+            // It had its element from another key, or none from any: which one was of another type is not said.
+            Value::Array(_) => Outcome::Refused,
+            Value::Error(_) if refused || !alone => Outcome::Refused,
+            Value::Error(_) => {
+                Outcome::Replied(normalized(&history.operations[operation].action, reply.clone()))
+            }
+            reply if reply.is_null() => Outcome::Replied(Value::NullBulk),
+            reply => return Err(format!("BLPOP was answered with {reply:?}")),
+        };
+        history.answer(operation, outcome);
+    }
+    Ok(if refused { Heard::Refusal } else { Heard::Answer })
 }
 
 /// A command as it is sent.
@@ -400,6 +472,7 @@ impl Sent {
             // What was acknowledged holds with every checkpoint and without: the history judges.
             Parts::Save if matches!(reply, Value::Simple(_) | Value::Error(_)) => return Ok(Heard::Answer),
             Parts::Save => return Err(format!("a checkpoint was answered with {reply:?}")),
+            Parts::Waited(operations) => return waited(operations, &reply, refused, history),
             Parts::Whole(operation) if refused => history.answer(operation, Outcome::Refused),
             Parts::Whole(operation) => {
                 let reply = normalized(&history.operations[operation].action, reply);

@@ -27,11 +27,6 @@ impl<'h> Turns<'h> {
         Turns { turns: history.turns.get(group).map_or(&[], Vec::as_slice), timed }
     }
 
-    /// Whether it matters in which turn an operation has happened.
-    pub(super) const fn are_timed(&self) -> bool {
-        self.timed
-    }
-
     /// All ways in which an operation can happen next, before a moment; of those that leave the same, the earliest.
     pub(super) fn possible(
         &self,

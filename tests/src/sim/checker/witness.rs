@@ -49,8 +49,6 @@ struct Node {
     state: State,
     /// The turn of the last operation that has happened; see [`Turns`].
     turn: usize,
-    /// Bit *i*: the next operation may name key *i*; none: it may name any. See [`Search::binds`].
-    bound: u32,
 }
 
 struct Search<'h> {
@@ -89,7 +87,7 @@ pub(super) fn check_group(history: &History, group: usize) -> Verdict {
         failed_count: 0,
         deepest: 0,
     };
-    let start = Node { step: 0, happened: 0, state: [const { None }; KEYS], turn: 0, bound: 0 };
+    let start = Node { step: 0, happened: 0, state: [const { None }; KEYS], turn: 0 };
     match search.explore(start, search.steps.len()) {
         Ok(true) => Verdict::Linearizable,
         Err(Exhausted) => Verdict::Undecided,
@@ -175,8 +173,7 @@ impl Node {
     fn fingerprint(&self, goal: usize, but: u128) -> u128 {
         let half = |which: u8| {
             let mut hasher = DefaultHasher::new();
-            (which, goal, self.step, self.happened & !but, &self.state, self.turn, self.bound)
-                .hash(&mut hasher);
+            (which, goal, self.step, self.happened & !but, &self.state, self.turn).hash(&mut hasher);
             hasher.finish()
         };
         u128::from(half(0)) << 64 | u128::from(half(1))
@@ -220,12 +217,7 @@ impl Search<'_> {
                     node.step += 1;
                 }
                 _ => match self.inert(node, step) {
-                    Some((slot, index)) => {
-                        node.happened |= 1 << slot;
-                        if node.bound & self.keys_of(index) != 0 {
-                            node.bound = 0;
-                        }
-                    }
+                    Some(slot) => node.happened |= 1 << slot,
                     None => return,
                 },
             }
@@ -234,7 +226,7 @@ impl Search<'_> {
 
     /// An operation that changes nothing and can happen now. There's no reason to let it wait: if any order explains everything, so
     /// does the one in which it comes first.
-    fn inert(&self, node: &Node, step: &Step) -> Option<(usize, usize)> {
+    fn inert(&self, node: &Node, step: &Step) -> Option<usize> {
         let stays = |index: usize| {
             let operation = &self.operations[index];
             let Outcome::Replied(seen) = &operation.outcome else { return false };
@@ -244,23 +236,13 @@ impl Search<'_> {
             }
         };
         let mut waiting = step.pending.iter().filter(|(slot, _)| node.happened & (1 << slot) == 0);
-        waiting.find(|(_, index)| stays(*index)).copied()
-    }
-
-    /// What the next operation must name one of, if any. One that nobody has heard of, and that may be skipped, can as well happen later
-    /// than what comes next, unless that has to do with it. So it need not be tried before anything else.
-    fn binds(&self, step: &Step, (slot, index): (usize, usize)) -> u32 {
-        if step.skippable & (1 << slot) == 0 || self.turns.are_timed() { 0 } else { self.keys_of(index) }
-    }
-
-    fn keys_of(&self, operation: usize) -> u32 {
-        self.operations[operation].action.keys().into_iter().fold(0, |bits, key| bits | 1 << key)
+        waiting.find(|(_, index)| stays(*index)).map(|(slot, _)| *slot)
     }
 
     /// Whether the state of this moment may be what a restart has left.
     fn is_left(&mut self, node: &Node, goal: usize) -> Result<bool, Exhausted> {
         for restart in self.steps[node.step].outlives.into_iter().flatten() {
-            let after = Node { step: restart + 1, happened: 0, bound: 0, ..node.clone() };
+            let after = Node { step: restart + 1, happened: 0, ..node.clone() };
             if restart < goal && self.explore(after, goal)? && self.explore(node.clone(), restart)? {
                 return Ok(true);
             }
@@ -271,7 +253,7 @@ impl Search<'_> {
     fn explore_next(&mut self, node: &Node, goal: usize) -> Result<bool, Exhausted> {
         match self.steps[node.step].moment {
             Moment::Restart => {
-                let next = Node { step: node.step + 1, happened: 0, bound: 0, ..node.clone() };
+                let next = Node { step: node.step + 1, happened: 0, ..node.clone() };
                 Ok(self.explore(next, goal)? || self.try_pending(node, None, goal)?)
             }
             Moment::Return { operation, slot } => {
@@ -301,11 +283,9 @@ impl Search<'_> {
         (slot, index): (usize, usize),
         goal: usize,
     ) -> Result<bool, Exhausted> {
-        let is_free = node.bound == 0 || node.bound & self.keys_of(index) != 0;
-        if node.happened & (1 << slot) != 0 || !is_free || !self.is_next(node, index) {
+        if node.happened & (1 << slot) != 0 || !self.is_next(node, index) {
             return Ok(false);
         }
-        let bound = self.binds(&self.steps[node.step], (slot, index));
         let operation = &self.operations[index];
         for Possible { state, turn } in
             self.turns.possible(&node.state, node.turn, operation, self.steps[node.step].at)
@@ -317,8 +297,7 @@ impl Search<'_> {
             {
                 continue;
             }
-            let happened = node.happened | (1 << slot);
-            let next = Node { step: node.step, happened, state, turn, bound };
+            let next = Node { step: node.step, happened: node.happened | (1 << slot), state, turn };
             if self.explore(next, goal)? {
                 return Ok(true);
             }
