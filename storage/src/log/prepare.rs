@@ -53,6 +53,8 @@ pub async fn prepare_segment<D: Disk>(
         let file = disk.open(&path, OpenMode::WRITE_DIRECT).await?;
         let bytes = disk.len(&file).await?;
         if bytes >= request.bytes_min && bytes.is_multiple_of(super::limits::ALIGNMENT_MAX as u64) {
+            // Its name as a segment must be gone for good before its header is.
+            disk.sync_dir(&request.directory).await?;
             wipe_header(disk, &file).await?;
             disk.rename(&path, &target).await?;
             disk.sync_dir(&request.directory).await?;

@@ -119,6 +119,10 @@ pub(super) async fn load_newest<D: Disk>(
         };
         match loaded {
             Ok(image) => {
+                // Its name may be in a cache only, and it stands for all that was before it from now on.
+                let synced = disk.sync_dir(&log.directory).await;
+                let path = log.directory.clone();
+                synced.map_err(|error| RecoveryError::Io { path, doing: "sync", error })?;
                 report.effects += image.report.records;
                 report.applied += image.report.records;
                 report.bytes += image.report.bytes;
