@@ -292,7 +292,7 @@ impl Workload {
         }
         let first = random.below(self.groups);
         let mut groups = vec![first];
-        if self.groups > 1 && random.one_in(2) {
+        if self.crosses && self.groups > 1 && random.one_in(2) {
             groups.push((first + 1 + random.below(self.groups - 1)) % self.groups);
         }
         let end = if random.one_in(2) { End::Left } else { End::Right };
