@@ -26,6 +26,13 @@ const PATIENCE_NS: u64 = 30_000_000_000;
 /// Starts that may fail for reasons of the disk before the faults are lifted.
 const FAILED_STARTS_MAX: usize = 4;
 
+/// Bytes that were changed, as they were.
+struct Damaged {
+    path: PathBuf,
+    at: usize,
+    before: Vec<u8>,
+}
+
 /// See the module's documentation.
 pub(super) struct Life {
     world: World,
@@ -38,6 +45,8 @@ pub(super) struct Life {
     counts: Counts,
     /// The owner of each group.
     owners: Vec<u16>,
+    /// Damage that no start has refused yet.
+    damaged: Option<Damaged>,
     /// When it goes on, ns.
     until_ns: Rc<Cell<u64>>,
 }
@@ -56,6 +65,7 @@ impl Life {
             connections: 0,
             counts: Counts::default(),
             owners: Vec::new(),
+            damaged: None,
             until_ns,
         }
     }
@@ -148,14 +158,32 @@ impl Life {
                     self.crash();
                 }
                 Err(failure) => {
-                    let Some(memory) = undamaged.take() else { return Err(refused(&failure)) };
+                    self.undo_damage(undamaged.take(), &failure)?;
                     self.world.note("refused", &[], || format!("{failure:?}"));
                     self.counts.damage_refused += 1;
-                    self.world.replace_memory(memory);
                 }
             }
         }
         Err("the server does not start on a healthy disk".to_owned())
+    }
+
+    /// Damage is the reason of a refusal: that of this start, or such that earlier ones did not come across.
+    fn undo_damage(&mut self, undamaged: Option<MemoryDisk>, failure: &StartFailure) -> Result<(), String> {
+        let damaged = self.damaged.take();
+        if let Some(memory) = undamaged {
+            self.world.replace_memory(memory);
+            return Ok(());
+        }
+        let text = refused(failure);
+        let Some(damaged) = damaged.filter(|it| text.contains(&it.path.display().to_string())) else {
+            return Err(text);
+        };
+        self.world.memory().edit(&damaged.path, |bytes| {
+            if let Some(place) = bytes.get_mut(damaged.at..damaged.at + damaged.before.len()) {
+                place.copy_from_slice(&damaged.before);
+            }
+        });
+        Ok(())
     }
 
     fn fail_directory(&mut self) {
@@ -429,6 +457,8 @@ impl Life {
             let begin = if self.random.one_in(2) { 0 } else { at / 4096 * 4096 };
             let block = begin..(begin + 4096).min(bytes.len());
             self.world.note("damage", &[], || format!("{} {block:?} of {}", path.display(), other.display()));
+            let before_block = bytes[block.clone()].to_vec();
+            self.damaged = Some(Damaged { path: path.clone(), at: block.start, before: before_block });
             if let Some(source) = from.get(block.clone()) {
                 memory.edit(path, |bytes| bytes[block].copy_from_slice(source));
             }
@@ -437,6 +467,8 @@ impl Life {
         let bit = 1 << self.random.below(8);
         let misdirected = self.random.one_in(4).then(|| self.random.below(bytes.len() / 512) * 512);
         self.world.note("damage", &[bit], || format!("{} at {at}, {misdirected:?}", path.display()));
+        let sector = at / 512 * 512..(at / 512 * 512 + 512).min(bytes.len());
+        self.damaged = Some(Damaged { path: path.clone(), at: sector.start, before: bytes[sector].to_vec() });
         memory.edit(path, |bytes| match misdirected {
             Some(source) => bytes.copy_within(source..source + 512, at / 512 * 512),
             None => bytes[at] ^= bit,
