@@ -41,6 +41,11 @@ pub(super) fn arity(command: &Command) -> String {
     format!("ERR wrong number of arguments for '{}' command", command.full_name())
 }
 
+/// Likewise where the number of arguments depends on their meaning.
+pub(super) fn arity_of(command: &'static str) -> Failure {
+    Cow::Owned(format!("ERR wrong number of arguments for '{command}' command").into_bytes())
+}
+
 /// An expiry that is not positive, or beyond what 64 bits of milliseconds hold.
 pub(super) fn invalid_expire(command: &'static str) -> Failure {
     Cow::Owned(format!("ERR invalid expire time in '{command}' command").into_bytes())

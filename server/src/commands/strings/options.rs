@@ -157,12 +157,21 @@ fn take_condition<'a>(
         return Err(fail(errors::SYNTAX));
     }
     *rest = tail;
+    comparison(option, operand, errors::SYNTAX)
+}
+
+/// A condition that asks what the value is; `unknown` is said of any other.
+pub(super) fn comparison<'a>(
+    option: &[u8],
+    operand: &'a [u8],
+    unknown: &'static str,
+) -> Result<Condition<'a>, Failure> {
     match () {
         () if is(option, "IFEQ") => Ok(Condition::Equal(operand)),
         () if is(option, "IFNE") => Ok(Condition::NotEqual(operand)),
         () if is(option, "IFDEQ") => super::digest::parse(operand).map(Condition::DigestEqual),
         () if is(option, "IFDNE") => super::digest::parse(operand).map(Condition::DigestNotEqual),
-        () => Err(fail(errors::SYNTAX)),
+        () => Err(fail(unknown)),
     }
 }
 

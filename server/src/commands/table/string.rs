@@ -4,7 +4,7 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::strings::{counters, digest, get, many, range, set};
+use super::super::strings::{counters, delete, digest, get, many, range, set};
 use super::super::{Keyed, Merge, Run, lcs};
 
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
@@ -32,6 +32,15 @@ pub(super) const ROWS: &[Command] = &[
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(READ_WRITE)
         .docs("1.0.0", "O(1)", "Takes a number from the integer at a key; no key counts as 0", "key decrement:integer"),
+    keyed("delex", -2, delete::delex)
+        .flags(&[F::WRITE, F::FAST])
+        .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS, K::DELETE])])
+        .docs(
+            "8.4.0",
+            "O(1); O(N) in the length of the string with IFDEQ and IFDNE",
+            "Deletes a key, if it holds what is expected",
+            "key [IFEQ match-value | IFNE match-value | IFDEQ match-digest | IFDNE match-digest]",
+        ),
     keyed("digest", 2, digest::digest).flags(&[F::READONLY, F::FAST]).keys(READ).docs(
         "8.4.0",
         "O(N) in the length of the string",
