@@ -27,6 +27,7 @@ pub mod offline;
 pub mod planted;
 pub mod rdb;
 pub mod recovery;
+mod schedule;
 pub mod store;
 mod table;
 mod taint;

@@ -13,6 +13,7 @@
 
 mod awaiting;
 mod evict;
+mod fields;
 mod image;
 
 use std::ops::Range;
@@ -29,6 +30,7 @@ use crate::entry::{OwnedEntry, clock};
 use crate::evict::Pool;
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
+use crate::schedule::Schedule;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
 use crate::touched::{Happened, Touched};
 use crate::value::codec::{self, Encoded, Place};
@@ -101,6 +103,8 @@ impl Cursor {
 pub struct StoreStats {
     /// Keys removed because their time had passed.
     pub expired_keys: u64,
+    /// Fields of hashes removed because their time had passed.
+    pub expired_fields: u64,
     /// Keys removed because memory was short.
     pub evicted_keys: u64,
     /// Reads that found their key.
@@ -116,8 +120,12 @@ pub struct Store<S> {
     sink: Outlet<S>,
     gates: Gates,
     expiry: ExpiryIndex,
+    /// No field of a hash expires before this, ms of Unix time.
+    fields_from_ms: u64,
     /// Flushed tables, freed by and by.
     garbage: Vec<Table>,
+    /// What told when fields of theirs expire, likewise.
+    garbage_schedules: Vec<Schedule>,
     /// Large values of removed keys, freed by and by.
     garbage_values: Vec<Collection>,
     limits: ValueLimits,
@@ -164,7 +172,9 @@ impl<S: EffectSink> Store<S> {
             sink: Outlet::new(sink),
             gates: Gates::new(options.databases),
             expiry: ExpiryIndex::default(),
+            fields_from_ms: fields::NEVER,
             garbage: Vec::new(),
+            garbage_schedules: Vec::new(),
             garbage_values: Vec::new(),
             limits: ValueLimits::default(),
             member_hasher: Arc::new(Hasher::new(options.hash_seed)),
@@ -197,7 +207,9 @@ impl<S: EffectSink> Store<S> {
             sink: Outlet::new(sink),
             gates: self.gates,
             expiry: self.expiry,
+            fields_from_ms: self.fields_from_ms,
             garbage: self.garbage,
+            garbage_schedules: self.garbage_schedules,
             garbage_values: self.garbage_values,
             limits: self.limits,
             member_hasher: self.member_hasher,
@@ -440,6 +452,9 @@ impl<S: EffectSink> Store<S> {
         if self.sink.wants_undo(database, hash) {
             self.save(database, group, hash, Some(at), None);
         }
+        let found = Found { group, hash, at: Some(at) };
+        let fields = self.fields_before(database, &found);
+        self.note_fields(database, &found, fields, None);
         let table = self.databases[database.index()].table_mut(group);
         let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
         let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
@@ -532,6 +547,8 @@ impl<S: EffectSink> Store<S> {
 
     fn put(&mut self, database: DatabaseId, found: Found, key: Key<'_>, value: &[u8], expiry: Option<u64>) {
         let Found { group, hash, at } = found;
+        let fields = self.fields_before(database, &found);
+        self.note_fields(database, &found, fields, None);
         let clock = clock::created(self.access, self.now_ms);
         let table = self.databases[database.index()].table_mut(group);
         let old = at.and_then(|at| table.entry(at).expire_at_ms());
@@ -650,6 +667,20 @@ impl<S: EffectSink> Store<S> {
         key: Key<'_>,
         change: &Change<'_>,
     ) -> Applied {
+        let before = self.fields_before(database, &found);
+        let (applied, after) = self.put_change_of(database, found, key, change);
+        self.note_fields(database, &found, before, after);
+        applied
+    }
+
+    /// Does that; tells too when the first of the fields that are there then expires.
+    fn put_change_of(
+        &mut self,
+        database: DatabaseId,
+        found: Found,
+        key: Key<'_>,
+        change: &Change<'_>,
+    ) -> (Applied, Option<u64>) {
         let Found { group, hash, mut at } = found;
         let table = self.databases[database.index()].table_mut(group);
         let shaping = &mut Shaping {
@@ -663,27 +694,27 @@ impl<S: EffectSink> Store<S> {
         }
         let Some(at) = at else {
             if !change.creates() {
-                return Applied::default();
+                return (Applied::default(), None);
             }
             let mut collection = Collection::new(change.kind());
             let affected = collection.apply(change, shaping);
-            let len = collection.len();
+            let (len, fields) = (collection.len(), collection.first_field_ms());
             if !collection.is_gone() {
                 self.put_collection(database, &Found { group, hash, at: None }, key, collection);
             }
-            return Applied { affected, len };
+            return (Applied { affected, len }, fields);
         };
-        let (applied, gone) = table.update(at, |entry| {
+        let (applied, fields, gone) = table.update(at, |entry| {
             let Some(collection) = entry.collection_mut() else {
                 panic!("a change of a {} at a string", change.kind().name());
             };
             let affected = collection.apply(change, shaping);
-            (Applied { affected, len: collection.len() }, collection.is_gone())
+            (Applied { affected, len: collection.len() }, collection.first_field_ms(), collection.is_gone())
         });
         if gone {
             shaping.garbage.extend(table.remove(&self.hasher, at).take_heavy());
         }
-        applied
+        (applied, fields)
     }
 
     /// Adds a key.
@@ -837,7 +868,13 @@ impl<S: EffectSink> Store<S> {
         self.wrote = true;
         self.gates.note_database(database, lsn);
         self.note_flush(database, lsn);
-        self.garbage.extend(self.databases[database.index()].detach(0..GROUPS));
+        self.detach(database, 0..GROUPS);
+    }
+
+    fn detach(&mut self, database: DatabaseId, groups: GroupRange) {
+        let database = &mut self.databases[database.index()];
+        self.garbage.extend(database.detach(groups.clone()));
+        self.garbage_schedules.extend(database.detach_schedules(groups));
     }
 
     /// Empties all databases.
@@ -1024,13 +1061,14 @@ impl<S: EffectSink> Store<S> {
         let databases: usize = self.databases.iter().map(Database::memory_bytes).sum();
         let garbage: usize = self.garbage.iter().map(Table::memory_bytes).sum();
         let values: usize = self.garbage_values.iter().map(Collection::memory_bytes).sum();
-        databases + garbage + values + self.gates.memory_bytes() + self.expiry.memory_bytes()
+        let schedules: usize = self.garbage_schedules.iter().map(Schedule::memory_bytes).sum();
+        databases + garbage + schedules + values + self.gates.memory_bytes() + self.expiry.memory_bytes()
     }
 
     // Work between commands.
 
-    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; each removal is
-    /// a group of effects of its own. Returns how many keys went. Not to be called while a command runs.
+    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; and as many fields of
+    /// hashes. Each removal is a group of effects of its own. Returns how many keys and fields went. Not to be called while a command runs.
     pub fn expire_cycle(&mut self, budget: usize) -> usize {
         assert!(!self.wrote, "expiry while a command is running");
         self.gates.taints.clear_group();
@@ -1041,8 +1079,9 @@ impl<S: EffectSink> Store<S> {
             let Some(due) = self.expiry.take_due(self.now_ms) else { break };
             self.handle_due(due);
         }
+        let fields = self.expire_fields(budget);
         self.gates.take_command();
-        (self.stats.expired_keys - before) as usize
+        (self.stats.expired_keys - before) as usize + fields
     }
 
     /// Removes what has expired of the keys that a hint means, in whichever database, and places the hint anew for the
@@ -1090,7 +1129,7 @@ impl<S: EffectSink> Store<S> {
 
     /// When [`Store::expire_cycle`] has work next, ms of Unix time: in the past if at once. None if there's no expiry.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiry.next_ms()
+        self.expiry.next_ms().into_iter().chain(self.next_fields_ms()).min()
     }
 
     /// Frees up to `budget` entries of flushed databases and elements of removed collections: each takes about half a
@@ -1103,6 +1142,13 @@ impl<S: EffectSink> Store<S> {
                     return true;
                 }
                 self.garbage_values.pop();
+            }
+            while let Some(schedule) = self.garbage_schedules.last_mut() {
+                budget = schedule.free(budget);
+                if !schedule.is_empty() {
+                    return true;
+                }
+                self.garbage_schedules.pop();
             }
             let Some(table) = self.garbage.last_mut() else { return false };
             budget = table.free(budget, &mut self.garbage_values);
@@ -1159,7 +1205,7 @@ impl<S: EffectSink> Store<S> {
             }
             Effect::FlushDatabase { database } => {
                 self.ensure(database);
-                self.garbage.extend(self.databases[database.index()].detach(owner.clone()));
+                self.detach(database, owner.clone());
             }
             Effect::SwapDatabases { a, b } => {
                 self.ensure(a.max(b));
@@ -1172,6 +1218,8 @@ impl<S: EffectSink> Store<S> {
 
     fn remove_applied(&mut self, database: DatabaseId, found: &Found) {
         if let Some(at) = found.at {
+            let fields = self.fields_before(database, found);
+            self.note_fields(database, found, fields, None);
             let table = self.databases[database.index()].table_mut(found.group);
             self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
         }

@@ -456,7 +456,7 @@ impl Table {
     }
 
     /// The entries whose hash is `hash` where `mask` has ones.
-    fn of_hash(&self, hasher: &Hasher, hash: u64, mask: u64) -> impl Iterator<Item = Position> {
+    pub(crate) fn of_hash(&self, hasher: &Hasher, hash: u64, mask: u64) -> impl Iterator<Item = Position> {
         let in_segment = self.segment_of(hash).into_iter().flat_map(move |number| {
             let segment = &self.segments[number];
             segment

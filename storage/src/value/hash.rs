@@ -3,7 +3,7 @@
 //! - Small: field and value alternate in one [`Packed`], in the order in which the fields came.
 //! - Large, from the first field that expires or is beyond [`ValueLimits`](super::ValueLimits) on: [`Members`].
 //! - A hash that became large stays so.
-//! - A field whose time has passed reads as absent; it's counted until a change removes it.
+//! - A field whose time has passed reads as absent. Between commands the store searches for such fields and removes them.
 
 use std::sync::Arc;
 
@@ -123,11 +123,32 @@ impl Hash {
         }
     }
 
-    /// Number of fields whose time has not passed. Counts them if any field has an expiry.
+    /// Number of fields whose time has not passed.
     pub fn live_len(&self, now_ms: u64) -> usize {
         match &self.0 {
-            Form::Large(members) if members.expiring() > 0 => self.iter(now_ms).count(),
-            _ => self.len(),
+            Form::Small(_) => self.len(),
+            Form::Large(members) => members.len() - members.lapsed(now_ms),
+        }
+    }
+
+    /// When the first field expires, ms of Unix time.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        match &self.0 {
+            Form::Small(_) => None,
+            Form::Large(members) => members.next_expiry_ms(),
+        }
+    }
+
+    /// Whether the time of any field has passed that is there still.
+    pub fn has_lapsed(&self, now_ms: u64) -> bool {
+        self.next_expiry_ms().is_some_and(|next| next < now_ms)
+    }
+
+    /// The name of a field whose time has passed.
+    pub(crate) fn first_lapsed(&self, now_ms: u64) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Small(_) => None,
+            Form::Large(members) => members.first_lapsed(now_ms).map(|entry| entry.key()),
         }
     }
 
@@ -161,7 +182,7 @@ impl Hash {
         small.into_iter().flatten().chain(large.into_iter().flatten())
     }
 
-    /// A field chosen almost evenly. None if it came across expired ones only.
+    /// A field chosen almost evenly. None if the time of all has passed.
     pub fn sample(&self, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Option<Field<'_>> {
         const TRIES_MAX: usize = 100;
         match &self.0 {
@@ -171,7 +192,8 @@ impl Hash {
             }
             Form::Large(members) => (0..TRIES_MAX)
                 .filter_map(|_| members.sample(random).map(Field::of))
-                .find(|field| field.is_live(now_ms)),
+                .find(|field| field.is_live(now_ms))
+                .or_else(|| self.iter(now_ms).next()),
         }
     }
 

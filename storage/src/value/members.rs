@@ -2,35 +2,51 @@
 //!
 //! - Growth, shrinking, walks with a cursor and slow freeing are the table's, so no change moves more than two segments.
 //! - An entry has no access clock here and no hash slot: both are 0.
+//! - Of members that expire there is a schedule.
 
 use std::sync::Arc;
 
 use super::element::Element;
 use crate::entry::{Entry, OwnedEntry};
+use crate::schedule::Schedule;
 use crate::table::{Hasher, Position, Table};
 
 /// See the module.
 pub(crate) struct Members {
     table: Table,
     hasher: Arc<Hasher>,
+    expiries: Schedule,
 }
 
 impl Members {
     pub(crate) fn new(hasher: &Arc<Hasher>) -> Members {
-        Members { table: Table::default(), hasher: Arc::clone(hasher) }
+        Members { table: Table::default(), hasher: Arc::clone(hasher), expiries: Schedule::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// How many have an expiry.
-    pub(crate) fn expiring(&self) -> usize {
-        self.table.totals().expiring
+    /// When the first member expires, ms of Unix time.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.expiries.first_ms()
+    }
+
+    /// How many members' times have passed.
+    pub(crate) fn lapsed(&self, now_ms: u64) -> usize {
+        self.expiries.passed(now_ms)
+    }
+
+    /// A member whose time has passed.
+    pub(crate) fn first_lapsed(&self, now_ms: u64) -> Option<Entry<'_>> {
+        let (_, hash) = self.expiries.first_from((0, 0)).filter(|&(at, _)| at < now_ms)?;
+        let at = self.table.find_expiring(&self.hasher, hash, u64::MAX);
+        let at = at.unwrap_or_else(|| panic!("no member for an expiry in the schedule: hash {hash:#x}"));
+        Some(self.table.entry(at))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Members>() + self.table.memory_bytes()
+        size_of::<Members>() + self.table.memory_bytes() + self.expiries.memory_bytes()
     }
 
     fn position(&self, name: &[u8]) -> Option<Position> {
@@ -45,24 +61,33 @@ impl Members {
     pub(crate) fn put(&mut self, name: &[u8], value: &[u8], expire_at_ms: Option<u64>) -> bool {
         let hash = self.hasher.hash(name);
         if let Some(at) = self.table.find(hash, 0, name) {
+            let old = self.table.entry(at).expire_at_ms();
             self.table.update(at, |entry| entry.replace(value, expire_at_ms, 0));
+            self.expiries.note(hash, old, expire_at_ms);
             return false;
         }
         let entry = OwnedEntry::string(name, value, expire_at_ms, 0);
         self.table.insert(&self.hasher, hash, 0, entry);
+        self.expiries.note(hash, None, expire_at_ms);
         true
     }
 
     /// Sets a member's expiry. False if it's absent.
     pub(crate) fn set_expiry(&mut self, name: &[u8], expire_at_ms: Option<u64>) -> bool {
-        let Some(at) = self.position(name) else { return false };
+        let hash = self.hasher.hash(name);
+        let Some(at) = self.table.find(hash, 0, name) else { return false };
+        let old = self.table.entry(at).expire_at_ms();
         self.table.update(at, |entry| entry.set_expiry(expire_at_ms));
+        self.expiries.note(hash, old, expire_at_ms);
         true
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
-        let Some(at) = self.position(name) else { return false };
+        let hash = self.hasher.hash(name);
+        let Some(at) = self.table.find(hash, 0, name) else { return false };
+        let old = self.table.entry(at).expire_at_ms();
         self.table.remove(&self.hasher, at);
+        self.expiries.note(hash, old, None);
         true
     }
 
@@ -89,11 +114,12 @@ impl Members {
 
     /// Frees up to `budget` members of a collection that nobody uses any more; returns what is left of the budget.
     pub(crate) fn free(&mut self, budget: usize) -> usize {
+        let budget = self.expiries.free(budget);
         self.table.free(budget, &mut Vec::new())
     }
 
     pub(crate) fn is_freed(&self) -> bool {
-        self.table.is_freed()
+        self.expiries.is_empty() && self.table.is_freed()
     }
 }
 

@@ -273,6 +273,14 @@ impl Collection {
         }
     }
 
+    /// When the first of its fields expires, if it is a hash with such ones, ms of Unix time.
+    pub(crate) fn first_field_ms(&self) -> Option<u64> {
+        match self {
+            Self::Hash(hash) => hash.next_expiry_ms(),
+            _ => None,
+        }
+    }
+
     /// Whether it is nothing, so that its key goes.
     pub(crate) fn is_gone(&self) -> bool {
         !matches!(self, Self::Stream(_)) && self.len() == 0

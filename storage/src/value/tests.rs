@@ -87,6 +87,11 @@ proptest! {
         let expected: BTreeMap<_, _> =
             model.iter().filter(|(_, (_, at))| at.is_none_or(|at| NOW <= at)).map(|(k, v)| (k.clone(), v.clone())).collect();
         prop_assert_eq!(live(&hash), expected.clone());
+        prop_assert_eq!(hash.live_len(NOW), expected.len());
+        prop_assert_eq!(hash.next_expiry_ms(), model.values().filter_map(|(_, at)| *at).min());
+        prop_assert_eq!(hash.has_lapsed(NOW), expected.len() < model.len());
+        let sampled = (!model.is_empty()).then(|| hash.sample(NOW, &mut || 77).map(|field| field.name.to_vec()));
+        prop_assert!(sampled.flatten().map_or(expected.is_empty(), |name| expected.contains_key(&name)));
         for (field, (value, _)) in &model {
             let found = hash.get(field, NOW).map(|value| value.to_vec());
             prop_assert_eq!(found.as_ref(), expected.contains_key(field).then_some(value));
