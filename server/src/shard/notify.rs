@@ -90,7 +90,10 @@ fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> O
                 "srem"
             }
         }
-        "hmset" | "hsetnx" => "hset",
+        "hmset" | "hsetnx" | "hsetex" => "hset",
+        "hgetdel" => "hdel",
+        "hgetex" if is(args.get(2), "persist") => "hpersist",
+        "hpexpire" | "hexpireat" | "hpexpireat" | "hgetex" => "hexpire",
         "zadd" if increments(args) => "zincr",
         "zincrby" => "zincr",
         "geoadd" => "zadd",
@@ -126,6 +129,13 @@ fn keys_named(args: &[&[u8]], index: usize) -> usize {
 /// Redis tells the time of expiry that these commands may give apart.
 fn tells_expiry(command: &Command) -> bool {
     matches!(command.name, "set" | "setex" | "psetex")
+}
+
+/// Likewise of the fields that it sets.
+fn tells_field_expiry(command: &Command, args: &[&[u8]]) -> bool {
+    let expires = |arg: &&&[u8]| ["ex", "px", "exat", "pxat"].iter().any(|word| is(Some(*arg), word));
+    command.name == "hsetex"
+        && args.iter().skip(2).take_while(|arg| !is(Some(*arg), "fields")).any(|arg| expires(&arg))
 }
 
 fn deleted_event(command: Option<&Command>) -> &'static str {
@@ -195,6 +205,13 @@ fn events_of(
         match (happened, command) {
             (Happened::Created, Some(command)) if always_new(command) => {}
             (Happened::Created, _) => tell(&mut events, Event::New, "new", database, key),
+            // All that the server itself changes of a value: fields go when their time has passed.
+            (Happened::Changed { kind: Kind::Hash, grew: false }, None) => {
+                let this = Some((database, key, "hexpired"));
+                if std::mem::replace(&mut changed, this) != this {
+                    tell(&mut events, Event::Hash, "hexpired", database, key);
+                }
+            }
             (Happened::Written { .. } | Happened::Changed { .. }, None) => {}
             (Happened::Written { expires }, Some(command)) => {
                 let Some((class, name)) = written_event(command, args, Kind::String, true) else { continue };
@@ -219,6 +236,9 @@ fn events_of(
                 }
                 let events = if gives_first(command) && !grew { &mut taken } else { &mut events };
                 tell(events, class, name, database, key);
+                if tells_field_expiry(command, args) {
+                    tell(events, class, "hexpire", database, key);
+                }
             }
             (Happened::Deleted, _) => match deleted_event(command) {
                 "del"

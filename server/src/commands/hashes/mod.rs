@@ -1,5 +1,6 @@
 //! Commands on hashes.
 
+pub(super) mod expire;
 pub(super) mod number;
 pub(super) mod read;
 pub(super) mod some;

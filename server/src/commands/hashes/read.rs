@@ -78,8 +78,9 @@ pub(in super::super) fn hlen(context: &mut Context<'_>, args: &[&[u8]]) {
 fn length(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key] = args else { return Err(unreachable_arity("hlen")) };
     let key = context.first_key(key);
+    let now = context.store.now();
     let entry = context.store.get(context.database, key);
-    let len = entry.map(hash).transpose()?.map_or(0, Hash::len);
+    let len = entry.map(hash).transpose()?.map_or(0, |hash| hash.live_len(now));
     context.out.integer(len as i64);
     Ok(())
 }

@@ -4,13 +4,38 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::hashes::{number, read, some, write};
+use super::super::hashes::{expire, number, read, some, write};
 use super::super::{Keyed, Run};
 
 const LOOK: &[KeyUse] = &[KeyUse::one(1, &[K::RO])];
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
 const UPDATE: &[KeyUse] = &[KeyUse::one(1, &[K::RW, K::UPDATE])];
 const READ_WRITE: &[KeyUse] = &[KeyUse::one(1, &[K::RW, K::ACCESS, K::UPDATE])];
+
+const AMONG_FIELDS: &str = "key FIELDS (numfields:integer field...)";
+const FIELDS: &str = "O(N) in the number of fields";
+const EXPIRY: &str = "O(N*log(M)) with N fields named and M fields that expire";
+
+const fn expiring(
+    name: &'static str,
+    handler: Keyed,
+    summary: &'static str,
+    syntax: &'static str,
+) -> Command {
+    keyed(name, -6, handler)
+        .flags(&[F::WRITE, F::DENYOOM, F::FAST])
+        .keys(UPDATE)
+        .docs("7.4.0", EXPIRY, summary, syntax)
+}
+
+const fn telling_expiry(name: &'static str, handler: Keyed, summary: &'static str) -> Command {
+    keyed(name, -5, handler).flags(&[F::READONLY, F::FAST]).keys(READ).docs(
+        "7.4.0",
+        FIELDS,
+        summary,
+        AMONG_FIELDS,
+    )
+}
 
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 const RANDOM: &[&str] = &["nondeterministic_output"];
@@ -35,6 +60,19 @@ pub(super) const ROWS: &[Command] = &[
         "Tells whether a hash has a field",
         "key field",
     ),
+    expiring(
+        "hexpire",
+        expire::hexpire,
+        "Sets how many seconds fields have left",
+        "key seconds:integer [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
+    ),
+    expiring(
+        "hexpireat",
+        expire::hexpireat,
+        "Sets at which second fields expire",
+        "key unix-time-seconds:unix-time [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
+    ),
+    telling_expiry("hexpiretime", expire::hexpiretime, "Tells at which second fields expire"),
     keyed("hget", 3, read::hget).flags(&[F::READONLY, F::FAST]).keys(READ).docs(
         "2.0.0",
         "O(1)",
@@ -46,6 +84,17 @@ pub(super) const ROWS: &[Command] = &[
         .keys(READ)
         .docs("2.0.0", "O(N) in the number of fields", "Tells all fields of a hash and their values", "key")
         .tips(UNORDERED),
+    keyed("hgetdel", -5, expire::hgetdel)
+        .flags(&[F::WRITE, F::FAST])
+        .keys(&[KeyUse::one(1, &[K::RW, K::ACCESS, K::DELETE])])
+        .docs("8.0.0", FIELDS, "Tells the values of fields and removes the fields", AMONG_FIELDS),
+    keyed("hgetex", -5, expire::hgetex).flags(&[F::WRITE, F::FAST]).keys(READ_WRITE).docs(
+        "8.0.0",
+        EXPIRY,
+        "Tells the values of fields and may set or remove their expiry",
+        "key [EX seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | PERSIST] FIELDS (numfields:integer field...)",
+    ),
     keyed("hincrby", 4, number::hincrby).flags(&[F::WRITE, F::DENYOOM, F::FAST]).keys(READ_WRITE).docs(
         "2.0.0",
         "O(1)",
@@ -83,6 +132,26 @@ pub(super) const ROWS: &[Command] = &[
         .keys(UPDATE)
         .docs("2.0.0", "O(N) in the number of fields", "Sets several fields", "key (field value)...")
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
+    keyed("hpersist", -5, expire::hpersist).flags(&[F::WRITE, F::FAST]).keys(UPDATE).docs(
+        "7.4.0",
+        EXPIRY,
+        "Takes the expiry from fields",
+        AMONG_FIELDS,
+    ),
+    expiring(
+        "hpexpire",
+        expire::hpexpire,
+        "Sets how many milliseconds fields have left",
+        "key milliseconds:integer [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
+    ),
+    expiring(
+        "hpexpireat",
+        expire::hpexpireat,
+        "Sets at which millisecond fields expire",
+        "key unix-time-milliseconds:unix-time [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
+    ),
+    telling_expiry("hpexpiretime", expire::hpexpiretime, "Tells at which millisecond fields expire"),
+    telling_expiry("hpttl", expire::hpttl, "Tells how many milliseconds fields have left"),
     keyed("hrandfield", -2, some::hrandfield)
         .flags(&[F::READONLY])
         .keys(READ)
@@ -109,6 +178,13 @@ pub(super) const ROWS: &[Command] = &[
         "Sets fields of a hash, which may be new",
         "key (field value)...",
     ),
+    keyed("hsetex", -6, expire::hsetex).flags(&[F::WRITE, F::DENYOOM, F::FAST]).keys(UPDATE).docs(
+        "8.0.0",
+        EXPIRY,
+        "Sets fields and when they expire",
+        "key [FNX | FXX] [EX seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | KEEPTTL] FIELDS (numfields:integer (field value)...)",
+    ),
     keyed("hsetnx", 4, write::hsetnx)
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(&[KeyUse::one(1, &[K::RW, K::INSERT])])
@@ -119,6 +195,7 @@ pub(super) const ROWS: &[Command] = &[
         "Tells the length of a field's value",
         "key field",
     ),
+    telling_expiry("httl", expire::httl, "Tells how many seconds fields have left"),
     keyed("hvals", 2, read::hvals)
         .flags(&[F::READONLY])
         .keys(READ)
