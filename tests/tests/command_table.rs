@@ -14,6 +14,7 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \
     hset hsetnx hmset hget hmget hgetall hkeys hvals hlen hexists hdel hincrby hincrbyfloat hstrlen hrandfield hscan \
+    hexpire hpexpire hexpireat hpexpireat httl hpttl hexpiretime hpexpiretime hpersist hgetdel hgetex hsetex \
     sadd srem sismember smismember smembers scard spop srandmember smove sscan sinter sunion sdiff sintercard sinterstore \
     sunionstore sdiffstore \
     zadd zincrby zscore zmscore zcard zcount zlexcount zrank zrevrank zrange zrangestore zrangebyscore zrangebylex zrevrange \
@@ -27,7 +28,8 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
 /// Subcommands likewise.
 const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname client|setinfo client|info client|list \
     client|kill client|no-evict client|no-touch client|reply client|pause client|unpause command|docs command|info \
-    command|count command|list command|getkeys config|get config|set config|resetstat object|encoding object|freq \
+    command|count command|list command|getkeys config|get config|set config|resetstat memory|usage memory|stats memory|doctor memory|purge memory|malloc-stats \
+    object|encoding object|freq \
     object|idletime object|refcount cluster|slots cluster|shards cluster|nodes cluster|info cluster|myid cluster|keyslot \
     xgroup|create xgroup|setid xgroup|destroy xgroup|createconsumer xgroup|delconsumer xinfo|stream xinfo|groups \
     xinfo|consumers cluster|countkeysinslot cluster|getkeysinslot module|list script|load \

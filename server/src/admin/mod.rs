@@ -1,4 +1,4 @@
-//! What operators see: settings and where they come from, the command line, the log of messages, INFO, and
+//! What operators see: settings and where they come from, the command line, the log of messages, INFO, MEMORY, and
 //! `annulus doctor`. Nothing here runs on the path of a request, except that INFO and CONFIG are commands too.
 
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod info;
 pub mod limits;
 mod load;
 pub mod logging;
+pub mod memory;
 pub mod process;
 mod reference;
 mod settings;

@@ -271,6 +271,8 @@ pub enum ConnectionCommand {
     Bgrewriteaof,
     /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`
     Shutdown,
+    /// `MEMORY …`
+    Memory(MemoryCommand),
     /// `MODULE LIST`
     ModuleList,
     /// `PFSELFTEST`: [`hyperloglog_self_test`] answers it.
@@ -312,6 +314,16 @@ pub enum ClientCommand {
     Trackinginfo,
     Unblock,
     Unpause,
+}
+
+/// Subcommands of `MEMORY` that are about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum MemoryCommand {
+    Doctor,
+    MallocStats,
+    Purge,
+    Stats,
 }
 
 /// Subcommands of `SCRIPT`.

@@ -2,6 +2,8 @@
 
 use annulus_storage::Entry;
 
+use super::arguments::{integer, is};
+use super::errors::{self, Outcome, fail};
 use super::{Context, answer, unreachable_arity};
 
 /// Redis shares the integers below this among all keys, and counts no references to them.
@@ -48,6 +50,32 @@ pub(super) fn refcount(context: &mut Context<'_>, args: &[&[u8]]) {
         context.out.integer(references(entry));
         Some(())
     });
+}
+
+/// `MEMORY USAGE key [SAMPLES count]`: sizes are known, so nothing is sampled
+pub(super) fn usage(context: &mut Context<'_>, args: &[&[u8]]) {
+    let outcome = memory_of(context, args);
+    answer(context, outcome);
+}
+
+fn memory_of(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
+    let [_, _, key, options @ ..] = args else { return Err(unreachable_arity("memory|usage")) };
+    let mut rest = options;
+    while let [option, count, tail @ ..] = rest {
+        if !is(option, "SAMPLES") || integer(count)? < 0 {
+            return Err(fail(errors::SYNTAX));
+        }
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        return Err(fail(errors::SYNTAX));
+    }
+    let key = context.first_key(key);
+    match context.store.peek(context.database, key) {
+        Some(entry) => context.out.integer(entry.memory_bytes() as i64),
+        None => context.out.null(),
+    }
+    Ok(())
 }
 
 fn references(entry: Entry<'_>) -> i64 {

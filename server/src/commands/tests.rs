@@ -196,7 +196,7 @@ fn internal_commands_are_not_for_clients() {
 #[test]
 fn help_lists_every_subcommand() {
     let mut server = Server::new(1);
-    for container in ["CLIENT", "CLUSTER", "COMMAND", "CONFIG", "MODULE", "OBJECT"] {
+    for container in ["CLIENT", "CLUSTER", "COMMAND", "CONFIG", "MEMORY", "MODULE", "OBJECT"] {
         let text = server.ask(&format!("{container} HELP"));
         assert!(text.starts_with(&format!("[+{container} <subcommand>")), "{text}");
         let command = super::lookup(container.as_bytes()).expect("a container");
@@ -224,4 +224,158 @@ fn documentation_has_the_shape_that_clients_read() {
     );
     let client = server.ask("COMMAND DOCS client");
     assert!(client.contains("\"subcommands\" {\"client|caching\" {\"summary\""), "{client}");
+}
+
+#[test]
+fn fields_expire_one_by_one() {
+    let mut server = Server::new(2);
+    assert_eq!(server.ask("HSET h a 1 b 2 c 3"), ":3");
+    assert_eq!(server.ask("HPEXPIRE h 100 FIELDS 2 a nosuch"), "[:1 :-2]");
+    assert_eq!(server.ask("HTTL h FIELDS 3 a b nosuch"), "[:1 :-1 :-2]");
+    assert_eq!(server.ask("HPTTL h FIELDS 1 a"), "[:100]");
+    assert_eq!(server.ask("HEXPIRETIME h FIELDS 1 a"), format!("[:{}]", NOW_MS / 1000 + 1));
+    assert_eq!(server.ask("HPEXPIRETIME h FIELDS 1 a"), format!("[:{}]", NOW_MS + 100));
+    assert_eq!(server.ask("HPEXPIRE h 50 GT FIELDS 2 a b"), "[:0 :0]", "no expiry is later than any");
+    assert_eq!(server.ask("HPEXPIRE h 50 LT FIELDS 2 a b"), "[:1 :1]");
+    assert_eq!(server.ask("HPEXPIRE h 70 NX FIELDS 2 a c"), "[:0 :1]");
+    assert_eq!(server.ask("HPEXPIRE h 60 XX FIELDS 1 nosuch"), "[:-2]");
+    server.set_now(NOW_MS + 50);
+    assert_eq!(
+        server.ask("HMGET h a b c"),
+        "[\"1\" \"2\" \"3\"]",
+        "at its very millisecond a field is still there"
+    );
+    server.set_now(NOW_MS + 51);
+    assert_eq!(server.ask("HMGET h a b c"), "[$-1 $-1 \"3\"]");
+    assert_eq!(server.ask("HLEN h"), ":1");
+    assert_eq!(server.ask("HGETALL h"), "[\"c\" \"3\"]");
+    assert_eq!(server.ask("HRANDFIELD h 5"), "[\"c\"]");
+    assert_eq!(server.ask("HEXISTS h a"), ":0");
+    assert_eq!(server.ask("HSET h a 9"), ":1", "a field whose time has passed is new");
+    assert_eq!(server.ask("HTTL h FIELDS 1 a"), "[:-1]");
+    assert_eq!(server.ask("HDEL h b"), ":0");
+    assert_eq!(server.ask("HPERSIST h FIELDS 3 a c nosuch"), "[:-1 :1 :-2]");
+    server.set_now(NOW_MS + 100);
+    assert_eq!(server.ask("HGET h c"), "\"3\"");
+    assert_eq!(server.ask("HEXPIREAT h 1 FIELDS 1 c"), "[:2]", "a moment that has passed removes the field");
+    assert_eq!(server.ask("HPEXPIREAT h 0 FIELDS 1 a"), "[:2]");
+    assert_eq!(server.ask("EXISTS h"), ":0", "and the key with the last one");
+    assert_eq!(server.ask("HEXPIRE h 1 FIELDS 2 a b"), "[:-2 :-2]");
+    assert_eq!(server.ask("HPTTL h FIELDS 1 a"), "[:-2]");
+}
+
+#[test]
+fn setting_a_field_ends_its_expiry_and_counting_up_does_not() {
+    let mut server = Server::new(1);
+    server.ask("HSET h a 1 b 2");
+    server.ask("HEXPIRE h 100 FIELDS 2 a b");
+    server.ask("HINCRBY h a 5");
+    server.ask("HSET h b 3");
+    assert_eq!(server.ask("HTTL h FIELDS 2 a b"), "[:100 :-1]");
+    server.ask("HINCRBYFLOAT h a 0.5");
+    assert_eq!(server.ask("HTTL h FIELDS 1 a"), "[:100]");
+    assert_eq!(server.ask("COPY h copy"), ":1");
+    assert_eq!(server.ask("HTTL copy FIELDS 2 a b"), "[:100 :-1]");
+    assert_eq!(server.ask("RENAME copy elsewhere"), "+OK");
+    assert_eq!(server.ask("HTTL elsewhere FIELDS 2 a b"), "[:100 :-1]");
+}
+
+#[test]
+fn fields_are_read_and_set_together_with_their_expiry() {
+    let mut server = Server::new(1);
+    assert_eq!(server.ask("HSETEX h EX 100 FIELDS 2 a 1 b 2"), ":1");
+    assert_eq!(server.ask("HTTL h FIELDS 2 a b"), "[:100 :100]");
+    assert_eq!(server.ask("HSETEX h FNX FIELDS 2 a 5 c 5"), ":0", "one of them is there");
+    assert_eq!(server.ask("HSETEX h FXX FIELDS 2 a 5 c 5"), ":0", "one of them is not");
+    assert_eq!(server.ask("HSETEX h FXX KEEPTTL FIELDS 1 a 5"), ":1");
+    assert_eq!(server.ask("HSETEX h PX 5000 FNX FIELDS 1 c 3"), ":1");
+    assert_eq!(server.ask("HSETEX h FIELDS 1 b 6"), ":1");
+    assert_eq!(server.ask("HPTTL h FIELDS 3 a b c"), "[:100000 :-1 :5000]");
+    assert_eq!(server.ask("HGETEX h FIELDS 3 a nosuch c"), "[\"5\" $-1 \"3\"]");
+    assert_eq!(server.ask("HGETEX h PERSIST FIELDS 1 a"), "[\"5\"]");
+    assert_eq!(server.ask("HGETEX h EX 7 FIELDS 1 b"), "[\"6\"]");
+    assert_eq!(server.ask("HTTL h FIELDS 3 a b c"), "[:-1 :7 :5]");
+    assert_eq!(server.ask("HGETEX h PXAT 1 FIELDS 1 c"), "[\"3\"]");
+    assert_eq!(server.ask("HGETDEL h FIELDS 3 a c b"), "[\"5\" $-1 \"6\"]");
+    assert_eq!(server.ask("EXISTS h"), ":0");
+    assert_eq!(server.ask("HGETDEL h FIELDS 1 a"), "[$-1]");
+    assert_eq!(server.ask("HGETEX h FIELDS 1 a"), "[$-1]");
+}
+
+#[test]
+fn wrong_expiries_of_fields_are_refused() {
+    let mut server = Server::new(1);
+    server.ask("SET s string");
+    server.ask("HSET h a 1");
+    for (command, error) in [
+        ("HEXPIRE h x FIELDS 1 a", "ERR value is not an integer or out of range"),
+        ("HEXPIRE h -1 FIELDS 1 a", "ERR invalid expire time, must be >= 0"),
+        ("HEXPIRE h 70368744177664 FIELDS 1 a", "ERR invalid expire time in 'hexpire' command"),
+        ("HPEXPIREAT h 70368744177664 FIELDS 1 a", "ERR invalid expire time in 'hpexpireat' command"),
+        ("HEXPIRE h 1 FIELDS 0 a", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE h 1 FIELDS 2 a", "ERR The `numfields` parameter must match the number of arguments"),
+        ("HEXPIRE h 1 FOO 1 a", "ERR Mandatory argument FIELDS is missing or not at the right position"),
+        ("HTTL h FOO 1 a", "ERR Mandatory argument FIELDS is missing or not at the right position"),
+        (
+            "HSETEX h EX 1 PX 1 FIELDS 1 a 1",
+            "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified",
+        ),
+        ("HSETEX h FNX FXX FIELDS 1 a 1", "ERR Only one of FXX or FNX arguments can be specified"),
+        (
+            "HSETEX h KEEPTTL EX 1 FIELDS 1 a 1",
+            "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified",
+        ),
+        ("HSETEX h FNX BOGUS FIELDS 1 a 1", "ERR unknown argument: BOGUS"),
+        (
+            "HSETEX h FNX KEEPTTL EX 1",
+            "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified",
+        ),
+        ("HSETEX h FNX PXAT 1 FIELDS", "ERR wrong number of arguments for 'hsetex' command"),
+        ("HSETEX h FIELDS 0 a 1", "ERR invalid number of fields"),
+        ("HSETEX h FIELDS x a 1", "ERR invalid number of fields"),
+        ("HSETEX h FIELDS 2 a 1 b", "ERR wrong number of arguments for 'hsetex' command"),
+        ("HSETEX h EX -1 FIELDS 1 a 1", "ERR invalid expire time, must be >= 0"),
+        (
+            "HGETEX h EX 1 PERSIST FIELDS 1 a",
+            "ERR Mandatory argument FIELDS is missing or not at the right position",
+        ),
+        ("HGETEX h FIELDS 0 a", "ERR Number of fields must be a positive integer"),
+        ("HGETEX h PX x FIELDS 1 a", "ERR value is not an integer or out of range"),
+        ("HPERSIST h FIELDS x a", "ERR Number of fields must be a positive integer"),
+        ("HGETDEL h FIELDS 2 a", "ERR The `numfields` parameter must match the number of arguments"),
+        ("HEXPIRE s 1 FIELDS 1 a", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HTTL s FIELDS 1 a", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HGETDEL s FIELDS 1 a", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ] {
+        assert_eq!(server.ask(command), format!("-{error}"), "{command}");
+    }
+    assert_eq!(server.ask("HTTL h FIELDS 1 a"), "[:-1]");
+}
+
+#[test]
+fn memory_usage_grows_with_the_value() {
+    let mut server = Server::new(1);
+    let bytes = |server: &mut Server, key: &str| -> usize {
+        server
+            .ask(&format!("MEMORY USAGE {key} SAMPLES 0"))
+            .trim_start_matches(':')
+            .parse()
+            .expect("a number")
+    };
+    for (key, push) in [("l", "RPUSH l"), ("h", "HSET h x"), ("s", "SADD s")] {
+        server.ask(&format!("{push} first"));
+        let small = bytes(&mut server, key);
+        assert!((32..200).contains(&small), "{key}: {small}");
+        for number in 0..1000 {
+            let filler = "x".repeat(100);
+            let field = if key == "h" { format!("HSET h {number}") } else { push.to_owned() };
+            server.ask(&format!("{field} {filler}{number}"));
+        }
+        let large = bytes(&mut server, key);
+        assert!((103_000..190_000).contains(&large), "{key}: {large}");
+    }
+    assert_eq!(server.ask("MEMORY USAGE none"), "$-1");
+    assert_eq!(server.ask("MEMORY USAGE l SAMPLES -1"), "-ERR syntax error");
+    assert_eq!(server.ask("MEMORY USAGE l SAMPLES x"), "-ERR value is not an integer or out of range");
+    assert_eq!(server.ask("MEMORY USAGE none FOO"), "-ERR syntax error");
 }

@@ -24,10 +24,19 @@ enum Plan {
     Merge { merge: Merge, owners: Vec<ShardId> },
     /// Commands one after the other.
     Program(Box<Program>),
-    /// Counters of all shards, for INFO about the sections in `args`.
-    Counters { args: Vec<Vec<u8>>, counters: Vec<ShardCounters> },
+    /// Counters of all shards, for a report about them.
+    Counters { report: Report, counters: Vec<ShardCounters> },
     /// Versions of watched keys, for the connection to remember.
     Watch { keys: Vec<Vec<u8>>, owners: Vec<ShardId> },
+}
+
+/// What is made of the counters of all shards.
+#[derive(Clone, Debug)]
+pub(super) enum Report {
+    /// INFO about these sections.
+    Info(Vec<Vec<u8>>),
+    MemoryStats,
+    MemoryDoctor,
 }
 
 /// An operation under way.
@@ -370,11 +379,10 @@ impl Core {
         }
     }
 
-    /// Gathers the counters of all shards for INFO.
-    pub(super) fn start_info(&mut self, socket: SocketId, args: &[&[u8]]) {
-        let args = args.iter().map(|arg| arg.to_vec()).collect();
+    /// Gathers the counters of all shards.
+    pub(super) fn start_report(&mut self, socket: SocketId, report: Report) {
         let counters = vec![ShardCounters::default(); usize::from(self.shards)];
-        let plan = Plan::Counters { args, counters };
+        let plan = Plan::Counters { report, counters };
         let shards = self.shards;
         let Some(operation) = self.open_operation(socket, plan, usize::from(shards), false) else { return };
         for shard in (0..shards).filter(|&shard| ShardId(shard) != self.id) {
@@ -443,10 +451,10 @@ impl Core {
                 self.advance_program(index);
                 return;
             }
-            Plan::Counters { args, counters } => {
-                let (args, counters) = (std::mem::take(args), std::mem::take(counters));
+            Plan::Counters { report, counters } => {
+                let (report, counters) = (report.clone(), std::mem::take(counters));
                 let version = operation.version;
-                self.render_info(&args, &counters, &mut Encoder::new(&mut reply, version));
+                self.render_report(&report, &counters, &mut Encoder::new(&mut reply, version));
             }
             Plan::Watch { keys, owners } => {
                 let versions = in_key_order(owners, &operation.parts);

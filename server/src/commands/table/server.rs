@@ -2,13 +2,18 @@
 
 use super::super::command::Categories as A;
 use super::super::command::Flags as F;
-use super::super::command::{Command, Group};
-use super::super::{CommandCommand, ConfigCommand, ConnectionCommand, Merge, Run, generic};
+use super::super::command::KeyFlags as K;
+use super::super::command::{Command, Group, KeyUse};
+use super::super::{
+    CommandCommand, ConfigCommand, ConnectionCommand, MemoryCommand, Merge, Run, generic, object,
+};
 
 const ANYTIME: &[F] = &[F::LOADING, F::STALE];
 const ADMIN: &[F] = &[F::ADMIN, F::NOSCRIPT, F::LOADING, F::STALE];
 const SAVING: &[F] = &[F::ADMIN, F::NOSCRIPT, F::NO_ASYNC_LOADING];
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
+const GATHERED: &[&str] =
+    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 const ALL_OK: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
 const fn row(name: &'static str, arity: i8, command: ConnectionCommand) -> Command {
@@ -21,6 +26,10 @@ const fn command(name: &'static str, arity: i8, command: CommandCommand) -> Comm
 
 const fn config(name: &'static str, arity: i8, command: ConfigCommand) -> Command {
     row(name, arity, ConnectionCommand::Config(command)).of("config").flags(ADMIN)
+}
+
+const fn memory(name: &'static str, command: MemoryCommand) -> Command {
+    row(name, 2, ConnectionCommand::Memory(command)).of("memory")
 }
 
 const fn help(parent: &'static str) -> Command {
@@ -163,6 +172,35 @@ pub(super) const ROWS: &[Command] = &[
         "Draws a small picture and tells the version",
         "[VERSION version:integer]",
     ),
+    Command::new("memory", -2, Group::Server, Run::Container).docs(
+        "4.0.0",
+        "Depends on the subcommand",
+        "Looks at what memory is used for",
+        "",
+    ),
+    memory("doctor", MemoryCommand::Doctor)
+        .docs("4.0.0", "O(1)", "Tells what is remarkable about the use of memory", "")
+        .tips(GATHERED),
+    help("memory"),
+    memory("malloc-stats", MemoryCommand::MallocStats)
+        .docs("4.0.0", "O(1)", "Tells what the allocator counts", "")
+        .tips(GATHERED),
+    memory("purge", MemoryCommand::Purge)
+        .docs("4.0.0", "O(1)", "Asks the allocator for memory that it need not hold", "")
+        .tips(ALL_OK),
+    memory("stats", MemoryCommand::Stats)
+        .docs("4.0.0", "O(1)", "Tells what memory is used for", "")
+        .tips(GATHERED),
+    Command::new("usage", -3, Group::Server, Run::Keyed(object::usage))
+        .of("memory")
+        .flags(&[F::READONLY])
+        .keys(&[KeyUse::one(2, &[K::RO])])
+        .docs(
+            "4.0.0",
+            "O(1); O(N) in the number of pieces of a list",
+            "Tells how many bytes of memory a key and its value take",
+            "key [SAMPLES count:integer]",
+        ),
     Command::new("module", -2, Group::Server, Run::Container).docs(
         "4.0.0",
         "Depends on the subcommand",

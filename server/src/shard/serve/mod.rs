@@ -10,6 +10,7 @@ use annulus_protocol::Encoder;
 
 use super::Core;
 use super::dispatch::Flow;
+use super::operations::Report;
 use crate::commands::{self, Command, ConnectionCommand};
 use crate::runtime::SocketId;
 
@@ -37,7 +38,11 @@ impl Core {
             ConnectionCommand::Quit => self.quit(socket),
             ConnectionCommand::Reset => self.reset(socket),
             ConnectionCommand::Client(which) => return self.client(socket, which, args),
-            ConnectionCommand::Info => self.start_info(socket, &args[1..]),
+            ConnectionCommand::Info => {
+                let sections = args[1..].iter().map(|arg| arg.to_vec()).collect();
+                self.start_report(socket, Report::Info(sections));
+            }
+            ConnectionCommand::Memory(which) => self.memory(socket, which),
             ConnectionCommand::Command(which) => {
                 self.answer(socket, |out| commands::introspect(which, args, out));
             }

@@ -1,4 +1,4 @@
-//! INFO, TIME, DEBUG, the SAVE family, SHUTDOWN, LOLWUT.
+//! INFO, MEMORY, TIME, DEBUG, the SAVE family, SHUTDOWN, LOLWUT.
 
 use std::fmt::Write as _;
 
@@ -6,20 +6,22 @@ use annulus_protocol::{Encoder, parse_f64, parse_i64};
 
 use super::super::Core;
 use super::super::dispatch::Flow;
+use super::super::operations::Report;
 use super::quoting;
 use crate::admin::info::{self, ServerFacts, ShardCounters};
+use crate::admin::memory;
 use crate::admin::process::ProcessFacts;
-use crate::commands::ConnectionCommand;
+use crate::commands::{ConnectionCommand, MemoryCommand};
 use crate::runtime::SocketId;
 
 /// DEBUG SLEEP at most: it stops a shard, which is what it is for, but not for ever.
 const SLEEP_SECONDS_MAX: f64 = 3600.0;
 
 impl Core {
-    /// The text of INFO from the counters of all shards.
-    pub(in crate::shard) fn render_info(
+    /// INFO or a part of MEMORY from the counters of all shards.
+    pub(in crate::shard) fn render_report(
         &mut self,
-        sections: &[Vec<u8>],
+        report: &Report,
         shards: &[ShardCounters],
         out: &mut Encoder<'_>,
     ) {
@@ -44,8 +46,27 @@ impl Core {
             shards,
         };
         facts.used_memory_peak = self.shared.memory_peak(facts.used_memory());
-        let sections: Vec<&[u8]> = sections.iter().map(Vec::as_slice).collect();
-        out.verbatim(*b"txt", info::render(&facts, &sections));
+        match report {
+            Report::Info(sections) => {
+                let sections: Vec<&[u8]> = sections.iter().map(Vec::as_slice).collect();
+                out.verbatim(*b"txt", info::render(&facts, &sections));
+            }
+            Report::MemoryStats => memory::stats(&facts, out),
+            Report::MemoryDoctor => out.verbatim(*b"txt", memory::doctor(&facts)),
+        }
+    }
+
+    pub(super) fn memory(&mut self, socket: SocketId, which: MemoryCommand) {
+        match which {
+            MemoryCommand::Doctor => self.start_report(socket, Report::MemoryDoctor),
+            MemoryCommand::Stats => self.start_report(socket, Report::MemoryStats),
+            // Unused pages go back to the system by themselves, some milliseconds after they were freed.
+            MemoryCommand::Purge => self.answer_ok(socket),
+            // What Redis says of allocators other than its own.
+            MemoryCommand::MallocStats => {
+                self.answer(socket, |out| out.bulk("Stats not supported for the current allocator"));
+            }
+        }
     }
 
     pub(super) fn time(&mut self, socket: SocketId) {
