@@ -4,7 +4,7 @@
 //! resting ─► walking ─► settling ─► publishing ─► fencing ─► recycling ─► resting
 //! ```
 //! - *walking*: each turn takes a slice, as long as the writing task has buffers to spare;
-//! - *settling*: the file is whole, and waits until the log is durable up to what may be in it;
+//! - *settling*: the file is whole, and waits until the log says on disk that it is durable up to what may be in it;
 //! - *publishing*: the file gets its name. From here on the checkpoint counts;
 //! - *fencing*: every peer is asked to say on its disk that it needs no log of ours to decide its transactions;
 //! - *recycling*: segments that hold nothing but what the checkpoint has become spares.
@@ -31,6 +31,7 @@ use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 use super::Core;
 use super::batch::Message;
 use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS};
+use super::transactions::Signal;
 use crate::admin::info::CheckpointCounters;
 use crate::runtime::{Executor, RuntimeDisk};
 
@@ -319,6 +320,10 @@ impl Core {
         let number = checkpoints.newest + 1;
         let (imaging, request) = Imaging::begin(&mut self.store, number, WalkOptions::default());
         tracing::info!(shard = self.id.0, number, lsn = request.header.from.0, "checkpoint begins");
+        // Transactions that begin from now on are to be told by their ids from those that this checkpoint may give up.
+        for shard in self.other_shards() {
+            self.links.signal(shard, Signal::Behind(request.header.transaction.counter()));
+        }
         self.shared.saves.note_progress();
         // What the log grows by from here on is for the next one.
         let growth = self.log_growth();
@@ -411,7 +416,7 @@ impl Core {
         if self.log_failed {
             return self.fail_checkpoint(&io::Error::other("the log has failed"));
         }
-        let (Some(bytes), true) = (written, self.store.sink().horizon() >= to) else {
+        let (Some(bytes), true) = (written, self.store.sink().claimed() >= to) else {
             if written.is_some() && self.store.sink().is_stuck() {
                 return self.clear_checkpoint(request, executor, disk);
             }
@@ -464,7 +469,7 @@ impl Core {
         }
         self.retire_older_epochs(executor, disk);
         self.end_save(true);
-        for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != self.id) {
+        for shard in self.other_shards() {
             self.links.send(shard, Message::Fence);
         }
         Stage::Fencing { from, missing: self.shards - 1, is_free: true }

@@ -227,6 +227,11 @@ impl Core {
         core
     }
 
+    fn other_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let own = self.id;
+        (0..self.shards).map(ShardId).filter(move |shard| *shard != own)
+    }
+
     /// Monotonic time in ms, for idle times and ages.
     fn now_ms(&self) -> u64 {
         self.time.monotonic_ns / 1_000_000

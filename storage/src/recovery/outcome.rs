@@ -11,7 +11,8 @@
 //! transaction there is all or nothing. It depends on nothing but the logs, so a start that is cut off and repeated decides
 //! the same.
 //!
-//! A part that one log calls durable, and that another has not although it gave nothing up, was lost to damage.
+//! A part that one log calls durable, and that another has not although it has not given it up, was lost to damage. What a log has
+//! given up was of transactions no greater than the greatest that its checkpoint had heard of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,8 +37,8 @@ pub struct LogSurvey {
     pub(super) directory: PathBuf,
     /// The file and the offset where the log ends.
     pub(super) end: (PathBuf, u64),
-    /// Its beginning was given up, for a checkpoint that has it.
-    pub(super) begins_later: bool,
+    /// The greatest transaction that may have had its part where the log was given up, for a checkpoint that has it.
+    pub(super) given_up: Option<TransactionId>,
     /// Transactions with a part that the log has claimed durable and that is still there, by participants.
     pub(super) claimed: BTreeMap<Box<[ShardId]>, Vec<(TransactionId, Lsn)>>,
     /// In log order.
@@ -187,12 +188,14 @@ impl<'a> Cut<'a> {
         let mut missing = BTreeMap::new();
         for (participants, ids) in &self.claimed {
             for shard in *participants {
-                let Some(log) = self.logs.get(shard).filter(|log| !log.begins_later) else { continue };
+                let Some(log) = self.logs.get(shard) else { continue };
                 let claimed = log.claimed.get(*participants).into_iter().flatten().map(|(id, _)| *id);
                 let pending = log.pending.iter().filter_map(|group| Some(group.transaction.as_ref()?.0));
                 let mut own: Vec<_> = claimed.chain(pending).collect();
                 own.sort_unstable();
-                let absent = ids.iter().find(|(id, ..)| own.binary_search(id).is_err());
+                let absent = ids.iter().find(|(id, ..)| {
+                    log.given_up.is_none_or(|given_up| *id > given_up) && own.binary_search(id).is_err()
+                });
                 let Some(&(id, by, proof_lsn)) = absent else { continue };
                 let (path, offset) = log.end.clone();
                 let proof_directory = self.logs[&by].directory.clone();
@@ -239,5 +242,68 @@ impl<'a> Cut<'a> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Epoch, Opened};
+
+    const BOTH: [ShardId; 2] = [ShardId(0), ShardId(1)];
+
+    fn directory() -> DataDirectory {
+        DataDirectory {
+            path: PathBuf::from("/data"),
+            identity: 1,
+            databases: 1,
+            incarnation: 1,
+            epochs: vec![Epoch { number: 1, shards: 2 }],
+            closed: Vec::new(),
+            opened: Opened::Existing,
+        }
+    }
+
+    /// A log with claimed parts of transactions over both.
+    fn survey(shard: u16, claimed: &[u64], given_up: Option<u64>) -> LogSurvey {
+        let id = |counter: &u64| TransactionId::new(*counter, ShardId(0));
+        let claimed = claimed.iter().map(|counter| (id(counter), Lsn(*counter))).collect();
+        LogSurvey {
+            epoch: 1,
+            shard: ShardId(shard),
+            directory: PathBuf::from(format!("/data/{shard}")),
+            end: (PathBuf::from(format!("/data/{shard}/log")), 4096),
+            given_up: given_up.as_ref().map(id),
+            claimed: BTreeMap::from([(BOTH.into(), claimed)]),
+            pending: Vec::new(),
+            abandoned: Vec::new(),
+            abandoned_transactions: BTreeSet::new(),
+            greatest: TransactionId::default(),
+        }
+    }
+
+    fn lacks(surveys: [LogSurvey; 2]) -> Option<(u64, PathBuf)> {
+        match Outcomes::resolve(&directory(), &surveys).of(1, ShardId(1)).check() {
+            Ok(()) => None,
+            Err(RecoveryError::MissingPart { id, path, .. }) => Some((id.counter(), path)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_part_that_was_given_up_is_not_missed() {
+        assert_eq!(lacks([survey(0, &[3, 4, 5], None), survey(1, &[5], Some(4))]), None);
+    }
+
+    #[test]
+    fn a_part_that_is_younger_than_what_was_given_up_was_lost_to_damage() {
+        let missing = lacks([survey(0, &[3, 4, 5, 6], None), survey(1, &[5], Some(4))]);
+        assert_eq!(missing, Some((6, PathBuf::from("/data/1/log"))));
+    }
+
+    #[test]
+    fn a_log_that_gave_nothing_up_has_all_its_parts() {
+        let missing = lacks([survey(0, &[3, 4], None), survey(1, &[4], None)]);
+        assert_eq!(missing, Some((3, PathBuf::from("/data/1/log"))));
     }
 }

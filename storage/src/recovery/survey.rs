@@ -49,17 +49,18 @@ pub async fn survey_log<D: Disk>(
     let mut surveyor = Surveyor::default();
     let ids = checked_segments(disk, &log, Given::Any).await?;
     let walked = walk(disk, &log, &ids, Given::Any, &mut surveyor).await?;
+    let imaged = image::greatest_transaction(disk, &log).await;
     Ok(LogSurvey {
         epoch: epoch.number,
         shard,
         directory: directory.shard_directory(epoch, shard),
         end: walked.end_place(&log),
-        begins_later: walked.begins_later(),
+        given_up: walked.begins_later().then_some(imaged),
         claimed: surveyor.claimed,
         pending: surveyor.pending.into(),
         abandoned: surveyor.abandoned,
         abandoned_transactions: surveyor.abandoned_transactions,
-        greatest: surveyor.greatest.max(image::greatest_transaction(disk, &log).await),
+        greatest: surveyor.greatest.max(imaged),
     })
 }
 

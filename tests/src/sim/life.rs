@@ -175,9 +175,10 @@ impl Life {
             return Ok(());
         }
         let text = refused(failure);
-        let Some(damaged) = damaged.filter(|it| text.contains(&it.path.display().to_string())) else {
-            return Err(text);
-        };
+        // Of a log that has changed since it was closed only the directory is known.
+        let names = |path: &Path| text.contains(&path.display().to_string());
+        let is_named = |it: &Damaged| names(&it.path) || it.path.parent().is_some_and(names);
+        let Some(damaged) = damaged.filter(is_named) else { return Err(text) };
         self.world.memory().edit(&damaged.path, |bytes| {
             if let Some(place) = bytes.get_mut(damaged.at..damaged.at + damaged.before.len()) {
                 place.copy_from_slice(&damaged.before);

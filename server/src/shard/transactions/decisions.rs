@@ -24,7 +24,7 @@ impl Core {
 
     /// Tells all shards that this one's log has failed.
     pub(in super::super) fn tell_log_failed(&mut self) {
-        for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != self.id) {
+        for shard in self.other_shards() {
             self.links.signal(shard, Signal::LogFailed);
         }
     }
