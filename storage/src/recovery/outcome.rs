@@ -282,8 +282,8 @@ mod tests {
         }
     }
 
-    fn lacks(surveys: [LogSurvey; 2]) -> Option<(u64, PathBuf)> {
-        match Outcomes::resolve(&directory(), &surveys).of(1, ShardId(1)).check() {
+    fn lacks(surveys: &[LogSurvey; 2]) -> Option<(u64, PathBuf)> {
+        match Outcomes::resolve(&directory(), surveys).of(1, ShardId(1)).check() {
             Ok(()) => None,
             Err(RecoveryError::MissingPart { id, path, .. }) => Some((id.counter(), path)),
             Err(other) => panic!("{other}"),
@@ -292,18 +292,18 @@ mod tests {
 
     #[test]
     fn a_part_that_was_given_up_is_not_missed() {
-        assert_eq!(lacks([survey(0, &[3, 4, 5], None), survey(1, &[5], Some(4))]), None);
+        assert_eq!(lacks(&[survey(0, &[3, 4, 5], None), survey(1, &[5], Some(4))]), None);
     }
 
     #[test]
     fn a_part_that_is_younger_than_what_was_given_up_was_lost_to_damage() {
-        let missing = lacks([survey(0, &[3, 4, 5, 6], None), survey(1, &[5], Some(4))]);
+        let missing = lacks(&[survey(0, &[3, 4, 5, 6], None), survey(1, &[5], Some(4))]);
         assert_eq!(missing, Some((6, PathBuf::from("/data/1/log"))));
     }
 
     #[test]
     fn a_log_that_gave_nothing_up_has_all_its_parts() {
-        let missing = lacks([survey(0, &[3, 4], None), survey(1, &[4], None)]);
+        let missing = lacks(&[survey(0, &[3, 4], None), survey(1, &[4], None)]);
         assert_eq!(missing, Some((3, PathBuf::from("/data/1/log"))));
     }
 }
