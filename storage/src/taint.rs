@@ -12,9 +12,11 @@
 //! With no taint and no transaction running, all of this is one flag that says so.
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::rc::Rc;
+
+use smallvec::SmallVec;
 
 use crate::{DatabaseId, EffectSink, Lsn, TransactionId};
 
@@ -31,7 +33,7 @@ pub(crate) enum Touched {
 struct Taint {
     /// The last effect of the group that left it.
     lsn: Lsn,
-    on: Rc<[TransactionId]>,
+    on: SmallVec<[TransactionId; 2]>,
 }
 
 /// Hashes of keys are random already.
@@ -67,6 +69,8 @@ pub(crate) struct Taints {
     /// There is a taint, or the running group is to know what it writes.
     active: bool,
     by_touched: TouchedMap<Taint>,
+    /// How many of them are of whole databases.
+    databases: usize,
     /// Which taint goes when, in log order.
     order: VecDeque<(Lsn, Touched)>,
     /// The running group's transaction.
@@ -107,10 +111,14 @@ impl Taints {
 
     #[cold]
     pub(crate) fn fold_key(&self, database: DatabaseId, hash: u64) {
-        for touched in [Touched::Key(database, hash), Touched::Database(database)] {
+        let fold = |touched| {
             if let Some(taint) = self.by_touched.get(&touched) {
                 self.depends.borrow_mut().extend_from_slice(&taint.on);
             }
+        };
+        fold(Touched::Key(database, hash));
+        if self.databases > 0 {
+            fold(Touched::Database(database));
         }
     }
 
@@ -154,13 +162,14 @@ impl Taints {
 
     /// The group has ended, and its effects are in the log.
     pub(crate) fn end_group(&mut self) {
-        let on: Rc<[TransactionId]> = match self.own {
-            Some(id) => Rc::new([id]),
-            None => self.depends.get_mut().as_slice().into(),
+        let on: &[TransactionId] = match &self.own {
+            Some(id) => std::slice::from_ref(id),
+            None => self.depends.get_mut(),
         };
         let lsn = self.written_to;
         for touched in self.written.drain(..).filter(|_| !on.is_empty()) {
-            self.by_touched.insert(touched, Taint { lsn, on: Rc::clone(&on) });
+            let before = self.by_touched.insert(touched, Taint { lsn, on: on.into() });
+            self.databases += usize::from(before.is_none() && matches!(touched, Touched::Database(_)));
             self.order.push_back((lsn, touched));
         }
         self.clear_group();
@@ -179,8 +188,11 @@ impl Taints {
     /// Everything up to `horizon` is decided.
     pub(crate) fn settle(&mut self, horizon: Lsn) {
         while let Some((lsn, touched)) = self.order.pop_front_if(|(lsn, _)| *lsn <= horizon) {
-            if self.by_touched.get(&touched).is_some_and(|taint| taint.lsn == lsn) {
-                self.by_touched.remove(&touched);
+            if let Entry::Occupied(taint) = self.by_touched.entry(touched)
+                && taint.get().lsn == lsn
+            {
+                taint.remove();
+                self.databases -= usize::from(matches!(touched, Touched::Database(_)));
             }
         }
         self.refresh();

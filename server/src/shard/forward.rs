@@ -244,9 +244,15 @@ impl Core {
         match message {
             Message::Requests(batch) => self.run_batch(from, batch),
             Message::Signals(signals) => {
+                let mut has_decided = false;
                 for signal in signals {
+                    has_decided |= matches!(signal, Signal::Durable(_));
                     self.on_signal(from, signal);
                     self.serve_ready();
+                }
+                // Once for all of them.
+                if has_decided {
+                    self.after_log_advanced();
                 }
             }
             Message::Replies(batch) => {

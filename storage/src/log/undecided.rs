@@ -11,9 +11,15 @@
 //!
 //! Nothing of it outlives the process: recovery reads from the logs which transactions are whole.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::{Lsn, ShardId, TransactionId};
+
+/// Shards, few as a rule.
+pub(super) type Shards = SmallVec<[ShardId; 8]>;
 
 /// Reports of parts that came before our own part was appended: at most one for each participant of each transaction under
 /// way. More than this is a defect, not a load.
@@ -26,11 +32,13 @@ struct Entry {
     /// The last one, once the group has ended.
     end: Option<Lsn>,
     /// The other participants.
-    others: Box<[ShardId]>,
+    others: Shards,
     /// Those among them that have not reported their part.
-    missing: Vec<ShardId>,
+    missing: Shards,
     /// Undecided transactions that its part here depends on.
     depends: usize,
+    /// Places of those that depend on it.
+    dependants: Vec<u64>,
     durable: bool,
     announced: bool,
     decided: bool,
@@ -45,12 +53,12 @@ pub(super) struct Undecided {
     /// The first so many of the entries have a durable part.
     durable: usize,
     /// Where undecided transactions stand, counted from the beginning.
-    places: BTreeMap<TransactionId, u64>,
-    /// Who depends on an undecided transaction.
-    dependants: BTreeMap<TransactionId, Vec<TransactionId>>,
-    early: BTreeMap<TransactionId, Vec<ShardId>>,
+    places: FxHashMap<TransactionId, u64>,
+    early: FxHashMap<TransactionId, Shards>,
     /// Written parts that the other participants have yet to be told of.
-    written: Vec<(TransactionId, Box<[ShardId]>)>,
+    written: Vec<(TransactionId, Shards)>,
+    /// Entries that are to be looked at: memory for [`Self::advance`].
+    next: Vec<u64>,
 }
 
 impl Undecided {
@@ -66,6 +74,7 @@ impl Undecided {
         self.places.contains_key(&id)
     }
 
+    /// In no order.
     pub(super) fn ids(&self) -> impl Iterator<Item = TransactionId> {
         self.places.keys().copied()
     }
@@ -82,7 +91,7 @@ impl Undecided {
 
     /// The log has begun its part of a transaction.
     pub(super) fn begin(&mut self, id: TransactionId, first: Lsn, own: ShardId, participants: &[ShardId]) {
-        let others: Box<[ShardId]> = participants.iter().copied().filter(|shard| *shard != own).collect();
+        let others: Shards = participants.iter().copied().filter(|shard| *shard != own).collect();
         assert!(others.len() < participants.len(), "shard {own}: not a participant of transaction {id}");
         let early = self.early.remove(&id).unwrap_or_default();
         let missing = others.iter().copied().filter(|shard| !early.contains(shard)).collect();
@@ -95,6 +104,7 @@ impl Undecided {
             others,
             missing,
             depends: 0,
+            dependants: Vec::new(),
             durable: false,
             announced: false,
             decided: false,
@@ -103,10 +113,16 @@ impl Undecided {
 
     /// The transaction whose group is open depends on these.
     pub(super) fn depend(&mut self, on: &[TransactionId]) {
-        let Some(entry) = self.entries.back_mut().filter(|entry| entry.end.is_none()) else { return };
-        for other in on.iter().filter(|other| **other != entry.id && self.places.contains_key(other)) {
-            entry.depends += 1;
-            self.dependants.entry(*other).or_default().push(entry.id);
+        if self.entries.back().is_none_or(|entry| entry.end.is_some()) {
+            return;
+        }
+        let own = self.entries.len() - 1;
+        for other in on {
+            let at = self.places.get(other).map(|place| (place - self.taken) as usize);
+            if let Some(at) = at.filter(|at| *at < own) {
+                self.entries[at].dependants.push(self.taken + own as u64);
+                self.entries[own].depends += 1;
+            }
         }
     }
 
@@ -150,8 +166,8 @@ impl Undecided {
 
     /// Takes what a transaction's change of state leads to, there and with those that depend on it.
     fn advance(&mut self, place: u64) {
-        let mut places = vec![place];
-        while let Some(place) = places.pop() {
+        self.next.push(place);
+        while let Some(place) = self.next.pop() {
             let entry = &mut self.entries[(place - self.taken) as usize];
             if !entry.durable || entry.depends > 0 {
                 continue;
@@ -163,12 +179,11 @@ impl Undecided {
                 continue;
             }
             let id = entry.id;
+            let dependants = std::mem::take(&mut entry.dependants);
             self.places.remove(&id);
-            for dependant in self.dependants.remove(&id).unwrap_or_default() {
-                if let Some(&place) = self.places.get(&dependant) {
-                    self.entries[(place - self.taken) as usize].depends -= 1;
-                    places.push(place);
-                }
+            for place in dependants {
+                self.entries[(place - self.taken) as usize].depends -= 1;
+                self.next.push(place);
             }
         }
     }
@@ -181,8 +196,8 @@ impl Undecided {
     }
 
     /// Parts that have been written since the last call, and the other participants, who are to be told.
-    pub(super) fn take_written(&mut self) -> Vec<(TransactionId, Box<[ShardId]>)> {
-        std::mem::take(&mut self.written)
+    pub(super) fn take_written(&mut self) -> std::vec::Drain<'_, (TransactionId, Shards)> {
+        self.written.drain(..)
     }
 
     /// Nothing is decided any more.

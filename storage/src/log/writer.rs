@@ -465,8 +465,10 @@ impl<F: Clone> Log<F> {
     /// that it depends on is decided. The other participants, which come with it, are to be told: each calls
     /// [`Self::on_part_durable`]. To be called after [`Self::on_written`], [`Self::on_synced`] and
     /// [`Self::on_part_durable`].
-    pub fn take_written(&mut self) -> impl Iterator<Item = (TransactionId, Box<[ShardId]>)> {
-        self.undecided.take_written().into_iter()
+    pub fn take_written(
+        &mut self,
+    ) -> impl Iterator<Item = (TransactionId, impl IntoIterator<Item = ShardId>)> {
+        self.undecided.take_written()
     }
 
     /// Another participant has written its part of a transaction. May come before the part here is appended. Moves the
@@ -717,7 +719,8 @@ impl<F: Clone> Log<F> {
             return None;
         }
         let since = *self.sync_wanted_since_ns.get_or_insert(now_ns);
-        let hurries = for_fence || self.closing != Closing::No;
+        let many = self.undecided.len() >= limits::UNDECIDED_SYNC_COUNT;
+        let hurries = for_fence || for_decision && many || self.closing != Closing::No;
         if !hurries && now_ns.saturating_sub(since) < limits::UNDECIDED_SYNC_NS {
             return None;
         }

@@ -355,7 +355,7 @@ impl Cluster {
         let from = ShardId(index as u16);
         let store = &mut self.shards[index].store;
         for (id, others) in store.take_written() {
-            self.mail.extend(others.iter().map(|to| (*to, id, from)));
+            self.mail.extend(others.into_iter().map(|to| (to, id, from)));
         }
         store.settle(store.sink().horizon());
     }

@@ -209,14 +209,15 @@ impl<S: EffectSink> Store<S> {
 }
 
 impl<F: Clone> Store<Log<F>> {
-    /// As [`Log::on_part_durable`]; and what is decided by it taints no more.
+    /// As [`Log::on_part_durable`]. What is decided by it taints until [`Store::settle`].
     pub fn on_part_durable(&mut self, id: TransactionId, from: ShardId) {
         self.sink.sink.on_part_durable(id, from);
-        self.settle_taints();
     }
 
     /// As [`Log::take_written`].
-    pub fn take_written(&mut self) -> impl Iterator<Item = (TransactionId, Box<[ShardId]>)> {
+    pub fn take_written(
+        &mut self,
+    ) -> impl Iterator<Item = (TransactionId, impl IntoIterator<Item = ShardId>)> {
         self.sink.sink.take_written()
     }
 }

@@ -8,18 +8,16 @@ use crate::shard::Core;
 impl Core {
     /// Tells the other participants of the parts that have become durable here.
     pub(in super::super) fn tell_written(&mut self) {
-        let written: Vec<_> = self.store.take_written().collect();
-        for (id, participants) in written {
-            for shard in participants.into_iter().filter(|shard| *shard != self.id) {
+        for (id, others) in self.store.take_written() {
+            for shard in others {
                 self.links.signal(shard, Signal::Durable(id));
             }
         }
     }
 
-    /// Another participant's part is on stable storage.
+    /// Another participant's part is on stable storage. [`Core::after_log_advanced`] is to follow.
     pub(super) fn on_part_durable(&mut self, id: TransactionId, from: ShardId) {
         self.store.on_part_durable(id, from);
-        self.after_log_advanced();
     }
 
     /// Tells all shards that this one's log has failed.
