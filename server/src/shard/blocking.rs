@@ -12,7 +12,7 @@
 //!
 //! Who came first to a key is served first. What a crash leaves of all this is nothing: commands that wait have done nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use annulus_protocol::{Encoder, Version, slot};
 use annulus_storage::coverage::{Branch, reached};
@@ -112,9 +112,9 @@ struct Kept {
 pub(super) struct Blocking {
     last: u64,
     /// Of this shard's connections, by number.
-    blocks: HashMap<u64, Block>,
+    blocks: BTreeMap<u64, Block>,
     /// For keys of this shard alone, by the connection's shard and the number there.
-    kept: HashMap<(ShardId, u64), Kept>,
+    kept: BTreeMap<(ShardId, u64), Kept>,
     /// When they end at the latest, monotonic ns.
     deadlines: BTreeSet<(u64, ShardId, u64)>,
 }
