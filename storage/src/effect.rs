@@ -78,6 +78,15 @@ pub enum Effect<'a> {
         /// The other.
         b: DatabaseId,
     },
+    /// The library of functions of this name has this body, or is gone.
+    Library {
+        /// Its name, not empty.
+        name: &'a [u8],
+        /// What is in it, if it is there.
+        body: Option<&'a [u8]>,
+    },
+    /// No library of functions is left.
+    FlushLibraries,
 }
 
 /// What a log records beside effects: how groups of several logs hang together. Takes an LSN as an effect does. Lists are in

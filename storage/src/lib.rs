@@ -19,6 +19,7 @@ mod evict;
 mod expiry;
 mod gate;
 pub mod ids;
+mod libraries;
 pub mod log;
 pub mod manifest;
 pub mod offline;
@@ -45,6 +46,7 @@ pub use effect::{Effect, EffectSink, GroupNote};
 pub use entry::{Access, Entry};
 pub use evict::{Evicted, EvictionOrder, EvictionPolicy};
 pub use ids::{DatabaseId, Lsn, ShardId, TransactionId};
+pub use libraries::Libraries;
 pub use log::{Durability, Log, LogOptions, LogState, LogWrite, WriteId, WriteRefusal};
 pub use manifest::{
     ClosedLog, DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory,

@@ -15,6 +15,7 @@ mod awaiting;
 mod evict;
 mod fields;
 mod image;
+mod libraries;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::entry::{OwnedEntry, clock};
 use crate::evict::Pool;
 use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
 use crate::gate::Gates;
+use crate::libraries::Libraries;
 use crate::schedule::Schedule;
 use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
 use crate::touched::{Happened, Touched};
@@ -150,6 +152,7 @@ pub struct Store<S> {
     image: Option<Box<Walk>>,
     /// Keys that may be given up next.
     eviction_pool: Pool,
+    libraries: Libraries,
 }
 
 /// An entry's place and what led to it.
@@ -190,6 +193,7 @@ impl<S: EffectSink> Store<S> {
             databases_configured: options.databases,
             image: None,
             eviction_pool: Pool::default(),
+            libraries: Libraries::default(),
         }
     }
 
@@ -225,6 +229,7 @@ impl<S: EffectSink> Store<S> {
             databases_configured: self.databases_configured,
             image: None,
             eviction_pool: self.eviction_pool,
+            libraries: self.libraries,
         }
     }
 
@@ -1062,7 +1067,8 @@ impl<S: EffectSink> Store<S> {
         let garbage: usize = self.garbage.iter().map(Table::memory_bytes).sum();
         let values: usize = self.garbage_values.iter().map(Collection::memory_bytes).sum();
         let schedules: usize = self.garbage_schedules.iter().map(Schedule::memory_bytes).sum();
-        databases + garbage + schedules + values + self.gates.memory_bytes() + self.expiry.memory_bytes()
+        let others = self.gates.memory_bytes() + self.expiry.memory_bytes() + self.libraries.memory_bytes();
+        databases + garbage + schedules + values + others
     }
 
     // Work between commands.
@@ -1213,6 +1219,8 @@ impl<S: EffectSink> Store<S> {
                     a.swap(b, owner.clone());
                 }
             }
+            Effect::Library { name, body } => self.libraries.put(name, body),
+            Effect::FlushLibraries => self.libraries.clear(),
         }
     }
 

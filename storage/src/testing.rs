@@ -88,6 +88,11 @@ pub(crate) enum OwnedEffect {
         a: u16,
         b: u16,
     },
+    Library {
+        name: Vec<u8>,
+        body: Option<Vec<u8>>,
+    },
+    FlushLibraries,
 }
 
 impl OwnedEffect {
@@ -124,6 +129,8 @@ impl OwnedEffect {
             },
             Self::Flush { database } => Effect::FlushDatabase { database: DatabaseId(*database) },
             Self::Swap { a, b } => Effect::SwapDatabases { a: DatabaseId(*a), b: DatabaseId(*b) },
+            Self::Library { name, body } => Effect::Library { name, body: body.as_deref() },
+            Self::FlushLibraries => Effect::FlushLibraries,
         }
     }
 
@@ -155,6 +162,10 @@ impl OwnedEffect {
             Effect::Change { change, .. } => panic!("no test of the log makes {change:?}"),
             Effect::FlushDatabase { database } => Self::Flush { database: database.0 },
             Effect::SwapDatabases { a, b } => Self::Swap { a: a.0, b: b.0 },
+            Effect::Library { name, body } => {
+                Self::Library { name: name.to_vec(), body: body.map(<[u8]>::to_vec) }
+            }
+            Effect::FlushLibraries => Self::FlushLibraries,
         }
     }
 }
@@ -362,7 +373,11 @@ impl Model {
                 });
                 self.keys = swapped.collect();
             }
-            OwnedEffect::SetRange { .. } | OwnedEffect::Expire { .. } | OwnedEffect::Add { .. } => {}
+            OwnedEffect::SetRange { .. }
+            | OwnedEffect::Expire { .. }
+            | OwnedEffect::Add { .. }
+            | OwnedEffect::Library { .. }
+            | OwnedEffect::FlushLibraries => {}
         }
     }
 }

@@ -23,7 +23,7 @@ const EXPECTED: &str = "set get getex getdel getset getrange substr setrange app
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
     sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
-    eval eval_ro evalsha evalsha_ro script shutdown module lolwut cluster";
+    eval eval_ro evalsha evalsha_ro fcall fcall_ro function script shutdown module lolwut cluster";
 
 /// Subcommands likewise.
 const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname client|setinfo client|info client|list \
@@ -33,7 +33,8 @@ const EXPECTED_SUBCOMMANDS: &str = "client|id client|setname client|getname clie
     object|idletime object|refcount cluster|slots cluster|shards cluster|nodes cluster|info cluster|myid cluster|keyslot \
     xgroup|create xgroup|setid xgroup|destroy xgroup|createconsumer xgroup|delconsumer xinfo|stream xinfo|groups \
     xinfo|consumers cluster|countkeysinslot cluster|getkeysinslot module|list script|load \
-    script|exists script|flush script|kill script|debug";
+    script|exists script|flush script|kill script|debug function|load \
+    function|delete function|list function|stats function|kill function|flush function|dump function|restore";
 
 /// Where we follow a later version than the oracle: (command, what, reason).
 const KNOWN: &[(&str, &str, &str)] = &[
@@ -47,6 +48,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("pfcount", "key specs", "the note about its flags is in our own words"),
     ("eval", "key specs", "the note about its flags is in our own words"),
     ("evalsha", "key specs", "the note about its flags is in our own words"),
+    ("fcall", "key specs", "the note about its flags is in our own words"),
+    ("fcall_ro", "key specs", "the note about its flags is in our own words"),
     ("eval_ro", "key specs", "the note about its flags is in our own words"),
     ("evalsha_ro", "key specs", "the note about its flags is in our own words"),
     ("getex", "key specs", "the note about its flags is in our own words"),

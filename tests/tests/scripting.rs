@@ -329,3 +329,125 @@ fn messages_leave_with_the_end_of_their_script() {
         }
     }
 }
+
+const COUNTER: &str = "#!lua name=counter
+redis.register_function('count', function(keys, args)
+    for i = 1, 6 do
+        redis.call('incr', keys[1] .. ':' .. i)
+    end
+    return redis.call('incr', keys[1])
+end)
+redis.register_function{function_name = 'total', flags = {'no-writes'}, callback = function(keys)
+    local sum = 0
+    for i = 1, 6 do
+        sum = sum + redis.call('get', keys[1] .. ':' .. i)
+    end
+    return sum
+end}";
+
+fn fcall(connection: &mut Connection, function: &str, key: &str) -> Value {
+    connection.command(&["FCALL", function, "1", key])
+}
+
+#[test]
+fn functions_outlive_kills_checkpoints_and_other_numbers_of_shards() {
+    if target_is_redis() {
+        return;
+    }
+    let mut server = Setup::annulus().shards(2).durability("always").start();
+    let mut connection = server.connect();
+    assert_eq!(connection.command(&["FUNCTION", "LOAD", COUNTER]).text(), "counter");
+    let doomed = "#!lua name=doomed\nredis.register_function('doomed', function() return 1 end)";
+    assert_eq!(connection.command(&["FUNCTION", "LOAD", doomed]).text(), "doomed");
+    assert_eq!(fcall(&mut connection, "count", "n"), Value::Integer(1));
+    server.kill();
+    server.start_again();
+    let mut connection = server.connect();
+    assert_eq!(fcall(&mut connection, "count", "n"), Value::Integer(2));
+    assert_eq!(connection.command(&["FUNCTION", "DELETE", "doomed"]), Value::ok());
+    assert_eq!(connection.line("SAVE"), Value::ok());
+    assert_eq!(fcall(&mut connection, "count", "n"), Value::Integer(3));
+    server.kill();
+    server.start_again();
+    for shards in [3, 1, 2] {
+        let mut connection = server.connect();
+        for key in ["n", "a", "b", "c"] {
+            assert!(!fcall(&mut connection, "count", key).is_error());
+        }
+        assert!(fcall(&mut connection, "doomed", "n").is_error());
+        let stats = connection.line("FUNCTION STATS").to_string();
+        assert!(
+            stats.contains("\"libraries_count\", :1") && stats.contains("\"functions_count\", :2"),
+            "{stats}"
+        );
+        server.kill();
+        server.start_again_as(&Setup::annulus().shards(shards).durability("always"));
+    }
+    let mut connection = server.connect();
+    assert_eq!(fcall(&mut connection, "total", "n"), Value::Integer(36));
+    let payload = connection.line("FUNCTION DUMP").bytes().expect("a payload").to_vec();
+    assert_eq!(connection.line("FUNCTION FLUSH"), Value::ok());
+    assert!(fcall(&mut connection, "total", "n").is_error());
+    assert_eq!(connection.command(&[&b"FUNCTION"[..], b"RESTORE", &payload]), Value::ok());
+    assert_eq!(fcall(&mut connection, "total", "n"), Value::Integer(36));
+}
+
+#[test]
+fn all_shards_have_a_library_at_once() {
+    let server = Setup::annulus().shards(3).start();
+    let version = |number: u32| {
+        format!("#!lua name=lib\nredis.register_function('version', function(keys) return {number} end)")
+    };
+    let load = |connection: &mut Connection, number| {
+        assert_eq!(connection.command(&["FUNCTION", "LOAD", "REPLACE", &version(number)]).text(), "lib");
+    };
+    load(&mut server.connect(), 0);
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let port = server.port();
+            thread::spawn(move || {
+                let mut connection = Connection::tcp(port).unwrap();
+                let mut last = 0;
+                // On whichever shard it looks, it never sees an older one than before.
+                while last < 30 {
+                    for key in ["a", "b", "c", "d"] {
+                        let seen = fcall(&mut connection, "version", key).number().unwrap();
+                        assert!(seen >= last, "{seen} after {last}");
+                        last = seen;
+                    }
+                    let seen = connection.line("FCALL version 0").number().unwrap();
+                    assert!(seen >= last, "{seen} after {last}");
+                    last = seen;
+                }
+            })
+        })
+        .collect();
+    let mut connection = server.connect();
+    for number in 1..=30 {
+        load(&mut connection, number);
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_function_that_never_ends_is_killed_as_a_function() {
+    let server = Setup::annulus().shards(2).arguments(&["--busy-reply-threshold", "50"]).start();
+    let mut connection = server.connect();
+    let endless = "#!lua name=endless\nredis.register_function('endless', function(keys) redis.call('get', keys[1]) while true do end end)";
+    assert_eq!(connection.command(&["FUNCTION", "LOAD", endless]).text(), "endless");
+    let mut running = server.connect();
+    running
+        .send(&annulus_tests::resp::encode(
+            &["FCALL", "endless", "1", "mine"].map(|it| it.as_bytes().to_vec()),
+        ))
+        .unwrap();
+    wait_for("who would wait is told", || connection.line("SET mine 1").text().contains("FUNCTION KILL"));
+    let stats = connection.line("FUNCTION STATS").to_string();
+    assert!(stats.contains("\"name\", \"endless\"") && stats.contains("\"FCALL\""), "{stats}");
+    assert!(connection.line("SCRIPT KILL").text().starts_with("BUSY"));
+    assert_eq!(connection.line("FUNCTION KILL"), Value::ok());
+    assert!(running.read().unwrap().text().contains("Script killed by user"));
+    assert_eq!(connection.line("SET mine 1"), Value::ok());
+}

@@ -567,6 +567,11 @@ impl Command {
             && (!reads(uses) || self.key_uses.iter().all(|each| reads(each.flags)))
     }
 
+    /// Whether it runs a function of a library: which none may change meanwhile.
+    pub fn runs_function(&self) -> bool {
+        matches!(self.run, Run::Script(super::ScriptRun::Function))
+    }
+
     /// Whether it may look at keys that these arguments don't name: then nobody else changes any key meanwhile.
     pub fn looks_elsewhere(&self, args: &[&[u8]]) -> bool {
         self.flags.contains(Flags::MOVABLE_KEYS)
@@ -619,7 +624,7 @@ impl Command {
         let mut index = 0;
         while index < IMPLIED.len() {
             // What a script reads is its commands' business.
-            let scripted = self.acl.contains(Categories::SCRIPTING) && index < 2;
+            let scripted = self.acl.contains(Categories::SCRIPTING) && index == 1;
             if self.flags.contains(IMPLIED[index].0) && !scripted {
                 categories = categories.union(IMPLIED[index].1);
             }

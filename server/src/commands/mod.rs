@@ -16,6 +16,7 @@ mod draw;
 mod dump;
 mod errors;
 mod expire;
+mod functions;
 mod generic;
 mod geo;
 mod glob;
@@ -214,6 +215,8 @@ pub enum ScriptRun {
     Text,
     /// The one of this name.
     Id,
+    /// The function of this name.
+    Function,
 }
 
 /// Commands that belong to the connection or to the server as a whole.
@@ -289,6 +292,8 @@ pub enum ConnectionCommand {
     Waitaof,
     /// `SCRIPT …`
     Script(ScriptCommand),
+    /// `FUNCTION …`, of what is running; what is about libraries concerns all shards.
+    Function(FunctionCommand),
     /// `CONTAINER HELP`: [`help`] answers it.
     Help,
 }
@@ -335,6 +340,14 @@ pub enum ScriptCommand {
     Flush,
     Kill,
     Load,
+}
+
+/// Subcommands of `FUNCTION` about what is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum FunctionCommand {
+    Kill,
+    Stats,
 }
 
 /// Commands about messages.

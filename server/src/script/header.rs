@@ -29,6 +29,19 @@ impl Flags {
         Flags::NAMES.iter().find(|(_, it)| it.as_bytes() == name).map(|(flag, _)| *flag)
     }
 
+    /// As a number.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Those of a number; bits that mean nothing are left out.
+    pub fn from_bits(bits: u8) -> Flags {
+        Flags::NAMES
+            .iter()
+            .filter(|(flag, _)| bits & flag.0 != 0)
+            .fold(Flags(0), |all, (flag, _)| all.with(*flag))
+    }
+
     /// Both.
     #[must_use]
     pub fn with(self, other: Flags) -> Flags {

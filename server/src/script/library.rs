@@ -14,7 +14,7 @@ use super::raise::{Raise, raised};
 use super::sandbox::Sandbox;
 
 /// What a library consists of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryInfo {
     /// Its functions.
     pub functions: Vec<FunctionInfo>,
@@ -153,7 +153,7 @@ impl Libraries {
         self.functions.get(name).cloned()
     }
 
-    pub(super) fn unload(&mut self, name: &[u8]) {
+    fn unload(&mut self, name: &[u8]) {
         for function in self.known.remove(name).unwrap_or_default() {
             self.functions.remove(&function);
         }

@@ -64,19 +64,14 @@ pub enum Order {
     /// Load a library of functions, in place of one with the same name.
     Load {
         /// Its name.
-        name: Rc<[u8]>,
+        name: Arc<[u8]>,
         /// Its text.
         text: Arc<[u8]>,
-    },
-    /// Forget a library.
-    Unload {
-        /// Its name.
-        name: Rc<[u8]>,
     },
     /// Run a function on the arguments in the exchange.
     Call {
         /// Its name.
-        name: Rc<[u8]>,
+        name: Arc<[u8]>,
         /// How many of the arguments are keys.
         keys: usize,
         /// In which version its reply is written.
@@ -108,8 +103,8 @@ pub enum Step {
     Pause,
     /// The reply to the client is in the exchange, in the version of the order.
     Reply,
-    /// The script or library is compiled, or the error reply says why not.
-    Loaded(Result<Option<LibraryInfo>, Vec<u8>>),
+    /// The script or library is compiled, with what the library consists of, or the error reply says why not.
+    Loaded(Result<LibraryInfo, Vec<u8>>),
 }
 
 /// See the module's documentation.
@@ -312,7 +307,9 @@ impl<'a> Insides<'a> {
 
     fn carry_out(&mut self, lua: &Lua, order: Order) -> Step {
         match order {
-            Order::Compile { id, text } => Step::Loaded(self.script(lua, id, &text).map(|_| None)),
+            Order::Compile { id, text } => {
+                Step::Loaded(self.script(lua, id, &text).map(|_| LibraryInfo::default()))
+            }
             Order::Run { id, text, keys, version } => {
                 let outcome = match self.script(lua, id, &text) {
                     Err(error) => Err(Failure::Refused(error)),
@@ -320,14 +317,7 @@ impl<'a> Insides<'a> {
                 };
                 self.reply(&outcome, &id, version)
             }
-            Order::Load { name, text } => {
-                let loaded = self.libraries.load(lua, &self.sandbox, &name, &text);
-                Step::Loaded(loaded.map(Some))
-            }
-            Order::Unload { name } => {
-                self.libraries.unload(&name);
-                Step::Loaded(Ok(None))
-            }
+            Order::Load { name, text } => Step::Loaded(self.libraries.load(lua, &self.sandbox, &name, &text)),
             Order::Call { name, keys, version } => {
                 let outcome = match self.libraries.function(&name) {
                     None => Err(Failure::Refused(b"ERR Function not found".to_vec())),

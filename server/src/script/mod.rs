@@ -24,6 +24,7 @@ mod raise;
 mod random;
 mod redis;
 mod sandbox;
+mod stored;
 
 mod bits;
 mod msgpack;
@@ -34,6 +35,7 @@ pub use exchange::Exchange;
 pub use header::{Flags, Header, HeaderError, parse_header, parse_library_header};
 pub use library::{FunctionInfo, LibraryInfo};
 pub use machine::{Machine, MachineOptions, Order, Resume, Step};
+pub use stored::{StoredLibrary, decode_library, encode_library, inspect_library, load_library};
 
 use sha1::{Digest, Sha1};
 

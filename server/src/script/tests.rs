@@ -1,7 +1,6 @@
 //! Machines alone: commands are answered by a map of strings.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use annulus_protocol::{Encoder, Version};
@@ -257,9 +256,9 @@ fn libraries_of_functions_load_and_run() {
     let mut machine = Machine::new(MachineOptions { functions: true, ..OPTIONS }).unwrap();
     let load = |machine: &mut Machine, name: &str, body: &str| {
         let text = format!("#!lua name={name}\n{body}");
-        let order = Order::Load { name: Rc::from(name.as_bytes()), text: Arc::from(text.as_bytes()) };
+        let order = Order::Load { name: Arc::from(name.as_bytes()), text: Arc::from(text.as_bytes()) };
         match machine.resume(Resume::Order(order)) {
-            Step::Loaded(Ok(info)) => Ok(info.unwrap().functions.len()),
+            Step::Loaded(Ok(info)) => Ok(info.functions.len()),
             Step::Loaded(Err(text)) => Err(String::from_utf8(text).unwrap()),
             other => panic!("{other:?}"),
         }
@@ -290,7 +289,7 @@ fn libraries_of_functions_load_and_run() {
     exchange.push(b"key");
     exchange.push(b"arg");
     drop(exchange);
-    let order = Order::Call { name: Rc::from(&b"f"[..]), keys: 1, version: Version::Resp2 };
+    let order = Order::Call { name: Arc::from(&b"f"[..]), keys: 1, version: Version::Resp2 };
     assert!(matches!(machine.resume(Resume::Order(order)), Step::Reply));
     assert_eq!(machine.exchange().reply, b"$6\r\nargkey\r\n");
 }

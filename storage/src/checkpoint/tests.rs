@@ -25,13 +25,14 @@ use crate::{
 };
 
 const DATABASES: u16 = 3;
+const LIBRARIES: u16 = u16::MAX;
 const SECOND: u64 = 1_000_000_000;
 
 /// Small enough that a few hundred keys are many slices and large values many pieces.
 const SMALL_WALK: WalkOptions =
     WalkOptions { slice_bytes: 300, steps_max: 200, whole_bytes_max: 64, piece_bytes: 90 };
 
-/// What a store holds: value and expiry by database and key.
+/// What a store holds: value and expiry by database and key; libraries of functions stand for a database of their own.
 type Contents = BTreeMap<(u16, Vec<u8>), Held>;
 /// A value and its expiry.
 type Held = (Vec<u8>, Option<u64>);
@@ -161,6 +162,9 @@ fn contents(store: &mut Store<impl EffectSink>) -> Contents {
             });
         }
     }
+    for (name, body) in store.libraries().iter() {
+        found.insert((LIBRARIES, name.to_vec()), (body.to_vec(), None));
+    }
     found
 }
 
@@ -261,6 +265,15 @@ impl Rig {
                 self.command(|store| store.set_expiry(database, key, at));
             }
             29 => self.now_ms += choices.below(30),
+            // Where there are several shards all have the same ones.
+            59 if slots.len() == 256 => {
+                let name = [b'a' + fill % 5];
+                self.command(|store| match fill % 8 {
+                    0 => store.flush_libraries(),
+                    1 | 2 => drop(store.delete_library(&name)),
+                    _ => store.set_library(&name, &vec![fill; 1 + usize::from(fill) * 5]),
+                });
+            }
             30..=34 => self.command(|store| {
                 // Several effects in one group.
                 store.set(database, key, &[fill; 20], Expiry::None);

@@ -84,6 +84,9 @@ pub(crate) struct Walk {
     pub(crate) spoiled: bool,
     /// Scratch: expired keys of a bucket, with their slots.
     pub(crate) expired: Vec<(u16, Vec<u8>)>,
+    /// Libraries of functions come first: whether there are more to be taken, and which was the last.
+    pub(crate) takes_libraries: bool,
+    pub(crate) last_library: Option<Vec<u8>>,
 }
 
 impl Walk {
@@ -96,12 +99,14 @@ impl Walk {
             flushed: VecDeque::new(),
             spoiled: false,
             expired: Vec::new(),
+            takes_libraries: true,
+            last_library: None,
         }
     }
 
     /// Whether everything has been taken.
     pub(crate) fn is_over(&self) -> bool {
-        self.place >= Place::END && self.rests.is_empty() && self.flushed.is_empty()
+        self.place >= Place::END && self.rests.is_empty() && self.flushed.is_empty() && !self.takes_libraries
     }
 
     /// What a database was called when the walk began.

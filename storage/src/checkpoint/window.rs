@@ -86,6 +86,8 @@ impl Window {
                 lsn > self.contains(Place { group: u16::from(group_of(slot)), database, position })
             }
             Effect::FlushDatabase { .. } => false,
+            // Whichever of these the image has, all of them in their order lead to the same.
+            Effect::Library { .. } | Effect::FlushLibraries => true,
             Effect::SwapDatabases { a, b } => {
                 let (former_a, former_b) = (self.former(a.0), self.former(b.0));
                 self.set_former(a.0, former_b);

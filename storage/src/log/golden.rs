@@ -37,6 +37,11 @@ fn history() -> Vec<Vec<OwnedEffect>> {
         vec![expire, persist],
         vec![OwnedEffect::Flush { database: 2 }],
         vec![OwnedEffect::Swap { a: 3, b: 200 }],
+        vec![
+            OwnedEffect::FlushLibraries,
+            OwnedEffect::Library { name: b"lib".to_vec(), body: Some(b"body".to_vec()) },
+            OwnedEffect::Library { name: b"old".to_vec(), body: None },
+        ],
         vec![set(b"large", &[0xAB; 6000], None), set(b"foo", b"", None)],
         vec![set(b"next segment", &[0xCD; 3000], None)],
     ]

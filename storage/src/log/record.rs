@@ -22,6 +22,9 @@ use crate::{DatabaseId, Effect, GroupNote, Lsn, TransactionId};
 //   Abandoned    head, first LSNs of groups u64 to the end
 //   Change    head, slot u16, database, type and number of numbers u8, operation u8, numbers, key length,
 //             length of first, key, first, second
+//   Library  head, name length, name, body
+//   Drop library    head, name length, name
+//   Flush libraries  head
 //   Fragment  head, bytes of a body
 const KIND_MASK: u8 = 0x0f;
 const KIND_SET: u8 = 1;
@@ -34,6 +37,9 @@ const KIND_TRANSACTION: u8 = 7;
 const KIND_DEPENDS: u8 = 8;
 const KIND_ABANDONED: u8 = 9;
 const KIND_CHANGE: u8 = 10;
+const KIND_LIBRARY: u8 = 11;
+const KIND_DROP_LIBRARY: u8 = 12;
+const KIND_FLUSH_LIBRARIES: u8 = 13;
 const KIND_FRAGMENT: u8 = 15;
 const HAS_EXPIRY: u8 = 0x10;
 /// In a head: the group of effects is complete with this record.
@@ -142,6 +148,12 @@ impl<'a> EncodedEffect<'a> {
                 encoded.put_varint(u64::from(a.0));
                 encoded.put_varint(u64::from(b.0));
             }
+            Effect::Library { name, body } => {
+                encoded.put(if body.is_some() { KIND_LIBRARY } else { KIND_DROP_LIBRARY });
+                encoded.put_key(name);
+                encoded.value = body.unwrap_or_default();
+            }
+            Effect::FlushLibraries => encoded.put(KIND_FLUSH_LIBRARIES),
         }
         encoded
     }
@@ -385,6 +397,12 @@ pub fn decode_body(body: &[u8]) -> Result<Effect<'_>, RecordFault> {
         KIND_SWAP_DATABASES if !has_expiry => {
             Effect::SwapDatabases { a: take_database(rest)?, b: take_database(rest)? }
         }
+        KIND_LIBRARY if !has_expiry => {
+            let name = take_key(rest)?;
+            return Ok(Effect::Library { name, body: Some(rest) });
+        }
+        KIND_DROP_LIBRARY if !has_expiry => Effect::Library { name: take_key(rest)?, body: None },
+        KIND_FLUSH_LIBRARIES if !has_expiry => Effect::FlushLibraries,
         _ => return Err(RecordFault::Head { found: head }),
     };
     if rest.is_empty() { Ok(effect) } else { Err(RecordFault::Trailing { bytes: rest.len() }) }

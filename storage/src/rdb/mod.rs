@@ -86,20 +86,55 @@ impl std::error::Error for Fault {}
 pub fn dump(value: Value<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let version = save::object(value, &mut out);
+    finish(out, version)
+}
+
+/// What stands before the text of a library of functions.
+const FUNCTION_LIBRARY: u8 = 245;
+
+fn finish(mut out: Vec<u8>, version: u16) -> Vec<u8> {
     out.extend(version.to_le_bytes());
     let checksum = crc64(&out);
     out.extend(checksum.to_le_bytes());
     out
 }
 
-/// The value in a payload, in the encoding of [`codec`](crate::value::codec).
-pub fn restore(payload: &[u8]) -> Result<Vec<u8>, Fault> {
+/// What is in a payload, if it is whole.
+fn open(payload: &[u8]) -> Result<&[u8], Fault> {
     let (checked, checksum) = payload.split_last_chunk().ok_or(Fault::Footer)?;
     let (object, version) = checked.split_last_chunk().ok_or(Fault::Footer)?;
     let version = u16::from_le_bytes(*version);
     if version > VERSION_MAX || u64::from_le_bytes(*checksum) != crc64(checked) {
         return Err(Fault::Footer);
     }
-    let (value, rest) = load::object(object)?;
+    Ok(object)
+}
+
+/// Libraries of functions, by their texts, as a payload: what `FUNCTION DUMP` gives.
+pub fn dump_functions<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for text in texts {
+        out.push(FUNCTION_LIBRARY);
+        bytes::put_string(&mut out, text);
+    }
+    finish(out, VERSION)
+}
+
+/// The texts of the libraries of functions in a payload.
+pub fn restore_functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut reader = bytes::Reader(open(payload)?);
+    let mut texts = Vec::new();
+    while !reader.0.is_empty() {
+        if reader.byte()? != FUNCTION_LIBRARY {
+            return Err(Fault::Object);
+        }
+        texts.push(reader.string()?.into_owned());
+    }
+    Ok(texts)
+}
+
+/// The value in a payload, in the encoding of [`codec`](crate::value::codec).
+pub fn restore(payload: &[u8]) -> Result<Vec<u8>, Fault> {
+    let (value, rest) = load::object(open(payload)?)?;
     if rest.is_empty() { Ok(value) } else { Err(Fault::Object) }
 }

@@ -212,7 +212,10 @@ impl<'a> Assembler<'a> {
             | Effect::Delete { slot, .. }
             | Effect::Expire { slot, .. }
             | Effect::Change { slot, .. } => Some(slot),
-            Effect::FlushDatabase { .. } | Effect::SwapDatabases { .. } => None,
+            Effect::FlushDatabase { .. }
+            | Effect::SwapDatabases { .. }
+            | Effect::Library { .. }
+            | Effect::FlushLibraries => None,
         };
         if let Some(slot) = slot {
             let group = slot >> 6;

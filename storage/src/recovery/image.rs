@@ -168,6 +168,7 @@ pub(super) fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn FnMut(&
     for database in (0..databases).map(DatabaseId) {
         apply(&Effect::FlushDatabase { database }, groups);
     }
+    apply(&Effect::FlushLibraries, groups);
 }
 
 /// Puts an image in the place of what older epochs have left: after a look at all of it, for that does not come back.
@@ -378,6 +379,7 @@ impl Loading<'_> {
                     self.window.push_flush(database.0, as_of);
                     apply(&effect, self.wanted);
                 }
+                Effect::Library { body: Some(_), .. } => apply(&effect, self.wanted),
                 _ => return Err(CheckpointFault::Record),
             }
         }

@@ -460,6 +460,7 @@ impl Unknown {
             Effect::SetRange { database, slot, key, .. }
             | Effect::Expire { database, slot, key, .. }
             | Effect::Change { database, slot, key, .. } => (database, slot, key, false),
+            Effect::Library { .. } | Effect::FlushLibraries => return true,
             Effect::FlushDatabase { database } => {
                 self.known_databases.insert(self.former(database.0));
                 return true;

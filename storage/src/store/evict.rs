@@ -17,7 +17,7 @@ impl<S: EffectSink> Store<S> {
     /// Memory of what is there: of all that [`Store::memory_bytes`] counts but what is being freed. Takes a few microseconds for each database in use.
     pub fn live_bytes(&self) -> usize {
         let databases: usize = self.databases.iter().map(Database::memory_bytes).sum();
-        databases + self.gates.memory_bytes() + self.expiry.memory_bytes()
+        databases + self.gates.memory_bytes() + self.expiry.memory_bytes() + self.libraries.memory_bytes()
     }
 
     /// Removes keys until [`Store::live_bytes`] is at most `target`, but at most `budget` keys, and none that `is_locked`; each

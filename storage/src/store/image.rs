@@ -1,5 +1,6 @@
 //! The walk over all keys that makes a checkpoint's image. `crate::checkpoint` says what it is good for.
 
+use super::libraries::LIBRARIES;
 use super::{Key, Store};
 use crate::checkpoint::walk::{Next, Rest, Walk};
 use crate::checkpoint::{Place, Slice, WalkOptions};
@@ -66,7 +67,9 @@ impl<F: Clone> Store<Log<F>> {
             && out.len() - start < walk.options.slice_bytes
             && !walk.is_over()
         {
-            let taken = if walk.rests.is_empty() {
+            let taken = if walk.takes_libraries {
+                self.walk_library(&mut walk, out)
+            } else if walk.rests.is_empty() {
                 self.walk_bucket(&mut walk, out)
             } else {
                 self.walk_rest(&mut walk, out)
@@ -97,6 +100,21 @@ impl<F: Clone> Store<Log<F>> {
     /// Whether the walk under way has to be abandoned: what it has taken is of no use.
     pub fn is_image_spoiled(&self) -> bool {
         self.image.as_ref().is_some_and(|walk| walk.spoiled)
+    }
+
+    /// Takes the next library. Replay repeats whatever happens to any library after the walk began, so it does no harm that they
+    /// are taken at different times. Nothing if a transaction that is not in the log has changed some.
+    fn walk_library(&self, walk: &mut Walk, out: &mut Vec<u8>) -> Option<u32> {
+        if self.sink.holds(LIBRARIES.0, LIBRARIES.1) {
+            return None;
+        }
+        let Some((name, body)) = self.libraries.after(walk.last_library.as_deref()) else {
+            walk.takes_libraries = false;
+            return Some(0);
+        };
+        push_record(out, &Effect::Library { name, body: Some(body) });
+        walk.last_library = Some(name.to_vec());
+        Some(1)
     }
 
     /// Takes what is at home in one bucket. Returns the number of records; nothing if that must wait.

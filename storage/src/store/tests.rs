@@ -19,6 +19,8 @@ enum Owned {
     Change(DatabaseId, u16, Vec<u8>, OwnedChange),
     Flush(DatabaseId),
     Swap(DatabaseId, DatabaseId),
+    Library(Vec<u8>, Option<Vec<u8>>),
+    FlushLibraries,
 }
 
 /// What the log writes of a change.
@@ -67,6 +69,8 @@ impl Owned {
             }
             Effect::FlushDatabase { database } => Owned::Flush(database),
             Effect::SwapDatabases { a, b } => Owned::Swap(a, b),
+            Effect::Library { name, body } => Owned::Library(name.to_vec(), body.map(<[u8]>::to_vec)),
+            Effect::FlushLibraries => Owned::FlushLibraries,
         }
     }
 
@@ -87,6 +91,8 @@ impl Owned {
             }
             Owned::Flush(database) => Effect::FlushDatabase { database: *database },
             Owned::Swap(a, b) => Effect::SwapDatabases { a: *a, b: *b },
+            Owned::Library(name, body) => Effect::Library { name, body: body.as_deref() },
+            Owned::FlushLibraries => Effect::FlushLibraries,
         }
     }
 }

@@ -171,6 +171,17 @@ const MEMBER: Kind = Either(&[
     &[ELEMENT],
 ]);
 
+const FUNCTION: Kind = Word(&["put", "get", "GET", "swap", "nosuch"]);
+/// Libraries of one function each, whose names may clash.
+const LIBRARY: Kind = Word(&[
+    "#!lua name=one\nredis.register_function('put', function(k, a) return redis.call('set', k[1], a[1]) end)",
+    "#!lua name=two\nredis.register_function{function_name='get', callback=function(k) return redis.call('get', k[1]) end, flags={'no-writes'}}",
+    "#!lua name=three\nredis.register_function('put', function(k, a) return redis.call('append', k[1], a[1]) end)",
+    "#!lua name=one\nredis.register_function('swap', function(k, a) return redis.call('getset', 'key:1', redis.call('getset', k[1], a[1])) end)",
+    "#!lua name=two\nreturn 1",
+    "return 1",
+]);
+
 /// Scripts of one key and one argument.
 const SCRIPTS: Kind = Word(&[
     "return redis.call('get', KEYS[1])",
@@ -199,6 +210,12 @@ const ROWS: &[Row] = &[
     row(5, "EVAL", &[SCRIPTS, Word(&["1"]), Key, Number]),
     row(5, "EVAL_RO", &[SCRIPTS, Word(&["1"]), Key, Value]),
     row(1, "EVAL", &[SCRIPTS, Number, Key, Value]),
+    row(1, "FCALL", &[FUNCTION, Word(&["1"]), Key, Value]),
+    row(1, "FCALL_RO", &[FUNCTION, Word(&["1", "1", "0"]), Key, Value]),
+    row(1, "FUNCTION", &[Word(&["LOAD"]), LIBRARY]),
+    row(1, "FUNCTION", &[Word(&["LOAD"]), Word(&["REPLACE"]), LIBRARY]),
+    row(1, "FUNCTION", &[Word(&["DELETE"]), Word(&["one", "two", "three"])]),
+    row(1, "FUNCTION", &[Word(&["STATS", "FLUSH", "KILL", "LIST"])]),
     row(1, "SCRIPT", &[Word(&["EXISTS", "LOAD", "FLUSH", "KILL"]), Word(&["0", "return 1", "NO"])]),
     row(
         30,

@@ -57,6 +57,8 @@ pub struct ServerFacts<'a> {
     pub used_memory_peak: u64,
     /// How many scripts the server knows, and bytes of their texts.
     pub scripts: (usize, usize),
+    /// Libraries of functions, and functions in them.
+    pub functions: (usize, usize),
     /// The counters of every shard, by its number.
     pub shards: &'a [ShardCounters],
 }

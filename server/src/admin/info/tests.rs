@@ -45,6 +45,7 @@ fn with_facts(check: impl FnOnce(&ServerFacts<'_>)) {
         maxclients: 9000,
         used_memory_peak: 0,
         scripts: (2, 300),
+        functions: (1, 3),
         shards: &shards,
     });
 }

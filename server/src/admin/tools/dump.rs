@@ -233,6 +233,11 @@ fn describe<'a>(effect: &Effect<'a>, what: &Dump) -> (Option<DatabaseId>, Option
         ),
         Effect::FlushDatabase { database } => (Some(database), None, format!("flush {}", database.0)),
         Effect::SwapDatabases { a, b } => (None, None, format!("swap {} {}", a.0, b.0)),
+        Effect::Library { name, body: Some(body) } => {
+            (None, None, format!("library {} of {} bytes", what.quoted(name), body.len()))
+        }
+        Effect::Library { name, body: None } => (None, None, format!("drop library {}", what.quoted(name))),
+        Effect::FlushLibraries => (None, None, "drop all libraries".to_owned()),
     }
 }
 

@@ -12,6 +12,7 @@
 //! - A machine runs one script at a time; there are as many as scripts that are under way at one time.
 
 mod calls;
+mod functions;
 mod rounds;
 mod serve;
 pub mod texts;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use annulus_protocol::parse_i64;
 use annulus_storage::{DatabaseId, TransactionId};
 
+use self::functions::{Functions, Loaded};
 use self::texts::{Origin, Script};
 use super::Core;
 use super::batch::{self, Call};
@@ -47,6 +49,9 @@ const REMEMBERED_MAX: usize = 2000;
 const SLICES_PER_TURN: u32 = 3;
 
 const WRITES: &str = "ERR Can not execute a script with write flag using *_ro command.";
+const NO_FUNCTION: &str = "ERR Function not found";
+const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
+const BAD_COUNT: &str = "ERR Bad number of keys provided";
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 
 /// A message that leaves later: kind, channel, message.
@@ -58,6 +63,7 @@ pub(super) struct Scripts {
     idle: Vec<Machine>,
     /// Scripts that this shard has come across.
     known: HashMap<ScriptId, Arc<Script>>,
+    functions: Functions,
     /// The version of the common texts that these are of.
     version: u64,
     /// Operations whose script is under way here.
@@ -66,8 +72,8 @@ pub(super) struct Scripts {
     paused: Vec<u32>,
     /// The one whose command is being sent.
     driven: Option<u32>,
-    /// Transactions of scripts that have taken too long, and have locks here.
-    pub(super) overdue: Vec<TransactionId>,
+    /// Transactions of scripts that have taken too long, and have locks here; and whether they are functions.
+    pub(super) overdue: Vec<(TransactionId, bool)>,
 }
 
 impl Scripts {
@@ -89,6 +95,8 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Running {
     machine: Machine,
+    /// For a function: the libraries that the machine has.
+    loaded: Option<Loaded>,
     script: Arc<Script>,
     order: Option<Order>,
     /// SELECT.
@@ -144,6 +152,12 @@ impl Core {
                 let keys = count_keys(args)?;
                 (self.known_script(&id).ok_or(NO_SCRIPT)?, false, keys)
             }
+            ScriptRun::Function => {
+                let function = self.known_function(args[1]).ok_or(NO_FUNCTION)?;
+                let keys =
+                    count_keys(args).map_err(|text| if text == NOT_INTEGER { BAD_COUNT } else { text })?;
+                (function, false, keys)
+            }
             ScriptRun::Text => {
                 let keys = count_keys(args)?;
                 let id = script_id(args[1]);
@@ -188,7 +202,7 @@ impl Core {
         let mut machine = self.take_machine()?;
         let order = Order::Compile { id: script.id, text: Arc::clone(&script.text) };
         let step = machine.resume(Resume::Order(order));
-        self.keep_machine(machine);
+        self.keep_machine(machine, None);
         match step {
             Step::Loaded(Ok(_)) => {
                 let script = self.shared.scripts.add(script, origin);
@@ -201,17 +215,27 @@ impl Core {
     }
 
     fn take_machine(&mut self) -> Result<Machine, Vec<u8>> {
-        if let Some(machine) = self.scripts.idle.pop() {
-            return Ok(machine);
+        match self.scripts.idle.pop() {
+            Some(machine) => Ok(machine),
+            None => self.new_machine(false),
         }
+    }
+
+    fn new_machine(&self, functions: bool) -> Result<Machine, Vec<u8>> {
         let memory_bytes_max = usize::try_from(self.settings.script_memory_max).unwrap_or(usize::MAX);
-        let options = MachineOptions { functions: false, memory_bytes_max };
+        let options = MachineOptions { functions, memory_bytes_max };
         Machine::new(options).map_err(|error| format!("ERR scripts cannot run: {error}").into_bytes())
     }
 
-    fn keep_machine(&mut self, machine: Machine) {
-        if self.scripts.idle.len() < IDLE_MACHINES_MAX && !machine.is_busy() {
-            self.scripts.idle.push(machine);
+    fn keep_machine(&mut self, machine: Machine, loaded: Option<Loaded>) {
+        let Scripts { idle, functions, .. } = &mut self.scripts;
+        match loaded {
+            _ if machine.is_busy() => {}
+            None if idle.len() < IDLE_MACHINES_MAX => idle.push(machine),
+            Some(loaded) if functions.is_current(&loaded) && functions.idle.len() < IDLE_MACHINES_MAX => {
+                functions.idle.push((machine, loaded));
+            }
+            _ => {}
         }
     }
 
@@ -248,17 +272,27 @@ impl Core {
         }
         let header = script.header;
         let out_of_memory = self.admit_script(command, header, args)?;
-        let machine = self.take_machine()?;
+        let (machine, loaded) = match &script.function {
+            None => (self.take_machine()?, None),
+            Some(function) => {
+                let (machine, loaded) = self.take_function_machine(&function.library, &script.text)?;
+                (machine, Some(loaded))
+            }
+        };
         let mut exchange = machine.exchange();
         exchange.clear();
         args[3..].iter().for_each(|arg| exchange.push(arg));
         drop(exchange);
-        let text = Arc::clone(&script.text);
-        let order = Order::Run { id: script.id, text, keys: prepared.keys, version: call.version };
+        let (keys, version) = (prepared.keys, call.version);
+        let order = match &script.function {
+            None => Order::Run { id: script.id, text: Arc::clone(&script.text), keys, version },
+            Some(function) => Order::Call { name: Arc::clone(&function.name), keys, version },
+        };
         let reads_only =
             command.flags.contains(Flags::READONLY) || header.flags.contains(ScriptFlags::NO_WRITES);
         Ok(Running {
             machine,
+            loaded,
             script,
             order: Some(order),
             database: call.database,
@@ -296,7 +330,7 @@ fn parse_id(word: &[u8]) -> Option<ScriptId> {
 
 /// How many keys a script's command names.
 fn count_keys(args: &[&[u8]]) -> Result<usize, &'static str> {
-    let count = parse_i64(args[2]).ok_or("ERR value is not an integer or out of range")?;
+    let count = parse_i64(args[2]).ok_or(NOT_INTEGER)?;
     let rest = args.len() - 3;
     match usize::try_from(count) {
         Err(_) => Err("ERR Number of keys can't be negative"),

@@ -141,6 +141,11 @@ impl Core {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let Run::Script(which) = command.run else { unreachable!("{} runs no script", command.name) };
         self.commands[command.id()].calls += 1;
+        if command.runs_function()
+            && let Some(id) = self.transaction_of(index)
+        {
+            self.depend_on_libraries(id);
+        }
         let running = self
             .prepare_script(which, &args)
             .and_then(|prepared| self.set_up(&prepared, command, &args, call));
@@ -171,7 +176,7 @@ impl Core {
             let Some(mut program) = self.take_program(index) else { continue };
             let waits = program.script.as_mut().map(|running| {
                 running.slices = 0;
-                self.notice_overdue(index, running.started_ns);
+                self.notice_overdue(index, running.started_ns, running.loaded.is_some());
                 !matches!(running.call, CallState::None)
             });
             self.put_program(index, program);
@@ -222,7 +227,7 @@ impl Core {
                     self.note_script_reply(command, &reply);
                     program.messages.append(&mut running.messages);
                     program.wrote |= running.wrote;
-                    self.keep_machine(running.machine);
+                    self.keep_machine(running.machine, running.loaded);
                     self.scripts.under_way.retain(|it| *it != index);
                     program.end_script(reply);
                     self.put_program(index, program);
@@ -519,7 +524,7 @@ impl Core {
         let Some(mut program) = self.take_program(index) else { return };
         if let Some(mut running) = program.script.take() {
             running.machine.abandon();
-            self.keep_machine(running.machine);
+            self.keep_machine(running.machine, running.loaded);
         }
         self.scripts.under_way.retain(|it| *it != index);
         self.counters.transactions.restarted += 1;
@@ -569,7 +574,7 @@ impl Core {
     }
 
     /// A script whose time is over is told so by nobody; but who waits for it is.
-    fn notice_overdue(&mut self, index: u32, started_ns: u64) {
+    fn notice_overdue(&mut self, index: u32, started_ns: u64, function: bool) {
         let patience_ns = u64::from(self.settings.busy_reply_threshold).saturating_mul(1_000_000);
         if self.time.monotonic_ns.saturating_sub(started_ns) < patience_ns {
             return;
@@ -581,17 +586,19 @@ impl Core {
         }
         let (id, shards) = (locking.id(), locking.shards());
         for shard in shards {
-            self.signal(shard, Signal::Overdue(id));
+            self.signal(shard, Signal::Overdue { id, function });
         }
     }
 
-    /// Ends the scripts of this shard that take long. What became of them: see [`Kill`].
-    pub(super) fn kill_scripts(&mut self) -> Kill {
+    /// Ends the scripts of this shard that take long, or the functions. What became of them: see [`Kill`].
+    pub(super) fn kill_scripts(&mut self, functions: bool) -> Kill {
         let mut outcome = Kill::NoneRuns;
         for index in self.scripts.under_way.clone() {
             let Some(mut program) = self.take_program(index) else { continue };
             if let Some(running) = program.script.as_mut() {
-                if running.wrote || program.wrote {
+                if running.loaded.is_some() != functions {
+                    outcome = outcome.max(Kill::OtherKind(running.loaded.is_some()));
+                } else if running.wrote || program.wrote {
                     outcome = outcome.max(Kill::HasWritten);
                 } else {
                     running.killed = true;
@@ -629,6 +636,8 @@ impl Core {
 pub(super) enum Kill {
     /// No script.
     NoneRuns,
+    /// A function for who wants to end scripts, or a script for who wants to end functions: whether it's a function.
+    OtherKind(bool),
     /// One that must not be ended.
     HasWritten,
     /// One that ends.

@@ -12,6 +12,7 @@ use crate::runtime::{Rng, SocketId};
 use crate::script::script_id;
 use crate::shard::Core;
 use crate::shard::batch::Work;
+use crate::shard::transactions::participant::{BUSY_FUNCTION, BUSY_SCRIPT};
 
 const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
 const UNKILLABLE: &str = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
@@ -76,18 +77,19 @@ impl Core {
 
 /// Ends the scripts of a shard; the reply is what became of them.
 fn kill(core: &mut Core, _: &[&[u8]], out: &mut Vec<u8>) {
-    let outcome = core.kill_scripts();
-    Encoder::new(out, Version::Resp2).integer(match outcome {
-        Kill::NoneRuns => 0,
-        Kill::HasWritten => 1,
-        Kill::Killed => 2,
-    });
+    write_kill(core.kill_scripts(false), out);
 }
 
-fn merge_kill(parts: &[Vec<u8>], out: &mut Encoder<'_>, _: &mut Rng) {
+pub(super) fn write_kill(outcome: Kill, out: &mut Vec<u8>) {
+    Encoder::new(out, Version::Resp2).integer(outcome.number());
+}
+
+pub(super) fn merge_kill(parts: &[Vec<u8>], out: &mut Encoder<'_>, _: &mut Rng) {
     match parts.iter().filter_map(|part| annulus_protocol::parse_integer_reply(part)).max() {
-        Some(2) => out.ok(),
-        Some(1) => out.error(UNKILLABLE),
+        Some(4) => out.ok(),
+        Some(3) => out.error(UNKILLABLE),
+        Some(2) => out.error(BUSY_FUNCTION),
+        Some(1) => out.error(BUSY_SCRIPT),
         _ => out.error(NOT_BUSY),
     }
 }

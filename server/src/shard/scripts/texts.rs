@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::script::{Header, ScriptId, parse_header};
+use crate::script::{FunctionInfo, Header, ScriptId, parse_header};
 
 /// Scripts that came with EVAL and are kept for EVALSHA. As in Redis since 7.4 the oldest make room for new ones: clients send
 /// the text again when they are told `NOSCRIPT`. What SCRIPT LOAD has loaded stays.
@@ -27,15 +27,44 @@ pub struct Script {
     pub id: ScriptId,
     /// Its text.
     pub text: Arc<[u8]>,
-    /// What its first line says.
+    /// What its first line says, or a function of itself.
     pub header: Header,
+    /// If it is a function: then it has no SHA-1, and the text is that of its library.
+    pub function: Option<FunctionName>,
     /// It has used keys of several shards.
     wide: AtomicBool,
     /// How often it has not, since it last did; counts up to [`NARROW_RUNS`].
     narrow_runs: AtomicU32,
 }
 
+/// How a function is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionName {
+    /// Its library.
+    pub library: Arc<[u8]>,
+    /// Its name.
+    pub name: Arc<[u8]>,
+}
+
 impl Script {
+    /// A function of a library.
+    pub fn of_function(library: &Arc<[u8]>, text: &Arc<[u8]>, function: &FunctionInfo) -> Arc<Script> {
+        let name = FunctionName { library: Arc::clone(library), name: (&*function.name).into() };
+        Arc::new(Script {
+            id: [0; 40],
+            text: Arc::clone(text),
+            header: Header { present: true, flags: function.flags },
+            function: Some(name),
+            wide: AtomicBool::new(false),
+            narrow_runs: AtomicU32::new(0),
+        })
+    }
+
+    /// What errors and statistics call it.
+    pub fn name(&self) -> &[u8] {
+        self.function.as_ref().map_or(&self.id, |function| &function.name)
+    }
+
     /// A script, unless its first line is wrong: then the error reply.
     pub fn new(id: ScriptId, text: &[u8]) -> Result<Arc<Script>, Vec<u8>> {
         let header = parse_header(text)?;
@@ -43,6 +72,7 @@ impl Script {
             id,
             text: text.into(),
             header,
+            function: None,
             wide: AtomicBool::new(false),
             narrow_runs: AtomicU32::new(0),
         }))

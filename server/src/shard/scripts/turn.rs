@@ -118,9 +118,10 @@ impl Core {
             Err(text) => {
                 self.commands[command.id()].failed += 1;
                 self.count_error(&text);
+                let gate = if command.runs_function() { self.gate_of_libraries() } else { Lsn::ZERO };
                 self.reply_to(from, request.target, |_, out| {
                     Encoder::new(out, call.version).error(&text);
-                    Lsn::ZERO
+                    gate
                 });
                 return;
             }
@@ -128,6 +129,9 @@ impl Core {
         let timer = self.start_timer();
         let mark = self.outgoing_mark();
         self.store.resume_transaction(DeferredGroup::undoable());
+        if running.loaded.is_some() {
+            self.store.libraries();
+        }
         let left = self.run_to_end(&mut running);
         let group = self.store.suspend_transaction();
         if let Some(timer) = timer {
@@ -149,14 +153,14 @@ impl Core {
                     out.extend_from_slice(&exchange.reply);
                     gate
                 });
-                self.keep_machine(running.machine);
+                self.keep_machine(running.machine, running.loaded);
             }
             Some(Leave::Again) if group.is_undoable() => {
                 let undone = self.take_outgoing_since(mark);
                 self.undo_outgoing(undone);
                 self.store.roll_back(group);
                 running.machine.abandon();
-                self.keep_machine(running.machine);
+                self.keep_machine(running.machine, running.loaded);
                 self.start_script_again(from, request, command, args);
             }
             Some(left) => {

@@ -76,6 +76,7 @@ impl Core {
             ConnectionCommand::Wait => return self.wait_replicas(socket, args),
             ConnectionCommand::Waitaof => return self.wait_durable(socket, args),
             ConnectionCommand::Script(which) => self.script(socket, which, args),
+            ConnectionCommand::Function(which) => self.function(socket, which, args),
             ConnectionCommand::Help => self.answer(socket, |out| commands::help(args, out)),
         }
         Flow::Continue

@@ -25,6 +25,7 @@ impl Core {
         shards: &[ShardCounters],
         out: &mut Encoder<'_>,
     ) {
+        let functions = self.function_totals();
         let mut facts = ServerFacts {
             settings: &self.settings,
             process: ProcessFacts::read(),
@@ -43,6 +44,7 @@ impl Core {
             maxclients: self.settings.maxclients,
             used_memory_peak: 0,
             scripts: self.shared.scripts.totals(),
+            functions,
             shards,
         };
         facts.used_memory_peak = self.shared.memory_peak(facts.used_memory());

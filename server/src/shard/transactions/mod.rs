@@ -23,6 +23,9 @@ use self::participant::ShardLocks;
 use super::Core;
 use crate::commands::{Command, Flags};
 
+/// Stands for the libraries of functions, as a key. A key of that name has the same lock, which does no harm.
+const LIBRARIES: &[u8] = b"\xff annulus libraries";
+
 /// The locks of a client's command on the shard that owns all its keys.
 pub(super) fn lock_request(client: Option<u64>, command: &Command, args: &[&[u8]]) -> LockRequest {
     let mut locks = LockRequest::default();
@@ -52,6 +55,9 @@ pub(super) fn add_locks(locks: &mut LockRequest, command: &Command, args: &[&[u8
     }
     if command.looks_elsewhere(args) {
         locks.add_whole(Mode::Shared);
+    }
+    if command.runs_function() {
+        locks.add(LockKey::new(LIBRARIES), Mode::Shared);
     }
     for (position, uses) in command.key_positions(args) {
         let mode = if command.changes(uses) { Mode::Exclusive } else { Mode::Shared };
@@ -104,7 +110,7 @@ impl Core {
             Signal::Conclude { id, participants, operation, part } => {
                 self.on_conclude(id, &participants, operation, part);
             }
-            Signal::Overdue(id) => self.on_overdue(id),
+            Signal::Overdue { id, function } => self.on_overdue(id, function),
             Signal::Durable(id) => self.on_part_durable(id, from),
             Signal::Behind(counter) => {
                 self.transaction_count = self.transaction_count.max(counter);

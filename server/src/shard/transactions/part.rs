@@ -106,7 +106,12 @@ pub enum Signal {
         part: u32,
     },
     /// From the coordinator: the script takes long, and nobody needs to wait for it.
-    Overdue(TransactionId),
+    Overdue {
+        /// The transaction.
+        id: TransactionId,
+        /// It is a function of a library.
+        function: bool,
+    },
     /// From another participant: its part is on stable storage.
     Durable(TransactionId),
     /// To a shard whose commands look older than they are: the counter of transactions has come so far.

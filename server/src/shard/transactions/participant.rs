@@ -11,7 +11,15 @@ use crate::shard::Core;
 use crate::shard::batch::{Call, Request, RequestBatch, Target, Work};
 
 /// To who would have to wait for a script that takes long.
-const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+pub(in super::super) const BUSY_SCRIPT: &str =
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+/// The same for a function.
+pub(in super::super) const BUSY_FUNCTION: &str =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+
+const fn busy(function: bool) -> &'static str {
+    if function { BUSY_FUNCTION } else { BUSY_SCRIPT }
+}
 
 /// What waits for locks.
 #[derive(Debug)]
@@ -182,7 +190,7 @@ impl Core {
                 self.store.roll_back(part.deferred);
                 self.undo_outgoing(part.outgoing);
             }
-            self.scripts.overdue.retain(|it| *it != id);
+            self.scripts.overdue.retain(|(it, _)| *it != id);
             self.settle_locks();
         }
     }
@@ -267,7 +275,7 @@ impl Core {
             unreachable!("shard {}: transaction {id} ends without a part", self.id)
         };
         let group = done.deferred;
-        self.scripts.overdue.retain(|it| *it != id);
+        self.scripts.overdue.retain(|(it, _)| *it != id);
         let gate = if participants.len() > 1 {
             self.store.commit_deferred(group, id, participants)
         } else {
@@ -282,14 +290,14 @@ impl Core {
     }
 
     /// A script takes long: who waits for it need not, and nobody begins to.
-    pub(super) fn on_overdue(&mut self, id: TransactionId) {
-        self.scripts.overdue.push(id);
+    pub(super) fn on_overdue(&mut self, id: TransactionId, function: bool) {
+        self.scripts.overdue.push((id, function));
         for age in self.locks.waiting_for(id.into()) {
             match self.locks.release(age) {
-                Some(Waiter::Part(part)) => self.refuse_part(&part, Refusal::Write(BUSY)),
+                Some(Waiter::Part(part)) => self.refuse_part(&part, Refusal::Write(busy(function))),
                 Some(Waiter::Command(from, one)) => {
                     for (request, _) in one.iter() {
-                        self.refuse_overdue(from, request, BUSY);
+                        self.refuse_overdue(from, request, busy(function));
                     }
                 }
                 None => {}
@@ -300,8 +308,9 @@ impl Core {
 
     /// Why a request need not wait for its locks: a script that takes long has some.
     fn overdue(&self, locks: &LockRequest) -> Option<&'static str> {
-        let has = |id: &TransactionId| self.locks.conflicts_with((*id).into(), locks);
-        self.scripts.overdue.iter().any(has).then_some(BUSY)
+        let mut overdue = self.scripts.overdue.iter();
+        let (_, function) = overdue.find(|(id, _)| self.locks.conflicts_with((*id).into(), locks))?;
+        Some(busy(*function))
     }
 
     fn refuse_overdue(&mut self, from: ShardId, request: &Request, text: &'static str) {

@@ -9,7 +9,7 @@ use annulus_storage::{DatabaseId, ShardId};
 use super::coordinator::Draft;
 use super::locks::LockRequest;
 use super::multi::Watched;
-use super::{LockKey, Mode};
+use super::{LIBRARIES, LockKey, Mode};
 use crate::commands::{
     Arguments, Command, Flags, Hop, HopPlan, HopRequest, HopStep, Keyed, Merge, Run, Waiting, cursor_group,
     lookup,
@@ -495,6 +495,10 @@ impl Core {
             for shard in (0..self.shards).map(ShardId) {
                 draft.add_key(shard, item.command, |locks| locks.add_whole(Mode::Shared));
             }
+        }
+        if item.command.runs_function() {
+            // They are looked at here.
+            draft.add_key(self.id, item.command, |locks| locks.add(LockKey::new(LIBRARIES), Mode::Shared));
         }
         for (position, uses) in item.command.key_positions(&slices) {
             let Some(key) = slices.get(position) else { continue };
