@@ -60,13 +60,12 @@ impl Core {
                 tracing::error!(library = %name.escape_ascii(), "a library of functions cannot be read");
                 continue;
             };
-            let (name, text): (Arc<[u8]>, Arc<[u8]>) = (name.into(), library.text.into());
-            for function in library.functions {
-                let key = function.name.to_ascii_lowercase().into_boxed_slice();
-                functions.by_name.insert(key, Script::of_function(&name, &text, &function));
+            for function in self.shared.scripts.functions(name, library.text, &library.functions) {
+                functions.by_name.insert(function.name().to_ascii_lowercase().into_boxed_slice(), function);
             }
         }
         self.scripts.functions = functions;
+        self.shared.scripts.forget_unused_functions();
     }
 
     /// The function of a name.

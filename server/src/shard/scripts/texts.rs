@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::script::{FunctionInfo, Header, ScriptId, parse_header};
+use crate::script::{FunctionInfo, Header, ScriptId, parse_header, script_id};
 
 /// Scripts that came with EVAL and are kept for EVALSHA. As in Redis since 7.4 the oldest make room for new ones: clients send
 /// the text again when they are told `NOSCRIPT`. What SCRIPT LOAD has loaded stays.
@@ -48,7 +48,7 @@ pub struct FunctionName {
 
 impl Script {
     /// A function of a library.
-    pub fn of_function(library: &Arc<[u8]>, text: &Arc<[u8]>, function: &FunctionInfo) -> Arc<Script> {
+    fn of_function(library: &Arc<[u8]>, text: &Arc<[u8]>, function: &FunctionInfo) -> Arc<Script> {
         let name = FunctionName { library: Arc::clone(library), name: (&*function.name).into() };
         Arc::new(Script {
             id: [0; 40],
@@ -110,6 +110,8 @@ struct Known {
     scripts: HashMap<ScriptId, Arc<Script>>,
     /// Those that came with EVAL, the oldest first.
     evaluated: VecDeque<ScriptId>,
+    /// Functions that shards know, by the SHA-1 of the library's text and their names.
+    functions: HashMap<(ScriptId, Box<[u8]>), Arc<Script>>,
 }
 
 /// See the module's documentation.
@@ -166,6 +168,22 @@ impl Texts {
         kept
     }
 
+    /// The functions of a library, the same ones for all shards: what one learns of them, all know.
+    pub fn functions(&self, library: &[u8], text: &[u8], functions: &[FunctionInfo]) -> Vec<Arc<Script>> {
+        let (id, library, text): (_, Arc<[u8]>, Arc<[u8]>) = (script_id(text), library.into(), text.into());
+        let mut known = self.known();
+        let interned = functions.iter().map(|function| {
+            let entry = known.functions.entry((id, function.name.clone()));
+            Arc::clone(entry.or_insert_with(|| Script::of_function(&library, &text, function)))
+        });
+        interned.collect()
+    }
+
+    /// Forgets functions that no shard knows any more.
+    pub fn forget_unused_functions(&self) {
+        self.known().functions.retain(|_, function| Arc::strong_count(function) > 1);
+    }
+
     /// How many scripts there are, and bytes of their texts.
     pub fn totals(&self) -> (usize, usize) {
         let known = self.known();
@@ -175,7 +193,8 @@ impl Texts {
     /// Forgets all.
     pub fn flush(&self) {
         let mut known = self.known();
-        *known = Known::default();
+        known.scripts.clear();
+        known.evaluated.clear();
         self.version.fetch_add(1, Ordering::Release);
     }
 }
@@ -183,7 +202,6 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::script_id;
 
     fn script(text: &str) -> Arc<Script> {
         Script::new(script_id(text.as_bytes()), text.as_bytes()).unwrap()
