@@ -1,5 +1,6 @@
 mod eviction;
 mod fields;
+mod libraries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
