@@ -26,6 +26,8 @@ const PORT_STEP: u16 = 20;
 /// What a server has used since it started, and holds now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
+    /// What the process had written to disks, as the kernel's block layer counts it.
+    pub(super) written_bytes: u64,
     /// User and system time of all threads, also of those that ended.
     pub(super) cpu: Duration,
     /// Time on a core of the threads that live now, to the nanosecond.
@@ -118,7 +120,9 @@ impl Server {
             switches += line_value(&status, "nonvoluntary_ctxt_switches:")?;
         }
         let status = fs::read_to_string(process.join("status"))?;
+        let io = fs::read_to_string(process.join("io"))?;
         Ok(Usage {
+            written_bytes: line_value(&io, "write_bytes:")?,
             cpu: cpu_time(&fs::read_to_string(process.join("stat"))?)?,
             cpu_live,
             rss_bytes: 1024 * line_value(&status, "VmRSS:")?,

@@ -88,6 +88,7 @@ impl Plan {
         Ok(Sample {
             throughput: seen.throughput,
             cpu_us: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / seen.operations,
+            disk_bytes: (after.written_bytes - before.written_bytes) as f64 / seen.operations,
             instructions: instructions.map_or(f64::NAN, |count| count as f64 / seen.operations),
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,
@@ -102,6 +103,8 @@ pub(super) struct Sample {
     pub(super) throughput: f64,
     /// Server CPU time per operation.
     pub(super) cpu_us: f64,
+    /// Bytes written to disk per operation.
+    pub(super) disk_bytes: f64,
     /// Server instructions per operation, in user mode; NaN where the machine does not count them.
     pub(super) instructions: f64,
     pub(super) p50_us: f64,
@@ -148,7 +151,17 @@ impl Outcomes {
     pub(super) fn print(&self, title: &str, baselines: &[&str]) {
         let mut table = Table::new(
             title,
-            &["case", "server", "ops/s", "CPU µs/op", "CPU µs/op, least", "p50 µs", "p99 µs", "p99.9 µs"],
+            &[
+                "case",
+                "server",
+                "ops/s",
+                "CPU µs/op",
+                "CPU µs/op, least",
+                "p50 µs",
+                "p99 µs",
+                "p99.9 µs",
+                "disk bytes/op",
+            ],
         );
         let counted = self.rows.iter().any(|row| row.2.iter().any(|sample| sample.instructions.is_finite()));
         if counted {
@@ -170,6 +183,7 @@ impl Outcomes {
                     own(|s| s.p50_us),
                     own(|s| s.p99_us),
                     own(|s| s.p999_us),
+                    own(|s| s.disk_bytes),
                 ]
                 .map(number),
             );

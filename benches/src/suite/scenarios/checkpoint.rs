@@ -105,7 +105,8 @@ fn watch(port: u16, over: &AtomicBool) -> io::Result<Seen> {
     Ok(seen)
 }
 
-fn await_rest(server: &Server) -> io::Result<()> {
+/// Waits until no checkpoint is under way.
+pub(super) fn await_rest(server: &Server) -> io::Result<()> {
     let mut client = Client::connect(server.port)?;
     while field(&client.command(&[b"INFO", b"persistence"])?.text, "rdb_bgsave_in_progress") > 0.0 {
         thread::sleep(LOOK);
