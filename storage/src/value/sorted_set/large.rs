@@ -190,6 +190,11 @@ impl Large {
             + self.order.memory_bytes()
     }
 
+    #[cfg(test)]
+    pub(super) fn check_tally(&self) {
+        self.order.check_tally();
+    }
+
     /// Frees up to `budget` members or nodes; returns what is left of the budget.
     pub(super) fn free(&mut self, mut budget: usize) -> usize {
         while budget > 0 && self.slots.pop().is_some() {

@@ -105,10 +105,40 @@ impl Child {
 
 enum Node {
     Leaf(Box<Leaf>),
+    /// Has room for one child more than it may keep, from the beginning: so all inner nodes take the same memory.
     Inner(Vec<Child>),
 }
 
+/// How many nodes there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    leaves: usize,
+    inners: usize,
+}
+
+impl Tally {
+    fn add(&mut self, node: &Node) {
+        match node {
+            Node::Leaf(_) => self.leaves += 1,
+            Node::Inner(_) => self.inners += 1,
+        }
+    }
+
+    fn remove(&mut self, node: &Node) {
+        match node {
+            Node::Leaf(_) => self.leaves -= 1,
+            Node::Inner(_) => self.inners -= 1,
+        }
+    }
+}
+
 impl Node {
+    fn inner(children: impl IntoIterator<Item = Child>) -> Node {
+        let mut all = Vec::with_capacity(CHILDREN_MAX + 1);
+        all.extend(children);
+        Self::Inner(all)
+    }
+
     /// The first item below a node that is not empty.
     fn first(&self) -> Item {
         match self {
@@ -132,30 +162,38 @@ impl Node {
     }
 
     /// Adds an item. Returns a new right neighbour if the node had to be split. `at_end`: nothing of the tree is right of the node.
-    fn insert(&mut self, item: Item, before: &impl Fn(Item) -> bool, at_end: bool) -> Option<Node> {
+    fn insert(
+        &mut self,
+        item: Item,
+        before: &impl Fn(Item) -> bool,
+        at_end: bool,
+        tally: &mut Tally,
+    ) -> Option<Node> {
         match self {
             Self::Leaf(leaf) => insert_into_leaf(leaf, item, before, at_end),
             Self::Inner(children) => {
                 let index = children.partition_point(|child| before(child.first)).saturating_sub(1);
                 let is_last = at_end && index + 1 == children.len();
                 let child = &mut children[index];
-                let split = child.node.insert(item, before, is_last);
+                let split = child.node.insert(item, before, is_last, tally);
                 child.first = child.node.first();
                 child.count += 1;
-                let new = Child::new(split?);
+                let new = split?;
+                tally.add(&new);
+                let new = Child::new(new);
                 child.count -= new.count;
                 children.insert(index + 1, new);
                 if children.len() <= CHILDREN_MAX {
                     return None;
                 }
                 let keep = if is_last { CHILDREN_MAX } else { children.len() / 2 };
-                Some(Self::Inner(children.split_off(keep)))
+                Some(Self::inner(children.drain(keep..)))
             }
         }
     }
 
     /// Removes the item that stands first among those not `before`, which must be there.
-    fn remove(&mut self, before: &impl Fn(Item) -> bool, slot: u32) {
+    fn remove(&mut self, before: &impl Fn(Item) -> bool, slot: u32, tally: &mut Tally) {
         match self {
             Self::Leaf(leaf) => {
                 let at = leaf.partition(before);
@@ -165,15 +203,15 @@ impl Node {
             Self::Inner(children) => {
                 let index = child_of(children, before, slot);
                 let child = &mut children[index];
-                child.node.remove(before, slot);
+                child.node.remove(before, slot, tally);
                 child.count -= 1;
                 if child.count == 0 {
-                    children.remove(index);
+                    tally.remove(&children.remove(index).node);
                     return;
                 }
                 child.first = child.node.first();
                 if child.node.is_small() {
-                    join(children, index);
+                    join(children, index, tally);
                 }
             }
         }
@@ -214,7 +252,7 @@ fn insert_into_leaf(
 }
 
 /// Joins a child with a neighbour if both fit one node.
-fn join(children: &mut Vec<Child>, index: usize) {
+fn join(children: &mut Vec<Child>, index: usize, tally: &mut Tally) {
     for left in [index, index.wrapping_sub(1)] {
         let Some([a, b]) =
             children.get_mut(left..left.saturating_add(2)).and_then(|pair| pair.first_chunk_mut())
@@ -227,7 +265,7 @@ fn join(children: &mut Vec<Child>, index: usize) {
             _ => continue,
         }
         a.count += b.count;
-        children.remove(left + 1);
+        tally.remove(&children.remove(left + 1).node);
         return;
     }
 }
@@ -236,34 +274,44 @@ fn join(children: &mut Vec<Child>, index: usize) {
 pub(super) struct Order {
     root: Node,
     len: usize,
+    /// Of the root and below, and of `nodes`.
+    tally: Tally,
+    /// Nodes that are to be freed, each with what is below it.
     nodes: Vec<Node>,
 }
 
 impl Order {
     pub(super) fn new() -> Order {
-        Order { root: Node::Leaf(Leaf::new()), len: 0, nodes: Vec::new() }
+        let tally = Tally { leaves: 1, inners: 0 };
+        Order { root: Node::Leaf(Leaf::new()), len: 0, tally, nodes: Vec::new() }
     }
 
     /// Adds an item, which is not there yet.
     pub(super) fn insert<'s>(&mut self, item: Item, place: Place<'_>, member_of: &impl Fn(u32) -> &'s [u8]) {
         let before = |other: Item| place.is_after(other, member_of);
-        if let Some(right) = self.root.insert(item, &before, true) {
+        if let Some(right) = self.root.insert(item, &before, true, &mut self.tally) {
+            self.tally.add(&right);
             let left = std::mem::replace(&mut self.root, Node::Inner(Vec::new()));
-            self.root = Node::Inner(vec![Child::new(left), Child::new(right)]);
+            self.root = Node::inner([Child::new(left), Child::new(right)]);
+            self.tally.add(&self.root);
         }
         self.len += 1;
     }
 
     /// Removes an item, which must be there.
     pub(super) fn remove<'s>(&mut self, slot: u32, place: Place<'_>, member_of: &impl Fn(u32) -> &'s [u8]) {
-        self.root.remove(&|other| place.is_after(other, member_of), slot);
+        self.root.remove(&|other| place.is_after(other, member_of), slot, &mut self.tally);
         self.len -= 1;
         while let Node::Inner(children) = &mut self.root {
-            match children.len() {
-                0 => self.root = Node::Leaf(Leaf::new()),
-                1 => self.root = children.swap_remove(0).node,
+            self.root = match children.len() {
+                0 => {
+                    self.tally.leaves += 1;
+                    Node::Leaf(Leaf::new())
+                }
+                1 => children.swap_remove(0).node,
                 _ => break,
-            }
+            };
+            self.tally.inners -= 1;
         }
     }
 
@@ -347,20 +395,9 @@ impl Order {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        fn of(node: &Node) -> usize {
-            match node {
-                Node::Leaf(_) => size_of::<Leaf>(),
-                Node::Inner(children) => {
-                    // All leaves are alike, so those below one level up are not visited one by one.
-                    let own = children.capacity() * size_of::<Child>();
-                    match children.first().map(|child| &child.node) {
-                        Some(Node::Leaf(_)) => own + children.len() * size_of::<Leaf>(),
-                        _ => own + children.iter().map(|child| of(&child.node)).sum::<usize>(),
-                    }
-                }
-            }
-        }
-        of(&self.root)
+        self.tally.leaves * size_of::<Leaf>()
+            + self.tally.inners * (CHILDREN_MAX + 1) * size_of::<Child>()
+            + self.nodes.capacity() * size_of::<Node>()
     }
 
     /// Frees up to `budget` nodes of an order that nobody uses any more; returns what is left of the budget.
@@ -368,11 +405,14 @@ impl Order {
         if let Node::Inner(children) = &mut self.root {
             self.nodes.extend(children.drain(..).map(|child| child.node));
             self.root = Node::Leaf(Leaf::new());
+            self.tally.inners -= 1;
+            self.tally.leaves += 1;
         }
         while budget > 0
             && let Some(node) = self.nodes.pop()
         {
             budget -= 1;
+            self.tally.remove(&node);
             if let Node::Inner(children) = node {
                 self.nodes.extend(children.into_iter().map(|child| child.node));
             }
@@ -382,6 +422,22 @@ impl Order {
 
     pub(super) fn is_freed(&self) -> bool {
         matches!(self.root, Node::Leaf(_)) && self.nodes.is_empty()
+    }
+
+    /// What is counted as nodes come and go is what a look at all of them finds.
+    #[cfg(test)]
+    pub(super) fn check_tally(&self) {
+        fn add(tally: &mut Tally, node: &Node) {
+            tally.add(node);
+            if let Node::Inner(children) = node {
+                assert_eq!(children.capacity(), CHILDREN_MAX + 1);
+                children.iter().for_each(|child| add(tally, &child.node));
+            }
+        }
+        let mut found = Tally::default();
+        add(&mut found, &self.root);
+        self.nodes.iter().for_each(|node| add(&mut found, node));
+        assert_eq!(found, self.tally);
     }
 }
 

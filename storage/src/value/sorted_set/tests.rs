@@ -123,6 +123,7 @@ fn large_ones_grow_and_shrink_in_any_order() {
             let all: Vec<_> =
                 set.iter(0, set.len()).map(|(member, score)| (member.to_vec(), score.to_bits())).collect();
             assert!(all == ordered(model));
+            set.check_tally();
             for (rank, (member, _)) in all.iter().enumerate().step_by(97) {
                 assert_eq!(set.rank(member), Some(rank));
             }
@@ -142,6 +143,7 @@ fn large_ones_grow_and_shrink_in_any_order() {
         assert!(set.memory_bytes() < full / 20, "{} of {full} bytes left", set.memory_bytes());
         while !set.is_freed() {
             assert!(set.free(10) < 10);
+            set.check_tally();
         }
     }
 }
