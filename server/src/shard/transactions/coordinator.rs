@@ -300,10 +300,11 @@ impl Core {
         let Some(locking) = self.locking(operation, id) else { return };
         let others = locking.parts.iter().enumerate().filter(|(index, _)| *index != part as usize);
         let others: Shards = others.map(|(_, (shard, _))| *shard).collect();
-        let next = locking.next.take();
         for shard in others {
             self.signal(shard, Signal::Cancel(id));
         }
+        // Only now: a script that had waited for the locks here may have begun a transaction behind this one.
+        let next = self.locking(operation, id).and_then(|locking| locking.next.take());
         self.fail_operation(operation, why);
         if let Some((operation, id)) = next
             && let Some(locking) = self.locking(operation, id)
