@@ -1,7 +1,7 @@
 //! The disk by plain system calls, for offline tools and tests: every future is ready when first polled.
 
 use std::future::Future;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -33,6 +33,41 @@ pub fn run_ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("a blocking disk's futures are ready at once"),
+    }
+}
+
+/// A file from the front to the back, for what reads or writes without knowing of disks.
+#[derive(Debug)]
+pub struct Sequential {
+    file: Rc<OwnedFd>,
+    offset: u64,
+}
+
+impl Sequential {
+    /// A file that [`StdDisk`] has opened, from some byte on.
+    pub fn new(file: Rc<OwnedFd>, offset: u64) -> Self {
+        Self { file, offset }
+    }
+}
+
+impl Read for Sequential {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = pread(&self.file, buffer, self.offset)?;
+        self.offset += bytes as u64;
+        Ok(bytes)
+    }
+}
+
+impl Write for Sequential {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = ReadWriteFlags::empty();
+        let bytes = pwritev2(&self.file, &[IoSlice::new(bytes)], self.offset, flags)?;
+        self.offset += bytes as u64;
+        Ok(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -36,8 +36,12 @@ const fn tables() -> [[u64; 256]; 8] {
 
 /// The checksum of these bytes.
 pub fn crc64(bytes: &[u8]) -> u64 {
+    crc64_more(0, bytes)
+}
+
+/// The checksum of bytes of which the first have the checksum `crc`, and these are the others.
+pub(super) fn crc64_more(mut crc: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut crc = 0;
     for word in words {
         let mixed = (crc ^ u64::from_le_bytes(*word)).to_le_bytes();
         crc = mixed
@@ -56,5 +60,6 @@ mod tests {
     fn known_texts_have_the_known_checksums() {
         assert_eq!(crc64(b""), 0);
         assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+        assert_eq!(crc64_more(crc64(b"123"), b"456789"), 0xe9c6_d914_c4b8_d9ca);
     }
 }

@@ -12,7 +12,7 @@ const PLAIN: u64 = 1;
 const PACKED: u64 = 2;
 
 /// Lengths of scores as text that mean something else.
-const NAN: u8 = 253;
+pub(super) const NAN: u8 = 253;
 const INFINITE: u8 = 254;
 const NEGATIVE_INFINITE: u8 = 255;
 

@@ -18,6 +18,7 @@
 
 mod bytes;
 mod crc64;
+pub mod file;
 mod load;
 mod lzf;
 mod packed;
@@ -31,9 +32,9 @@ use crate::Value;
 pub use crc64::crc64;
 
 /// The version that is written where it suffices: that of Redis 7.0.
-const VERSION: u16 = 10;
+pub(crate) const VERSION: u16 = 10;
 /// The version that has hashes whose fields expire: that of Redis 7.4.
-const VERSION_FIELD_EXPIRY: u16 = 12;
+pub(crate) const VERSION_FIELD_EXPIRY: u16 = 12;
 /// The newest version whose objects are understood.
 const VERSION_MAX: u16 = 12;
 
@@ -45,6 +46,8 @@ mod kind {
     pub(super) const SORTED_SET_TEXT: u8 = 3;
     pub(super) const HASH: u8 = 4;
     pub(super) const SORTED_SET: u8 = 5;
+    pub(super) const MODULE_EARLY: u8 = 6;
+    pub(super) const MODULE: u8 = 7;
     pub(super) const HASH_ZIPMAP: u8 = 9;
     pub(super) const LIST_ZIPLIST: u8 = 10;
     pub(super) const SET_INTSET: u8 = 11;
@@ -58,6 +61,8 @@ mod kind {
     pub(super) const STREAM_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
     pub(super) const STREAM_3: u8 = 21;
+    pub(super) const HASH_EXPIRING_EARLY: u8 = 22;
+    pub(super) const HASH_EXPIRING_LISTPACK_EARLY: u8 = 23;
     pub(super) const HASH_EXPIRING: u8 = 24;
     pub(super) const HASH_EXPIRING_LISTPACK: u8 = 25;
 }
