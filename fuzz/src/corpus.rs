@@ -9,9 +9,15 @@ use std::path::Path;
 
 use annulus::admin::Settings;
 use annulus_fuzz::{commands, input_of};
+use annulus_storage::disk::blocking::run_ready;
+use annulus_storage::manifest::inspect_data_directory;
+use annulus_storage::offline::{RDB_VERSIONS, load_shard, write_keys_to_rdb};
+use annulus_storage::rdb::file::FileWriter;
+use annulus_storage::{Outcomes, ShardId};
 use annulus_tests::resp::encode;
 use annulus_tests::script;
 use annulus_tests::sim::host::Host;
+use annulus_tests::sim::server::DIRECTORY;
 // The coverage counters, which everything here is compiled with, need somebody to report to.
 use libfuzzer_sys as _;
 
@@ -54,6 +60,24 @@ fn left_by(text: &str, shards: u16, checkpointed: bool) -> Vec<u8> {
     input
 }
 
+/// What a server of one shard has after such commands, as an RDB file.
+fn saved_by(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut host = Host::start(1);
+    let connection = host.open();
+    for words in commands(text.as_bytes()) {
+        host.send(connection, &encode(&words));
+    }
+    host.run(connection);
+    host.close(connection);
+    let disk = host.restart().disk();
+    let (directory, _lock) = run_ready(inspect_data_directory(&disk, Path::new(DIRECTORY)))?;
+    let loaded = run_ready(load_shard(&disk, &directory, ShardId(0), &Outcomes::default(), None, 1))?;
+    let (mut store, _) = loaded;
+    let mut writer = FileWriter::new(Vec::new(), RDB_VERSIONS[1], &[("redis-ver", "7.4.0")]);
+    write_keys_to_rdb(&mut store, directory.databases, &mut writer)?;
+    Ok(writer.finish()?.0)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("usage: corpus DIRECTORY")?;
     let directory = Path::new(&directory);
@@ -73,6 +97,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (variant, (shards, checkpointed)) in [(1, false), (2, false), (2, true)].into_iter().enumerate() {
             write(directory, "disk", 3 * number + variant, &left_by(piece, shards, checkpointed))?;
         }
+    }
+    for (number, piece) in pieces.iter().enumerate() {
+        write(directory, "rdb", number, &[&[0], saved_by(piece)?.as_slice()].concat())?;
     }
     let shown = Settings::default().to_toml();
     write(directory, "config", 0, shown.as_bytes())?;

@@ -94,8 +94,12 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {
 
 /// Serves until SIGTERM, SIGINT or SHUTDOWN.
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+    run_at(loaded, Clock::default())
+}
+
+/// The same, by a clock of the caller's.
+pub fn run_at(loaded: &Loaded, clock: Clock) -> Result<(), ServeError> {
     let mut settings = loaded.settings.clone();
-    let clock = Clock::default();
     stop_at_panic();
     // Before anything is opened: a signal from here on is a clean stop.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("cannot handle signals"))?;

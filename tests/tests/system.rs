@@ -14,6 +14,7 @@ mod cluster;
 mod command_table;
 mod differential;
 mod durability;
+mod exchange;
 mod expiry;
 mod listeners;
 mod memory;

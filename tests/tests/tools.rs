@@ -12,7 +12,7 @@ use annulus_tests::{
     server::{Server, Setup, target_is_redis},
 };
 
-fn tool(arguments: &[&str]) -> Output {
+pub(crate) fn tool(arguments: &[&str]) -> Output {
     let mut command = Command::new(binaries::annulus());
     without_our_settings(&mut command).args(arguments);
     run(&mut command, b"", Duration::from_mins(1))
@@ -23,7 +23,7 @@ fn text(output: &Output) -> String {
 }
 
 #[track_caller]
-fn expect(arguments: &[&str], code: i32, says: &str) -> String {
+pub(crate) fn expect(arguments: &[&str], code: i32, says: &str) -> String {
     let output = tool(arguments);
     let text = text(&output);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");

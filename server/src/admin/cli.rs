@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::load::{CONFIG_FILE, LoadError, Loaded, load};
 use super::settings::{SETTINGS, Setting, Settings, setting};
-use super::tools::{Dump, Tool};
+use super::tools::{Dump, Import, Tool};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ fn command() -> Command {
 }
 
 /// The tools for data directories, all for such as no server uses.
-fn tools() -> [Command; 5] {
+fn tools() -> Vec<Command> {
     let path = |name: &'static str, help: &'static str| {
         let parser = clap::value_parser!(PathBuf);
         Arg::new(name).value_name(name).value_parser(parser).required(true).help(help)
@@ -135,7 +135,7 @@ fn tools() -> [Command; 5] {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     let number = clap::value_parser!(u16);
-    [
+    vec![
         Command::new("check")
             .about("Read all of a data directory, and say exactly what is wrong with it; changes nothing")
             .visible_alias("scrub")
@@ -175,6 +175,41 @@ fn tools() -> [Command; 5] {
             .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
             .arg(dir())
             .arg(path("TARGET", "Where to: a new or empty directory, or an older backup of the same")),
+        Command::new("import")
+            .about("Make a new data directory of what Redis has saved: an RDB file, or append-only files")
+            .long_about(
+                "Makes a new data directory of an RDB file (Redis 2.4 to 7.4), of an append-only file, or of a directory of append-only \
+                 files (appendonlydir). Nothing is left of it when that cannot be done. What the files hold must be whole, \
+                 but for a last command in the append-only file that was cut off.",
+            )
+            .arg(path("SOURCE", "The RDB file, the append-only file, or the directory of such"))
+            .arg(path("NEWDIR", "The directory to make; it must not exist, or be empty"))
+            .arg(
+                only("shards", "N", "Shards of the new directory; a server may start with another number [default: one for each core]")
+                    .value_parser(clap::value_parser!(u16).range(1..=256)),
+            )
+            .arg(
+                only("databases", "N", "Databases, if the source does not need more [default: 16]")
+                    .value_parser(clap::value_parser!(u16).range(1..=16384)),
+            ),
+        Command::new("export")
+            .about("Write everything that a data directory holds into an RDB file, for redis-server 7.0 or later")
+            .arg(dir())
+            .arg(path("FILE", "The file to make; it must not exist")),
+        #[cfg(feature = "migrate")]
+        Command::new("migrate")
+            .about("Copy keys from one server to another, Redis or Annulus, while both serve")
+            .long_about(
+                "Copies keys, their expiry and libraries of functions from one server to another. Keys that the target has already are \
+                 replaced. What is written at the source meanwhile may be missed: let nobody write there, or copy again.",
+            )
+            .after_help(
+                "A URL: redis://[user][:password@]host[:port][/database], rediss:// for TLS (with ?ca=FILE), or unix:///path[?db=N]. Without a \
+                 database all are taken.\n\nExit code: 0 everything was copied, 1 some keys were refused, 2 it could not be done.",
+            )
+            .arg(only("from", "URL", "The server to read from").required(true))
+            .arg(only("to", "URL", "The server to write to").required(true))
+            .arg(only("match", "PATTERN", "Only keys that match, as in KEYS")),
     ]
 }
 
@@ -187,7 +222,8 @@ fn parse_until(text: &str) -> Result<(ShardId, Lsn), String> {
 
 fn tool(name: &str, matches: &ArgMatches) -> Tool {
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-    let dir = path("DIR");
+    // Not every tool has one.
+    let dir = matches.try_get_one::<PathBuf>("DIR").ok().flatten().cloned().unwrap_or_default();
     match name {
         "check" => Tool::Check { dir },
         "dump" => Tool::Dump {
@@ -204,6 +240,25 @@ fn tool(name: &str, matches: &ArgMatches) -> Tool {
         "restore" => {
             let until = matches.get_many::<(ShardId, Lsn)>("until").into_iter().flatten().copied().collect();
             Tool::Restore { dir, target: path("NEWDIR"), until }
+        }
+        "import" => {
+            let number = |name: &str| matches.get_one::<u16>(name).copied();
+            Tool::Import(Import {
+                source: path("SOURCE"),
+                target: path("NEWDIR"),
+                shards: number("shards").unwrap_or(Settings::default().shards as u16),
+                databases: number("databases").unwrap_or(Settings::default().databases as u16),
+            })
+        }
+        "export" => Tool::Export { dir, file: path("FILE") },
+        #[cfg(feature = "migrate")]
+        "migrate" => {
+            let text = |name: &str| matches.get_one::<String>(name).cloned();
+            Tool::Migrate(super::tools::Migrate {
+                from: text("from").unwrap_or_default(),
+                to: text("to").unwrap_or_default(),
+                pattern: text("match"),
+            })
         }
         _ => Tool::Backup { dir, target: path("TARGET") },
     }

@@ -1,11 +1,16 @@
-//! The tools for data directories that no server uses: `annulus check`, `dump`, `repair`, `restore`, `backup`.
+//! The tools for data directories that no server uses: `annulus check`, `dump`, `repair`, `restore`, `backup`, `import`, `export`. And
+//! `annulus migrate`, which talks to servers.
 //!
-//! Each takes the directory's lock first. None changes a directory that holds data: `repair` and `restore` make a new one under
+//! Each takes the directory's lock first. None changes a directory that holds data: `repair`, `restore` and `import` make a new one under
 //! another name, which gets its own when it is on stable storage.
 
 mod check;
 mod copy;
 mod dump;
+mod export;
+mod import;
+#[cfg(feature = "migrate")]
+mod migrate;
 mod repair;
 
 use std::fmt;
@@ -15,9 +20,13 @@ use std::path::{Path, PathBuf};
 use annulus_storage::disk::Disk;
 use annulus_storage::disk::blocking::{StdDisk, StdLock, run_ready};
 use annulus_storage::manifest::inspect_data_directory;
+use annulus_storage::rdb::file::FileError;
 use annulus_storage::{DataDirectory, Lsn, OpenError, RecoveryError, ShardId};
 
 pub use dump::Dump;
+pub use import::Import;
+#[cfg(feature = "migrate")]
+pub use migrate::Migrate;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +42,13 @@ pub enum Tool {
     Restore { dir: PathBuf, target: PathBuf, until: Vec<(ShardId, Lsn)> },
     /// Copy what a start needs.
     Backup { dir: PathBuf, target: PathBuf },
+    /// Make a new directory of what Redis has saved.
+    Import(Import),
+    /// Write everything into an RDB file.
+    Export { dir: PathBuf, file: PathBuf },
+    /// Copy keys from one server to another.
+    #[cfg(feature = "migrate")]
+    Migrate(Migrate),
 }
 
 /// Why a tool did nothing, or not all.
@@ -43,6 +59,8 @@ pub enum ToolError {
     Directory(OpenError),
     /// What is in it can't be read.
     Recovery { shard: ShardId, error: RecoveryError },
+    /// A file of Redis can't be read.
+    Foreign { path: PathBuf, error: FileError },
     /// The system said no.
     Io { path: PathBuf, error: io::Error },
     /// The place for the new directory is taken.
@@ -58,8 +76,9 @@ impl fmt::Display for ToolError {
         match self {
             Self::Directory(error) => error.fmt(f),
             Self::Recovery { shard, error } => write!(f, "shard {shard}: {error}"),
+            Self::Foreign { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
-            Self::Taken { path } => write!(f, "{} is there already; name a new directory", path.display()),
+            Self::Taken { path } => write!(f, "{} is there already; name another place", path.display()),
             Self::Refused(reason) => f.write_str(reason),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
         }
@@ -88,6 +107,10 @@ pub fn run(tool: &Tool, out: &mut dyn Write) -> Result<u8, ToolError> {
         Tool::Repair { dir, yes } => repair::repair(dir, *yes, out),
         Tool::Restore { dir, target, until } => repair::restore(dir, target, until, out),
         Tool::Backup { dir, target } => copy::backup(dir, target, out),
+        Tool::Import(what) => import::import(what, out),
+        Tool::Export { dir, file } => export::export(dir, file, out),
+        #[cfg(feature = "migrate")]
+        Tool::Migrate(what) => migrate::migrate(what, out),
     }
 }
 
@@ -125,4 +148,22 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// A name beside a path that nothing has yet.
+fn free_name(path: &Path, suffix: &str) -> Result<PathBuf, ToolError> {
+    let plain = beside(path, suffix);
+    let numbered = (2..1000).map(|number| beside(path, &format!("{suffix}-{number}")));
+    for name in std::iter::once(plain).chain(numbered) {
+        if names(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(ToolError::Taken { path: beside(path, suffix) })
+}
+
+/// Gives something its name, durably.
+fn rename(from: &Path, to: &Path) -> Result<(), ToolError> {
+    run_ready(StdDisk.rename(from, to)).map_err(at(to))?;
+    run_ready(StdDisk.sync_dir(parent(to))).map_err(at(to))
 }

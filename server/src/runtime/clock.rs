@@ -58,7 +58,13 @@ impl VirtualTime {
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { origin: Instant },
+    System {
+        origin: Instant,
+    },
+    /// The Unix clock began with the program.
+    Anew {
+        origin: Instant,
+    },
     Virtual(Arc<VirtualTime>),
 }
 
@@ -80,6 +86,11 @@ impl Clock {
         Clock { source: Source::Virtual(time) }
     }
 
+    /// A Unix clock that begins at 0 now: whatever expires has yet to. For commands of another time that are done again.
+    pub fn anew() -> Self {
+        Clock { source: Source::Anew { origin: Instant::now() } }
+    }
+
     /// Whether time stands still while code runs, so that nobody may wait for it in a loop.
     pub const fn is_virtual(&self) -> bool {
         matches!(self.source, Source::Virtual(_))
@@ -91,6 +102,7 @@ impl Clock {
             Source::System { .. } => {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
             }
+            Source::Anew { origin } => origin.elapsed().as_micros() as u64,
             Source::Virtual(time) => time.unix_us(),
         };
         Time { monotonic_ns: self.monotonic_ns(), unix_us }
@@ -99,7 +111,7 @@ impl Clock {
     /// The monotonic clock alone, ns.
     pub fn monotonic_ns(&self) -> u64 {
         match &self.source {
-            Source::System { origin } => origin.elapsed().as_nanos() as u64,
+            Source::System { origin } | Source::Anew { origin } => origin.elapsed().as_nanos() as u64,
             Source::Virtual(time) => time.monotonic_ns(),
         }
     }

@@ -54,6 +54,13 @@ pub fn unix(path: &Path, backlog: i32, mode: Option<u32>) -> io::Result<OwnedFd>
     Ok(socket.into())
 }
 
+/// Connects to a Unix socket that another thread of this program listens on. Reads and writes block.
+pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 /// The port that a listening TCP socket got.
 pub fn local_port(socket: &OwnedFd) -> Option<u16> {
     let address = rustix::net::getsockname(socket).ok()?;

@@ -1,9 +1,8 @@
 //! `annulus repair` and `annulus restore`: new directories, made of what others hold.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use annulus_storage::disk::Disk;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::offline::{load_shard, outcomes_of, write_shard};
 use annulus_storage::recovery::SalvageOptions;
@@ -12,7 +11,7 @@ use annulus_storage::{
 };
 
 use super::check::{Verdict, examine};
-use super::{ToolError, at, beside, names, open, parent, shards};
+use super::{ToolError, at, free_name, names, open, rename, shards};
 use crate::runtime::Rng;
 
 pub(super) fn repair(dir: &Path, yes: bool, out: &mut dyn Write) -> Result<u8, ToolError> {
@@ -115,21 +114,4 @@ fn rebuild(source: &Source<'_>, target: &Path, identity: u64, out: &mut dyn Writ
     }
     drop(lock);
     Ok(())
-}
-
-/// A name beside the directory's that nothing has yet.
-fn free_name(dir: &Path, suffix: &str) -> Result<PathBuf, ToolError> {
-    let plain = beside(dir, suffix);
-    let numbered = (2..1000).map(|number| beside(dir, &format!("{suffix}-{number}")));
-    for name in std::iter::once(plain).chain(numbered) {
-        if names(&name)?.is_none() {
-            return Ok(name);
-        }
-    }
-    Err(ToolError::Taken { path: beside(dir, suffix) })
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), ToolError> {
-    run_ready(StdDisk.rename(from, to)).map_err(at(to))?;
-    run_ready(StdDisk.sync_dir(parent(to))).map_err(at(to))
 }
