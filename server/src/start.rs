@@ -94,11 +94,11 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {
 
 /// Serves until SIGTERM, SIGINT or SHUTDOWN.
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
-    run_at(loaded, Clock::default())
+    run_at(loaded, &Clock::default())
 }
 
 /// The same, by a clock of the caller's.
-pub fn run_at(loaded: &Loaded, clock: Clock) -> Result<(), ServeError> {
+pub fn run_at(loaded: &Loaded, clock: &Clock) -> Result<(), ServeError> {
     let mut settings = loaded.settings.clone();
     stop_at_panic();
     // Before anything is opened: a signal from here on is a clean stop.
@@ -127,7 +127,7 @@ pub fn run_at(loaded: &Loaded, clock: Clock) -> Result<(), ServeError> {
         port: listeners.port,
     };
     let shared = Arc::new(Shared::new(peers, facts, settings));
-    let running = start_shards(&shared, &directory, listeners, &mut random, &clock, &signals.handle())?;
+    let running = start_shards(&shared, &directory, listeners, &mut random, clock, &signals.handle())?;
     tracing::info!(port = shared.facts.port, pid = std::process::id(), "ready to accept connections");
     if let Some(signal) = signals.forever().next() {
         tracing::info!(signal, "stopping: draining connections and sealing the log");

@@ -165,27 +165,27 @@ fn contents(connection: &mut Connection) -> Contents {
 }
 
 fn described_stream(connection: &mut Connection, key: &str) -> String {
-    let mut said = connection.line(&format!("XRANGE {key} - +")).to_string();
+    let mut said = vec![connection.line(&format!("XRANGE {key} - +")).to_string()];
     let about = connection.line(&format!("XINFO STREAM {key}"));
     for pair in about.items().chunks(2) {
         if !pair[0].text().starts_with("radix") {
-            said += &format!(" {}={}", pair[0], pair[1]);
+            said.push(format!("{}={}", pair[0], pair[1]));
         }
     }
     for group in connection.line(&format!("XINFO GROUPS {key}")).items() {
-        said += &format!("\n{group}");
+        said.push(group.to_string());
         let name = group.items()[1].text();
         for consumer in connection.line(&format!("XINFO CONSUMERS {key} {name}")).items() {
             // What follows tells how long ago something was.
-            said += &format!(" {:?}", &consumer.items()[..4]);
+            said.push(format!("{:?}", &consumer.items()[..4]));
         }
         let pending = connection.line(&format!("XPENDING {key} {name} - + 1000"));
         for entry in pending.items() {
             let entry = entry.items();
-            said += &format!(" {} at {}, {}", entry[0], entry[1], entry[3]);
+            said.push(format!("{} at {}, {}", entry[0], entry[1], entry[3]));
         }
     }
-    said
+    said.join(" ")
 }
 
 #[track_caller]
@@ -288,13 +288,17 @@ fn append_only_files_are_replayed_in_either_form() {
     if target_is_redis() {
         return;
     }
-    let (mut redis, seed, expected) = filled(&Setup::redis().durability("always"));
+    let (mut redis, seed, _) = filled(&Setup::redis().durability("always"));
     redis.kill();
     let scratch = scratch_dir();
     let place = |name: &str| scratch.path().join(name);
     let logs = redis.data().join("appendonlydir");
     let said = expect(&["import", text(&logs), text(&place("new")), "--shards", "2"], 0, "imported to");
     assert!(!said.contains("error"), "{said}");
+    // Not what it had: its log does not tell how much of a stream each group has read.
+    redis.start_again();
+    let expected = contents(&mut redis.connect());
+    redis.kill();
     let ours = serve(&place("new"), 2);
     assert_same(&expected, &contents(&mut ours.connect()), seed);
     drop(ours);

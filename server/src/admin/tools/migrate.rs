@@ -113,6 +113,7 @@ fn names_database(url: &str) -> bool {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn source_failed(error: Error) -> ToolError {
     ToolError::Refused(format!("the source: {error}"))
 }

@@ -42,7 +42,7 @@ pub(super) fn import(what: &Import, out: &mut dyn Write) -> Result<u8, ToolError
         return Err(ToolError::Taken { path: what.target.clone() });
     }
     let mut sources = Sources::find(&what.source)?;
-    let image = sources.image.as_ref().map(|path| Image::examine(path)).transpose()?;
+    let image = sources.image.as_deref().map(Image::examine).transpose()?;
     if let Some(image) = &image {
         writeln!(
             out,

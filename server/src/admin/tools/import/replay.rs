@@ -50,7 +50,7 @@ pub(super) fn replay(
         ..Settings::default()
     };
     let loaded = Loaded { settings, config_file: None, warnings: Vec::new() };
-    let thread = threads::spawn("import".to_owned(), None, move |_| start::run_at(&loaded, Clock::anew()));
+    let thread = threads::spawn("import".to_owned(), None, move |_| start::run_at(&loaded, &Clock::anew()));
     let mut server = Server { socket, thread: thread.map_err(at(dir))? };
     let mut outcome = Ok(());
     for (index, file) in files.iter().enumerate() {
