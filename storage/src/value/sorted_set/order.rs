@@ -431,7 +431,9 @@ impl Order {
             tally.add(node);
             if let Node::Inner(children) = node {
                 assert_eq!(children.capacity(), CHILDREN_MAX + 1);
-                children.iter().for_each(|child| add(tally, &child.node));
+                for child in children {
+                    add(tally, &child.node);
+                }
             }
         }
         let mut found = Tally::default();
