@@ -1,5 +1,6 @@
 //! The library `cmsgpack`: MessagePack (<https://github.com/msgpack/msgpack/blob/master/spec.md>) with the choices that Redis's
-//! scripts know: numbers in the shortest form, tables as arrays when their keys are 1 to n.
+//! scripts know: numbers in the shortest form, tables as arrays when their keys are 1 to n. As there, types that came later (binary data,
+//! extensions) are bad data.
 
 #![expect(clippy::needless_pass_by_value, reason = "the binding hands over the arguments of a function")]
 
@@ -207,10 +208,6 @@ fn unpack_value(lua: &Lua, rest: &mut &[u8], depth: usize) -> mlua::Result<Value
         0xA0..=0xBF => string(rest, usize::from(head & 31)),
         0xC0 => Ok(Value::Nil),
         0xC2 | 0xC3 => Ok(Value::Boolean(head == 0xC3)),
-        0xC4..=0xC6 => {
-            let length = count(rest, 1 << (head - 0xC4))?;
-            string(rest, length)
-        }
         0xCA => Ok(Value::Number(f64::from(f32::from_bits(take_number(lua, rest, 4)? as u32)))),
         0xCB => Ok(Value::Number(f64::from_bits(take_number(lua, rest, 8)?))),
         0xCC..=0xCF => Ok(Value::Number(take_number(lua, rest, 1 << (head - 0xCC))? as f64)),

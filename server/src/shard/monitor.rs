@@ -25,8 +25,20 @@ pub(super) struct Monitors {
     members: BTreeMap<u64, SocketId>,
     /// Whether anybody monitors, on any shard; renewed with each turn.
     pub(super) any: bool,
-    /// The database of an EXEC that is still to be shown: that in which its commands end.
-    pub(super) exec_in: Option<DatabaseId>,
+    /// About an EXEC that has run and is still to be shown.
+    pub(super) exec: ShownExec,
+}
+
+/// How an EXEC is shown, behind its commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ShownExec {
+    /// Like any other command.
+    #[default]
+    Usual,
+    /// In the database in which its commands end.
+    In(DatabaseId),
+    /// Whether its keys are as they were watched isn't known yet: when it has ended.
+    Later,
 }
 
 /// Whether monitors see a command. As in Redis those for administrators stay hidden.
@@ -121,8 +133,12 @@ impl Core {
     #[cold]
     pub(super) fn show_command(&mut self, socket: SocketId, command: &Command, args: &[&[u8]]) {
         let current = self.connections.get(socket).map(|connection| connection.session.database);
-        let database = self.monitors.exec_in.take().or(current);
-        self.show_command_in(database.unwrap_or_default(), socket, command, args);
+        let database = match std::mem::take(&mut self.monitors.exec) {
+            ShownExec::Usual => current.unwrap_or_default(),
+            ShownExec::In(database) => database,
+            ShownExec::Later => return,
+        };
+        self.show_command_in(database, socket, command, args);
     }
 
     /// Shows a command that runs in this database.
@@ -133,9 +149,21 @@ impl Core {
         command: &Command,
         args: &[&[u8]],
     ) {
-        let Some(connection) = self.connections.get(socket).filter(|_| is_shown(command)) else { return };
-        let line = line_of(self.time.unix_us, database.0, &name_of(connection), args);
-        self.show_everywhere(&line);
+        if let Some(line) = self.command_line(database, socket, command, args) {
+            self.show_everywhere(&line);
+        }
+    }
+
+    /// A command as monitors see it, if they do.
+    pub(super) fn command_line(
+        &self,
+        database: DatabaseId,
+        socket: SocketId,
+        command: &Command,
+        args: &[&[u8]],
+    ) -> Option<String> {
+        let connection = self.connections.get(socket).filter(|_| is_shown(command))?;
+        Some(line_of(self.time.unix_us, database.0, &name_of(connection), args))
     }
 
     /// Shows a command of a script to all monitors.
@@ -147,7 +175,7 @@ impl Core {
         }
     }
 
-    fn show_everywhere(&mut self, line: &str) {
+    pub(super) fn show_everywhere(&mut self, line: &str) {
         let interest = &self.shared.interest;
         let others = (0..self.shards).map(ShardId).filter(|&shard| shard != self.id);
         for shard in others.filter(|&shard| interest.has_monitors(shard)).collect::<Vec<_>>() {

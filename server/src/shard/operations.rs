@@ -575,7 +575,10 @@ impl Core {
 
     /// An operation ends before anything has happened.
     pub(super) fn fail_operation(&mut self, index: u32, why: Refusal) {
-        let Some(operation) = self.operations.get(index as usize) else { return };
+        let Some(operation) = self.operations.get_mut(index as usize) else { return };
+        if let Plan::Program(program) = &mut operation.plan {
+            program.shown.lines = program.shown.called_off.take().into_iter().collect();
+        }
         let exec = matches!(&operation.plan, Plan::Program(program) if program.is_exec());
         let mut reply = Vec::new();
         let mut out = Encoder::new(&mut reply, operation.version);
@@ -594,6 +597,8 @@ impl Core {
         if let Plan::Program(program) = &mut operation.plan {
             let watched = program.take_watched();
             let messages = std::mem::take(&mut program.messages);
+            let shown = std::mem::take(&mut program.shown);
+            shown.lines.iter().for_each(|line| self.show_everywhere(line));
             self.forget_watched(&watched);
             self.send_messages(messages);
             if let Some((number, args)) = program.take_waits() {

@@ -498,6 +498,16 @@ fn monitors_see_commands() {
         a: MULTI
         a: GET k
         a: EXEC
+        a: WATCH k
+        a: SET k changed
+        a: MULTI
+        a: SET k called-off
+        a: SELECT 5
+        a: EXEC
+        a: WATCH k
+        a: MULTI
+        a: SELECT 5
+        a: exec
         a: MSET a 1 b 2 c 3
         a: DBSIZE
         m: GET k

@@ -54,7 +54,7 @@ impl Core {
                 });
             }
             ConnectionCommand::Multi => self.multi(socket),
-            ConnectionCommand::Exec => self.exec(socket),
+            ConnectionCommand::Exec => self.exec(socket, command, args),
             ConnectionCommand::Discard => self.discard(socket),
             ConnectionCommand::Watch => return self.watch(socket, args),
             ConnectionCommand::Unwatch => {

@@ -9,6 +9,7 @@ use crate::runtime::SocketId;
 use crate::shard::Core;
 use crate::shard::batch::{Request, Target, Work};
 use crate::shard::dispatch::Flow;
+use crate::shard::monitor::ShownExec;
 
 /// Commands between MULTI and EXEC.
 #[derive(Debug, Default)]
@@ -16,6 +17,15 @@ pub(in super::super) struct Multi {
     commands: Vec<(&'static Command, Arguments)>,
     /// One of them could not be queued: EXEC will refuse them all.
     refused: bool,
+}
+
+/// What monitors are shown when a block has ended whose keys are watched.
+#[derive(Debug, Default)]
+pub(in super::super) struct Shown {
+    /// Its commands, and EXEC, in the database in which they end.
+    pub(in super::super) lines: Vec<String>,
+    /// If it was called off: EXEC alone, in the database in which they would have begun.
+    pub(in super::super) called_off: Option<String>,
 }
 
 impl Multi {
@@ -96,7 +106,7 @@ impl Core {
         self.reply_with(socket, |out| out.extend_from_slice(b"+OK\r\n"));
     }
 
-    pub(in super::super) fn exec(&mut self, socket: SocketId) {
+    pub(in super::super) fn exec(&mut self, socket: SocketId, command: &Command, args: &[&[u8]]) {
         let Some(connection) = self.connections.get_mut(socket) else { return };
         let Some(multi) = connection.session.multi.take() else {
             self.error(socket, "ERR EXEC without MULTI");
@@ -109,17 +119,27 @@ impl Core {
         }
         // The keys are watched until the end of the program, whose parts compare their versions.
         let watched = std::mem::take(&mut connection.session.watched);
+        let watches = !watched.is_empty();
+        let mut shown = Shown::default();
         if self.monitors.any {
             // All in order before any runs, and with the databases that they will find.
-            let mut database = connection.session.database;
+            let begins_in = connection.session.database;
+            let mut database = begins_in;
             for (command, args) in &multi.commands {
                 let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 database = selected(command, &args, self.store.databases()).unwrap_or(database);
-                self.show_command_in(database, socket, command, &args);
+                shown.lines.extend(self.command_line(database, socket, command, &args));
             }
-            self.monitors.exec_in = Some(database);
+            if watches {
+                shown.lines.extend(self.command_line(database, socket, command, args));
+                shown.called_off = self.command_line(begins_in, socket, command, args);
+                self.monitors.exec = ShownExec::Later;
+            } else {
+                shown.lines.drain(..).for_each(|line| self.show_everywhere(&line));
+                self.monitors.exec = ShownExec::In(database);
+            }
         }
-        self.start_program(socket, Program::exec(multi.commands, watched));
+        self.start_program(socket, Program::exec(multi.commands, watched, shown));
     }
 
     pub(in super::super) fn watch(&mut self, socket: SocketId, args: &[&[u8]]) -> Flow {

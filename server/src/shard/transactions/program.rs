@@ -8,7 +8,7 @@ use annulus_storage::{DatabaseId, ShardId};
 
 use super::coordinator::Draft;
 use super::locks::LockRequest;
-use super::multi::Watched;
+use super::multi::{Shown, Watched};
 use super::{LIBRARIES, LockKey, Mode};
 use crate::commands::{
     Arguments, Command, Flags, Hop, HopPlan, HopRequest, HopStep, Keyed, Merge, Run, Waiting, cursor_group,
@@ -85,6 +85,8 @@ pub(in super::super) struct Program {
     exec: bool,
     commands: Vec<(&'static Command, Arguments)>,
     watched: Vec<Watched>,
+    /// For monitors, at its end.
+    pub(in super::super) shown: Shown,
     items: Vec<Item>,
     rounds: bool,
     terms: Terms,
@@ -144,8 +146,9 @@ impl Program {
     pub(in super::super) fn exec(
         commands: Vec<(&'static Command, Arguments)>,
         watched: Vec<Watched>,
+        shown: Shown,
     ) -> Program {
-        Program { exec: true, commands, watched, ..Program::default() }
+        Program { exec: true, commands, watched, shown, ..Program::default() }
     }
 
     /// The keys that its connection has watched.
