@@ -10,12 +10,15 @@ use crate::{DatabaseId, Entry, Key, Kind, Value};
 
 /// Bytes of a value up to which a copy of it is made: some microseconds.
 const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Keys that are found fastest by looking at each.
+const FEW: usize = 8;
 /// Bytes of all copies together.
 const TOTAL_BYTES_MAX: usize = 16 << 20;
 
 /// A key as it was.
 pub(crate) struct Saved {
     pub(crate) database: DatabaseId,
+    hash: u64,
     pub(crate) slot: u16,
     pub(crate) key: Box<[u8]>,
     /// What it held, and until when.
@@ -48,6 +51,7 @@ impl std::fmt::Debug for Saved {
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     saved: Vec<Saved>,
+    /// What is in there, once it is more than [`FEW`].
     known: TouchedSet,
     bytes: usize,
     incomplete: bool,
@@ -65,6 +69,10 @@ impl Undo {
 
     /// Whether a key has to be saved before it is changed.
     pub(crate) fn wants(&self, database: DatabaseId, hash: u64) -> bool {
+        if self.saved.len() <= FEW {
+            let is_saved = |saved: &Saved| saved.hash == hash && saved.database == database;
+            return !self.incomplete && !self.saved.iter().any(is_saved);
+        }
         !self.incomplete && !self.known.contains(&Touched::Key(database, hash))
     }
 
@@ -77,9 +85,13 @@ impl Undo {
             return;
         }
         self.bytes += bytes + key.bytes.len() + size_of::<Saved>();
-        self.known.insert(Touched::Key(database, hash));
         let value = entry.map(|entry| (Copied::of(entry), entry.expire_at_ms()));
-        self.saved.push(Saved { database, slot: key.slot, key: key.bytes.into(), value });
+        self.saved.push(Saved { database, hash, slot: key.slot, key: key.bytes.into(), value });
+        if self.saved.len() == FEW + 1 {
+            self.known.extend(self.saved.iter().map(|saved| Touched::Key(saved.database, saved.hash)));
+        } else if self.saved.len() > FEW {
+            self.known.insert(Touched::Key(database, hash));
+        }
     }
 
     /// What is to be restored.

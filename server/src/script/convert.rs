@@ -1,6 +1,7 @@
 //! Replies as Lua values, and Lua values as replies, as Redis converts them.
 
 use annulus_protocol::{Encoder, Version};
+use bstr::BStr;
 use mlua::{IntoLua, Lua, LuaString, Table, Value};
 
 use super::number::{format_general, to_integer};
@@ -11,7 +12,11 @@ const DEPTH_MAX: usize = 500;
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 
 /// The Lua value of a reply that one of our handlers has written, and the bytes after it.
-pub(super) fn from_reply<'r>(lua: &Lua, reply: &'r [u8]) -> mlua::Result<(Value, &'r [u8])> {
+pub(super) fn from_reply<'r>(
+    lua: &Lua,
+    names: &FieldNames,
+    reply: &'r [u8],
+) -> mlua::Result<(Value, &'r [u8])> {
     let Some(end) = memchr::memchr(b'\n', reply).filter(|end| *end > 1) else { return Ok((Value::Nil, b"")) };
     let (kind, line, rest) = (reply[0], &reply[1..end - 1], &reply[end + 1..]);
     let number = || annulus_protocol::parse_i64(line).unwrap_or(0);
@@ -35,15 +40,19 @@ pub(super) fn from_reply<'r>(lua: &Lua, reply: &'r [u8]) -> mlua::Result<(Value,
             return Ok((single("verbatim_string", Value::Table(inner))?, rest));
         }
         b':' => Value::Number(number() as f64),
-        b'+' => single("ok", string(line)?)?,
+        b'+' => {
+            let table = lua.create_table_with_capacity(0, 1)?;
+            table.raw_set(&names.ok, BStr::new(line))?;
+            Value::Table(table)
+        }
         b'-' => {
             let table = error_table(lua, line)?;
             table.raw_set("ignore_error_stats_update", true)?;
             Value::Table(table)
         }
-        b'*' | b'>' => return array_from(lua, number(), rest),
-        b'%' => return map_from(lua, number(), rest),
-        b'~' => return set_from(lua, number(), rest),
+        b'*' | b'>' => return array_from(lua, names, number(), rest),
+        b'%' => return map_from(lua, names, number(), rest),
+        b'~' => return set_from(lua, names, number(), rest),
         b'#' => Value::Boolean(line == b"t"),
         b',' => {
             let text = std::str::from_utf8(line).unwrap_or("nan");
@@ -56,22 +65,32 @@ pub(super) fn from_reply<'r>(lua: &Lua, reply: &'r [u8]) -> mlua::Result<(Value,
     Ok((value, rest))
 }
 
-fn array_from<'r>(lua: &Lua, count: i64, mut rest: &'r [u8]) -> mlua::Result<(Value, &'r [u8])> {
+fn array_from<'r>(
+    lua: &Lua,
+    names: &FieldNames,
+    count: i64,
+    mut rest: &'r [u8],
+) -> mlua::Result<(Value, &'r [u8])> {
     let Ok(count) = usize::try_from(count) else { return Ok((Value::Boolean(false), rest)) };
     let table = lua.create_table_with_capacity(count, 0)?;
     for index in 1..=count {
-        let (value, tail) = from_reply(lua, rest)?;
+        let (value, tail) = from_reply(lua, names, rest)?;
         table.raw_set(index, value)?;
         rest = tail;
     }
     Ok((Value::Table(table), rest))
 }
 
-fn map_from<'r>(lua: &Lua, pairs: i64, mut rest: &'r [u8]) -> mlua::Result<(Value, &'r [u8])> {
+fn map_from<'r>(
+    lua: &Lua,
+    names: &FieldNames,
+    pairs: i64,
+    mut rest: &'r [u8],
+) -> mlua::Result<(Value, &'r [u8])> {
     let map = lua.create_table()?;
     for _ in 0..pairs {
-        let (key, tail) = from_reply(lua, rest)?;
-        let (value, tail) = from_reply(lua, tail)?;
+        let (key, tail) = from_reply(lua, names, rest)?;
+        let (value, tail) = from_reply(lua, names, tail)?;
         map.raw_set(key, value)?;
         rest = tail;
     }
@@ -80,10 +99,15 @@ fn map_from<'r>(lua: &Lua, pairs: i64, mut rest: &'r [u8]) -> mlua::Result<(Valu
     Ok((Value::Table(table), rest))
 }
 
-fn set_from<'r>(lua: &Lua, count: i64, mut rest: &'r [u8]) -> mlua::Result<(Value, &'r [u8])> {
+fn set_from<'r>(
+    lua: &Lua,
+    names: &FieldNames,
+    count: i64,
+    mut rest: &'r [u8],
+) -> mlua::Result<(Value, &'r [u8])> {
     let set = lua.create_table()?;
     for _ in 0..count {
-        let (value, tail) = from_reply(lua, rest)?;
+        let (value, tail) = from_reply(lua, names, rest)?;
         set.raw_set(value, true)?;
         rest = tail;
     }

@@ -27,6 +27,11 @@ impl Exchange {
         self.ends.push(self.data.len());
     }
 
+    /// Bytes of all arguments.
+    pub(super) fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
     /// The arguments.
     pub fn args(&self) -> SmallVec<[&[u8]; 8]> {
         let mut start = 0;

@@ -5,23 +5,23 @@
 //! that touches the Lua state happens on that stack; outside there is only the [`Exchange`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use annulus_protocol::{Encoder, Version};
+use bstr::BStr;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, Table, Value, Variadic, VmState};
+use mlua::{Function, HookTriggers, Lua, MultiValue, Table, Value, VmState};
 
 use super::convert::{FieldNames, from_reply, to_reply};
 use super::exchange::Exchange;
 use super::library::{Libraries, LibraryInfo, Registered};
 use super::raise::{Raise, raised};
 use super::sandbox::{self, Sandbox};
-use super::{INSTRUCTIONS_PER_SLICE, STACK_BYTES, ScriptId, redis};
+use super::{ByScript, INSTRUCTIONS_PER_SLICE, STACK_BYTES, ScriptId, redis};
 
 pub(super) type SharedExchange = Rc<RefCell<Exchange>>;
 
@@ -189,10 +189,35 @@ fn refuse(yielder: &Yielder<Resume, Step>, exchange: &SharedExchange, error: &ml
     }
 }
 
+/// Bytes of Lua's memory that a byte of a reply can become: three of them, an empty string, are a table with a field.
+const GROWTH_MAX: usize = 64;
+/// Room beyond that, for what of its own the binding makes.
+const SPARE_BYTES: usize = 64 << 10;
+
+/// Makes Lua objects out of so many bytes of ours. While memory is bounded the binding guards each call that may find none, at several times
+/// the price of the call; so where there is room for certain, the bound is taken away meanwhile.
+fn with_room<T>(
+    lua: &Lua,
+    memory_bytes_max: usize,
+    bytes: usize,
+    make: impl FnOnce() -> mlua::Result<T>,
+) -> mlua::Result<T> {
+    let needed = bytes.saturating_mul(GROWTH_MAX).saturating_add(SPARE_BYTES);
+    if memory_bytes_max == 0 || lua.used_memory().saturating_add(needed) > memory_bytes_max {
+        return make();
+    }
+    lua.set_memory_limit(0)?;
+    let made = make();
+    lua.set_memory_limit(memory_bytes_max)?;
+    made
+}
+
 /// What the callbacks of a machine share.
 struct Wires<'a> {
     yielder: &'a Yielder<Resume, Step>,
     exchange: &'a SharedExchange,
+    names: &'a FieldNames,
+    memory_bytes_max: usize,
     killed: &'a Cell<bool>,
 }
 
@@ -207,8 +232,8 @@ impl Wires<'_> {
     }
 
     /// `redis.call` and `redis.pcall`.
-    fn command(&self, lua: &Lua, args: &[Value], raises: bool) -> mlua::Result<Value> {
-        if let Err(error) = redis::take_command(lua, args, &mut self.exchange.borrow_mut()) {
+    fn command(&self, lua: &Lua, args: &MultiValue, raises: bool) -> mlua::Result<Value> {
+        if let Err(error) = redis::take_command(lua, args.iter(), &mut self.exchange.borrow_mut()) {
             return match raised(&error) {
                 Raise::Reply(text) if !raises => super::raise::error_table(lua, &text).map(Value::Table),
                 _ => Err(error),
@@ -220,7 +245,8 @@ impl Wires<'_> {
             let text = line.strip_suffix(b"\r\n").unwrap_or(line);
             return Err(Raise::Reply(text.to_vec()).into());
         }
-        let value = from_reply(lua, &reply).map(|(value, _)| value);
+        let make = || from_reply(lua, self.names, &reply).map(|(value, _)| value);
+        let value = with_room(lua, self.memory_bytes_max, reply.len(), make);
         self.exchange.borrow_mut().reply = reply;
         value
     }
@@ -235,20 +261,22 @@ fn live(
 ) -> mlua::Result<()> {
     let lua = sandbox::new_lua()?;
     let killed = Rc::new(Cell::new(false));
-    let wires = Wires { yielder, exchange, killed: &killed };
+    let names = FieldNames::new(&lua)?;
+    let memory_bytes_max = options.memory_bytes_max;
+    let wires = Wires { yielder, exchange, names: &names, memory_bytes_max, killed: &killed };
     lua.scope(|scope| {
         let api = lua.create_table()?;
         let command = |raises| {
             let wires = &wires;
-            scope.create_function(move |lua, args: Variadic<Value>| wires.command(lua, &args, raises))
+            scope.create_function(move |lua, args: MultiValue| wires.command(lua, &args, raises))
         };
         api.raw_set("call", command(true)?)?;
         api.raw_set("pcall", command(false)?)?;
         let pause = scope.create_function(|_, ()| wires.hand_over(Step::Pause))?;
         lua.set_named_registry_value(PAUSE, pause)?;
         redis::add_common(&lua, &api, exchange)?;
-        let mut machine = Insides::new(&lua, &api, exchange, options, &killed)?;
-        lua.set_memory_limit(options.memory_bytes_max)?;
+        let mut machine = Insides::new(&lua, &api, &wires, &killed, options.functions)?;
+        lua.set_memory_limit(memory_bytes_max)?;
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_SLICE), |lua, _| {
             lua.named_registry_value::<Function>(PAUSE)?.call::<()>(())?;
             Ok(VmState::Continue)
@@ -256,7 +284,7 @@ fn live(
         let mut next = first;
         while let Resume::Order(order) = next {
             let step = machine.carry_out(&lua, order);
-            machine.tidy(&lua, options.memory_bytes_max)?;
+            machine.tidy(&lua)?;
             killed.set(false);
             next = yielder.suspend(step);
         }
@@ -267,9 +295,10 @@ fn live(
 /// What a machine has beside the state itself.
 struct Insides<'a> {
     sandbox: Sandbox,
-    names: FieldNames,
+    names: &'a FieldNames,
     exchange: &'a SharedExchange,
-    scripts: HashMap<ScriptId, Function>,
+    memory_bytes_max: usize,
+    scripts: ByScript<Function>,
     libraries: Libraries,
 }
 
@@ -277,9 +306,9 @@ impl<'a> Insides<'a> {
     fn new(
         lua: &Lua,
         api: &Table,
-        exchange: &'a SharedExchange,
-        options: MachineOptions,
+        wires: &Wires<'a>,
         killed: &Rc<Cell<bool>>,
+        functions: bool,
     ) -> mlua::Result<Self> {
         let loading = lua.create_table()?;
         redis::add_for_loading(lua, &loading)?;
@@ -287,7 +316,7 @@ impl<'a> Insides<'a> {
         loading.raw_set("register_function", registered.function(lua)?)?;
         let sandbox = sandbox::build(lua, loading, killed)?;
         redis::add_acl(lua, api)?;
-        if !options.functions {
+        if !functions {
             redis::add_for_eval(lua, api)?;
             sandbox.globals.raw_set("__redis__err__handler", sandbox.handler.clone())?;
             for name in ["KEYS", "ARGV"] {
@@ -298,9 +327,10 @@ impl<'a> Insides<'a> {
         sandbox.globals.raw_set("redis", api)?;
         Ok(Insides {
             sandbox,
-            names: FieldNames::new(lua)?,
-            exchange,
-            scripts: HashMap::new(),
+            names: wires.names,
+            exchange: wires.exchange,
+            memory_bytes_max: wires.memory_bytes_max,
+            scripts: ByScript::default(),
             libraries: Libraries::new(registered),
         })
     }
@@ -330,12 +360,12 @@ impl<'a> Insides<'a> {
 
     /// After an order: collects what it has left, if that is so much that the next one might miss it. Lua itself collects
     /// only while it makes new objects, and not when there is no more room for them.
-    fn tidy(&mut self, lua: &Lua, memory_bytes_max: usize) -> mlua::Result<()> {
+    fn tidy(&mut self, lua: &Lua) -> mlua::Result<()> {
         if self.scripts.len() > COMPILED_MAX {
             self.scripts.clear();
         }
         let used = lua.used_memory();
-        if memory_bytes_max > 0 && used > memory_bytes_max / 2 {
+        if self.memory_bytes_max > 0 && used > self.memory_bytes_max / 2 {
             lua.gc_collect()?;
         }
         Ok(())
@@ -363,22 +393,16 @@ impl<'a> Insides<'a> {
         let exchange = self.exchange.borrow();
         let args = exchange.args();
         let (keys, rest) = args.split_at(keys.min(args.len()));
-        let table = |args: &[&[u8]]| -> mlua::Result<Table> {
-            let table = lua.create_table_with_capacity(args.len(), 0)?;
-            for arg in args {
-                table.raw_push(lua.create_string(arg)?)?;
-            }
-            Ok(table)
-        };
-        Ok((table(keys)?, table(rest)?))
+        let table = |args: &[&[u8]]| lua.create_sequence_from(args.iter().map(BStr::new));
+        // An empty argument takes more than the bytes that it has.
+        let bytes = exchange.bytes() + args.len();
+        with_room(lua, self.memory_bytes_max, bytes, || Ok((table(keys)?, table(rest)?)))
     }
 
     fn run_script(&self, lua: &Lua, script: &Function, keys: usize) -> Result<Value, Failure> {
         let (keys, args) = self.arguments(lua, keys)?;
-        self.sandbox.globals.raw_set("KEYS", keys)?;
-        self.sandbox.globals.raw_set("ARGV", args)?;
         self.exchange.borrow_mut().version = Version::Resp2;
-        outcome(self.sandbox.run.call(script)?)
+        outcome(self.sandbox.run.call((script, keys, args))?)
     }
 
     fn run_function(&self, lua: &Lua, function: &Function, keys: usize) -> Result<Value, Failure> {
@@ -396,7 +420,7 @@ impl<'a> Insides<'a> {
         match outcome {
             Ok(value) => {
                 let start = out.position();
-                if let Err(error) = to_reply(&self.names, value, script_version, &mut out, 0) {
+                if let Err(error) = to_reply(self.names, value, script_version, &mut out, 0) {
                     out.truncate(start);
                     out.error(format!("ERR {}", raised(&error)));
                 }

@@ -37,10 +37,32 @@ pub use library::{FunctionInfo, LibraryInfo};
 pub use machine::{Machine, MachineOptions, Order, Resume, Step};
 pub use stored::{StoredLibrary, decode_library, encode_library, inspect_library, load_library};
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use sha1::{Digest, Sha1};
 
 /// A script's name: the SHA-1 of its text, as 40 lower-case hexadecimal digits.
 pub type ScriptId = [u8; 40];
+
+/// Something for each of many scripts.
+pub type ByScript<V> = HashMap<ScriptId, V, BuildHasherDefault<IdHasher>>;
+
+/// Names of scripts are hashes already: nobody can choose them so that they meet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 ^= rapidhash::v3::rapidhash_v3(bytes);
+    }
+    fn write_usize(&mut self, _: usize) {
+        // All are of one length.
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Instructions of Lua after which a script pauses. Found by measuring: about a third of a millisecond.
 pub const INSTRUCTIONS_PER_SLICE: u32 = 50_000;

@@ -26,8 +26,12 @@ fn fail<T>(text: &str) -> mlua::Result<T> {
 }
 
 /// Puts the arguments of `redis.call` into the exchange.
-pub(super) fn take_command(lua: &Lua, args: &[Value], exchange: &mut Exchange) -> mlua::Result<()> {
-    if args.is_empty() {
+pub(super) fn take_command<'v>(
+    lua: &Lua,
+    args: impl ExactSizeIterator<Item = &'v Value>,
+    exchange: &mut Exchange,
+) -> mlua::Result<()> {
+    if args.len() == 0 {
         return fail("Please specify at least one argument for this redis lib call");
     }
     exchange.clear();
@@ -159,7 +163,7 @@ fn set_replication(lua: &Lua, args: Variadic<Value>) -> mlua::Result<()> {
 pub(super) fn add_acl(lua: &Lua, redis: &Table) -> mlua::Result<()> {
     let check = |lua: &Lua, args: Variadic<Value>| {
         let mut exchange = Exchange::default();
-        take_command(lua, &args, &mut exchange)?;
+        take_command(lua, args.iter(), &mut exchange)?;
         let args = exchange.args();
         match crate::commands::resolve(&args) {
             Err(

@@ -115,14 +115,17 @@ local function while_loading(body, ...)
   return ok, result
 end
 
-local function run(body)
-  return xpcall(body, server.handler)
+local handler = server.handler
+
+local function run(body, keys, args)
+  globals.KEYS, globals.ARGV = keys, args
+  return xpcall(body, handler)
 end
 
 local function run_function(body, keys, args)
   return xpcall(function()
     return body(keys, args)
-  end, server.handler)
+  end, handler)
 end
 
 return {
@@ -133,5 +136,5 @@ return {
   while_loading = while_loading,
   run = run,
   run_function = run_function,
-  handler = server.handler,
+  handler = handler,
 }

@@ -853,7 +853,7 @@ proptest! {
 
     #[test]
     fn what_is_rolled_back_leaves_no_trace_and_what_is_committed_is_one_group(
-        before in any_ops(), undone in any_ops(), kept in any_ops(),
+        before in any_ops(), undone in any_ops(), kept in any_ops(), at_once in any::<bool>(),
     ) {
         let mut store = store();
         let group = run_in_rounds(&mut store, &before);
@@ -869,7 +869,12 @@ proptest! {
         let groups = store.sink().groups;
         let group = run_in_rounds(&mut store, &kept);
         let wrote = group.wrote();
-        let gate = store.commit_alone(group);
+        let gate = if at_once {
+            store.resume_transaction(group);
+            store.commit_running()
+        } else {
+            store.commit_alone(group)
+        };
         prop_assert_eq!(store.sink().groups, groups + usize::from(wrote));
         prop_assert!(!wrote || gate == Lsn(store.sink().effects.len() as u64));
         let expected = described(&mut store);

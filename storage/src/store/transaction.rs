@@ -124,17 +124,11 @@ impl<S: EffectSink> Store<S> {
         self.add_dependencies(&group.depends);
         let last = group.append_to(&mut self.sink.sink);
         for touched in group.touched {
-            let lsn = last.unwrap_or_default();
-            match touched {
-                Touched::Key(database, hash) => self.gates.note_key(database, hash, lsn),
-                Touched::Database(database) => self.gates.note_database(database, lsn),
-            }
+            self.note_touched(touched, last.unwrap_or_default());
         }
         self.end_command()
     }
-}
 
-impl<S: EffectSink> Store<S> {
     /// Appends everything that the rounds of a transaction have done here, which has no part elsewhere: as one group of
     /// effects like that of a command. Instead of a command; returns its gate.
     pub fn commit_alone(&mut self, group: DeferredGroup) -> Lsn {
@@ -150,12 +144,41 @@ impl<S: EffectSink> Store<S> {
         }
         let last = group.append_to(&mut self.sink.sink).unwrap_or_default();
         for touched in group.touched {
-            match touched {
-                Touched::Key(database, hash) => self.gates.note_key(database, hash, last),
-                Touched::Database(database) => self.gates.note_database(database, last),
+            self.note_touched(touched, last);
+        }
+        self.end_command()
+    }
+
+    /// Ends the round that is running, and with it the transaction: [`Store::suspend_transaction`] and [`Store::commit_alone`] at
+    /// once, for one that nobody has to be kept away from. Returns its gate.
+    ///
+    /// # Panics
+    /// When none is running.
+    pub fn commit_running(&mut self) -> Lsn {
+        let Some(group) = self.sink.deferred.take() else { panic!("no round of a transaction is running") };
+        self.sink.release(&group);
+        let depends = self.gates.taints.dependencies(&self.sink.sink).to_vec();
+        let touched = self.gates.taints.take_touched();
+        self.gates.taints.clear_group();
+        self.gates.taints.set_deferred(false);
+        self.wrote = group.wrote();
+        if self.wrote {
+            if self.gates.taints.is_active() {
+                self.gates.taints.add(&depends);
+            }
+            let last = group.append_to(&mut self.sink.sink).unwrap_or_default();
+            for touched in group.touched.into_iter().chain(touched) {
+                self.note_touched(touched, last);
             }
         }
         self.end_command()
+    }
+
+    fn note_touched(&mut self, touched: Touched, lsn: Lsn) {
+        match touched {
+            Touched::Key(database, hash) => self.gates.note_key(database, hash, lsn),
+            Touched::Database(database) => self.gates.note_database(database, lsn),
+        }
     }
 
     /// Undoes everything that the rounds of a transaction have done here: nobody but the transaction has seen it. Access
@@ -177,7 +200,7 @@ impl<S: EffectSink> Store<S> {
 
     /// Makes a key what it was.
     fn restore(&mut self, saved: &Saved) {
-        let Saved { database, slot, ref key, ref value } = *saved;
+        let Saved { database, slot, ref key, ref value, .. } = *saved;
         let named = Key { bytes: key, slot };
         let found = self.find_applied(database, named);
         self.remove_applied(database, &found);

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use annulus_protocol::parse_i64;
 use annulus_storage::{DatabaseId, TransactionId};
+use rapidhash::v3::rapidhash_v3;
 
 use self::functions::{Functions, Loaded};
 use self::texts::{Origin, Script};
@@ -33,7 +34,7 @@ use super::memory::OUT_OF_MEMORY;
 use super::transactions::locks::{LockKey, LockRequest, Mode};
 use crate::commands::{Command, Flags, ScriptRun};
 use crate::script::{
-    Flags as ScriptFlags, Header, Machine, MachineOptions, Order, Resume, ScriptId, Step, script_id,
+    ByScript, Flags as ScriptFlags, Header, Machine, MachineOptions, Order, Resume, ScriptId, Step, script_id,
 };
 
 pub(in crate::shard) use self::rounds::CallState;
@@ -62,7 +63,9 @@ pub(in crate::shard) type Message = (Kind, Vec<u8>, Vec<u8>);
 pub(super) struct Scripts {
     idle: Vec<Machine>,
     /// Scripts that this shard has come across.
-    known: HashMap<ScriptId, Arc<Script>>,
+    known: ByScript<Arc<Script>>,
+    /// The same by a hash of their texts: so that most need no SHA-1.
+    by_text: HashMap<u64, Arc<Script>>,
     functions: Functions,
     /// The version of the common texts that these are of.
     version: u64,
@@ -160,11 +163,8 @@ impl Core {
             }
             ScriptRun::Text => {
                 let keys = count_keys(args)?;
-                let id = script_id(args[1]);
-                match self.known_script(&id) {
-                    Some(script) => (script, false, keys),
-                    None => (Script::new(id, args[1])?, true, keys),
-                }
+                let (script, is_new) = self.script_of(args[1])?;
+                (script, is_new, keys)
             }
         };
         let (script, is_new, keys) = known;
@@ -177,7 +177,22 @@ impl Core {
         if self.scripts.version != version {
             self.scripts.version = version;
             self.scripts.known.clear();
+            self.scripts.by_text.clear();
             self.scripts.idle.clear();
+        }
+    }
+
+    /// The script of a text, and whether nobody knows it yet.
+    fn script_of(&mut self, text: &[u8]) -> Result<(Arc<Script>, bool), Vec<u8>> {
+        if let Some(script) = self.scripts.by_text.get(&rapidhash_v3(text))
+            && *script.text == *text
+        {
+            return Ok((Arc::clone(script), false));
+        }
+        let id = script_id(text);
+        match self.known_script(&id) {
+            Some(script) => Ok((script, false)),
+            None => Ok((Script::new(id, text)?, true)),
         }
     }
 
@@ -193,8 +208,10 @@ impl Core {
     fn remember(&mut self, script: &Arc<Script>) {
         if self.scripts.known.len() >= REMEMBERED_MAX {
             self.scripts.known.clear();
+            self.scripts.by_text.clear();
         }
         self.scripts.known.insert(script.id, Arc::clone(script));
+        self.scripts.by_text.insert(rapidhash_v3(&script.text), Arc::clone(script));
     }
 
     /// Makes a script known to all shards, if it compiles; otherwise the error text.

@@ -133,14 +133,17 @@ impl Core {
             self.store.libraries();
         }
         let left = self.run_to_end(&mut running);
-        let group = self.store.suspend_transaction();
         if let Some(timer) = timer {
             self.stop_timer(command, timer);
         }
+        let group = match left {
+            None => DeferredGroup::default(),
+            Some(_) => self.store.suspend_transaction(),
+        };
         match left {
             None => {
+                let gate = self.store.commit_running();
                 running.script.note_narrow();
-                let gate = self.store.commit_alone(group);
                 self.send_messages(std::mem::take(&mut running.messages));
                 let lost = gate > self.durable() && self.log_failed;
                 self.reply_to(from, request.target, |core, out| {
