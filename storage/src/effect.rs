@@ -107,6 +107,11 @@ pub enum GroupNote<'a> {
         /// The transactions.
         on: &'a [[u8; 8]],
     },
+    /// A group of its own: what follows was made at this time or later, and what stands before it earlier.
+    Time {
+        /// Ms of Unix time.
+        unix_ms: u64,
+    },
     /// A group of its own: these groups of this log were dropped by recovery, for ever.
     Abandoned {
         /// The first LSN of each, sorted.
@@ -129,6 +134,9 @@ pub trait EffectSink {
 
     /// The open group depends on these transactions; nothing is appended to it any more.
     fn append_depends(&mut self, on: &[TransactionId]) -> Lsn;
+
+    /// What is appended from now on is made at this time, ms of Unix time.
+    fn set_time(&mut self, _unix_ms: u64) {}
 
     /// Whether a transaction has a part here and is not decided.
     fn is_undecided(&self, _id: TransactionId) -> bool {

@@ -7,11 +7,13 @@
 //! So whatever happens meanwhile, the directory that there was is as it was.
 
 mod backup;
+mod cut;
 mod exchange;
 mod read_only;
 mod rebuild;
 
 pub use backup::{Copied, PathError, backup_directory};
+pub use cut::{CutError, LogCut, Moment, consistent_cut};
 pub use exchange::{Examined, RDB_VERSIONS, examine_rdb, load_shard_from_rdb, write_keys_to_rdb};
 pub use read_only::ReadOnly;
 pub use rebuild::{NoLog, load_shard, write_shard};

@@ -246,6 +246,7 @@ impl<S: EffectSink> Store<S> {
     /// Tells the time, ms of Unix time.
     pub fn set_now(&mut self, unix_ms: u64) {
         self.now_ms = unix_ms;
+        self.sink.sink.set_time(unix_ms);
     }
 
     /// The time as last told, ms of Unix time.

@@ -136,6 +136,60 @@ fn check_dump_backup_and_restore_leave_the_directory_as_it_is_and_tell_what_is_t
     assert_eq!(other.connect().line("LRANGE mylist 0 -1").items().len(), 3);
 }
 
+/// The time as `annulus restore --to` takes it.
+fn now() -> String {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().expect("date runs");
+    String::from_utf8_lossy(&date.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_time_is_restored_with_no_transaction_halved() {
+    if target_is_redis() {
+        return;
+    }
+    let mut server = setup().start();
+    let mut connection = server.connect();
+    // Both shards, in one transaction.
+    let mut times = vec![];
+    for round in 0..300 {
+        if round % 50 == 25 {
+            times.push((round, now()));
+        }
+        assert_eq!(connection.line(&format!("MSET a {round} b {round} c {round} d {round}")), Value::ok());
+        connection.line("INCR alone");
+    }
+    connection.line("FLUSHALL");
+    assert!(server.stop().success());
+    let dir = server.data().to_str().expect("a path of ours").to_owned();
+    let listed = expect(&["dump", &dir, "--log"], 0, "it is 20");
+    let scratch = annulus_tests::server::scratch_dir();
+    let place = |name: &str| scratch.path().join(name).to_str().expect("a path of ours").to_owned();
+    let serve = |path: &str| setup().dir(Path::new(path)).start();
+    for (index, (round, time)) in times.iter().enumerate() {
+        let restored = place(&format!("at-{index}"));
+        expect(&["restore", "--to", time, &dir, &restored], 0, "restored to");
+        let again = serve(&restored);
+        let mut connection = again.connect();
+        let found = connection.line("MGET a b c d");
+        let found: Vec<usize> = found.items().iter().map(|it| it.text().parse().expect("a number")).collect();
+        assert!(found.iter().all(|value| *value == found[0]), "{found:?}");
+        // It was told between two commands; the clocks are the same.
+        assert!(found[0] + 1 == *round || found[0] == *round, "{found:?} at {round}");
+    }
+    // Within a transaction of a log: the others do without it too.
+    let transactions: Vec<&str> = listed.lines().filter(|line| line.contains("transaction ")).collect();
+    let middle = transactions[transactions.len() / 4];
+    let lsn: u64 = middle.trim().split(' ').next().expect("a number").parse().expect("an LSN");
+    let restored = place("cut");
+    let limit = format!("0={}", lsn + 1);
+    expect(&["restore", "--to", &limit, &dir, &restored], 0, "would be halved");
+    let again = serve(&restored);
+    let found = again.connect().line("MGET a b c d");
+    assert!(found.items().iter().all(|value| *value == found.items()[0]), "{found}");
+    expect(&["restore", "--to", "2001-01-01", &dir, &place("bad")], 2, "such as 2026");
+    expect(&["restore", "--to", "7=1", &dir, &place("bad")], 2, "there's no shard 7");
+}
+
 #[test]
 fn repair_saves_what_is_left_of_a_damaged_checkpoint_and_keeps_the_damaged_directory() {
     if target_is_redis() {

@@ -10,8 +10,9 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::load::{CONFIG_FILE, LoadError, Loaded, load};
+use super::moment;
 use super::settings::{SETTINGS, Setting, Settings, setting};
-use super::tools::{Dump, Import, Tool};
+use super::tools::{Dump, Import, Limit, Tool};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -167,9 +168,10 @@ fn tools() -> Vec<Command> {
             .arg(dir())
             .arg(path("NEWDIR", "The directory to make; it must not exist, or be empty"))
             .arg(
-                only("until", "SHARD=LSN", "Take nothing of a shard's log after this; `annulus dump --log` prints LSNs")
+                only("to", "TIME|SHARD=LSN", "Take nothing that was done after this: a time (RFC 3339), or effects of logs, which `annulus dump --log` prints")
+                    .visible_alias("until")
                     .action(ArgAction::Append)
-                    .value_parser(parse_until),
+                    .value_parser(parse_limit),
             ),
         Command::new("backup")
             .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
@@ -213,11 +215,13 @@ fn tools() -> Vec<Command> {
     ]
 }
 
-fn parse_until(text: &str) -> Result<(ShardId, Lsn), String> {
-    let parsed = text
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    let place = text
         .split_once('=')
-        .and_then(|(shard, lsn)| Some((ShardId(shard.parse().ok()?), Lsn(lsn.parse().ok()?))));
-    parsed.ok_or_else(|| "a shard's number, '=' and an LSN are expected".to_owned())
+        .and_then(|(shard, lsn)| Some(Limit::Log(ShardId(shard.parse().ok()?), Lsn(lsn.parse().ok()?))));
+    place.or_else(|| moment::parse(text).map(Limit::Time)).ok_or_else(|| {
+        "a time such as 2026-11-21T23:00:05Z is expected, or a shard's number, '=' and an LSN".to_owned()
+    })
 }
 
 fn tool(name: &str, matches: &ArgMatches) -> Tool {
@@ -238,8 +242,8 @@ fn tool(name: &str, matches: &ArgMatches) -> Tool {
         },
         "repair" => Tool::Repair { dir, yes: matches.get_flag("yes") },
         "restore" => {
-            let until = matches.get_many::<(ShardId, Lsn)>("until").into_iter().flatten().copied().collect();
-            Tool::Restore { dir, target: path("NEWDIR"), until }
+            let limits = matches.get_many::<Limit>("to").into_iter().flatten().copied().collect();
+            Tool::Restore { dir, target: path("NEWDIR"), limits }
         }
         "import" => {
             let number = |name: &str| matches.get_one::<u16>(name).copied();

@@ -10,6 +10,7 @@ pub mod limits;
 mod load;
 pub mod logging;
 pub mod memory;
+mod moment;
 pub mod process;
 mod reference;
 mod settings;

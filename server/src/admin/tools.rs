@@ -39,7 +39,7 @@ pub enum Tool {
     /// Make a new directory of what is left of a damaged one, if `yes`.
     Repair { dir: PathBuf, yes: bool },
     /// Make a new directory of what one holds, or held.
-    Restore { dir: PathBuf, target: PathBuf, until: Vec<(ShardId, Lsn)> },
+    Restore { dir: PathBuf, target: PathBuf, limits: Vec<Limit> },
     /// Copy what a start needs.
     Backup { dir: PathBuf, target: PathBuf },
     /// Make a new directory of what Redis has saved.
@@ -49,6 +49,15 @@ pub enum Tool {
     /// Copy keys from one server to another.
     #[cfg(feature = "migrate")]
     Migrate(Migrate),
+}
+
+/// Up to where a directory is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Up to this time, ms of Unix time.
+    Time(u64),
+    /// Up to this effect of a shard's log.
+    Log(ShardId, Lsn),
 }
 
 /// Why a tool did nothing, or not all.
@@ -105,7 +114,7 @@ pub fn run(tool: &Tool, out: &mut dyn Write) -> Result<u8, ToolError> {
         Tool::Check { dir } => check::check(dir, out),
         Tool::Dump { dir, what } => dump::dump(dir, what, out),
         Tool::Repair { dir, yes } => repair::repair(dir, *yes, out),
-        Tool::Restore { dir, target, until } => repair::restore(dir, target, until, out),
+        Tool::Restore { dir, target, limits } => repair::restore(dir, target, limits, out),
         Tool::Backup { dir, target } => copy::backup(dir, target, out),
         Tool::Import(what) => import::import(what, out),
         Tool::Export { dir, file } => export::export(dir, file, out),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::LogOptions;
+use crate::EffectSink;
 use crate::disk::memory::MemoryDisk;
 use crate::testing::{Bench, OwnedEffect, new_disk, open_directory, small_options};
 
@@ -49,7 +50,9 @@ fn history() -> Vec<Vec<OwnedEffect>> {
 
 fn written() -> MemoryDisk {
     let mut bench = Bench::open(&new_disk(), options());
-    for group in history() {
+    for (group, unix_ms) in history().into_iter().zip(1_800_000_000_000..) {
+        // Two groups are of a millisecond.
+        bench.log.set_time(unix_ms / 2 * 2);
         bench.append(&group);
         bench.settle();
     }

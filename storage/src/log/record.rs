@@ -20,6 +20,7 @@ use crate::{DatabaseId, Effect, GroupNote, Lsn, TransactionId};
 //   Transaction  head, id u64, participants u16 to the end
 //   Depends      head, first LSN of the group u64, transactions u64 to the end
 //   Abandoned    head, first LSNs of groups u64 to the end
+//   Time         head, ms of Unix time u64
 //   Change    head, slot u16, database, type and number of numbers u8, operation u8, numbers, key length,
 //             length of first, key, first, second
 //   Library  head, name length, name, body
@@ -40,6 +41,7 @@ const KIND_CHANGE: u8 = 10;
 const KIND_LIBRARY: u8 = 11;
 const KIND_DROP_LIBRARY: u8 = 12;
 const KIND_FLUSH_LIBRARIES: u8 = 13;
+const KIND_TIME: u8 = 14;
 const KIND_FRAGMENT: u8 = 15;
 const HAS_EXPIRY: u8 = 0x10;
 /// In a head: the group of effects is complete with this record.
@@ -171,6 +173,10 @@ impl<'a> EncodedEffect<'a> {
                 encoded.put(KIND_DEPENDS);
                 encoded.put_u64(first.0);
                 encoded.value = on.as_flattened();
+            }
+            GroupNote::Time { unix_ms } => {
+                encoded.put(KIND_TIME);
+                encoded.put_u64(unix_ms);
             }
             GroupNote::Abandoned { groups } => {
                 encoded.put(KIND_ABANDONED);
@@ -334,7 +340,9 @@ pub fn take_record<'a>(payload: &mut &'a [u8]) -> Result<Option<Record<'a>>, Rec
 /// Whether a body is a [`GroupNote`], for [`decode_note`], and not an effect.
 #[inline]
 pub fn is_note(body: &[u8]) -> bool {
-    body.first().is_some_and(|head| (KIND_TRANSACTION..=KIND_ABANDONED).contains(&(head & KIND_MASK)))
+    body.first().is_some_and(|head| {
+        matches!(head & KIND_MASK, KIND_TRANSACTION | KIND_DEPENDS | KIND_ABANDONED | KIND_TIME)
+    })
 }
 
 /// Reads a whole body of which [`is_note`] is true. The group bit is the record's, and ignored here.
@@ -351,6 +359,11 @@ pub fn decode_note(body: &[u8]) -> Result<GroupNote<'_>, RecordFault> {
             Ok(GroupNote::Depends { first, on: take_list(rest)? })
         }
         KIND_ABANDONED => Ok(GroupNote::Abandoned { groups: take_list(rest)? }),
+        KIND_TIME => {
+            let unix_ms = take_u64(rest)?;
+            let bytes = rest.len();
+            if bytes == 0 { Ok(GroupNote::Time { unix_ms }) } else { Err(RecordFault::Trailing { bytes }) }
+        }
         _ => Err(RecordFault::Head { found: head }),
     }
 }

@@ -307,6 +307,9 @@ pub struct Log<F> {
     /// When `poll_write` first saw the open frame wait, or the log idle.
     waiting_since_ns: Option<u64>,
     now_ns: u64,
+    /// The time as last told, ms of Unix time; and as last noted in the log, which never goes back.
+    unix_ms: u64,
+    noted_ms: u64,
     failure: Option<String>,
     closing: Closing,
     writes: u64,
@@ -316,6 +319,7 @@ pub struct Log<F> {
 impl<F: Clone> EffectSink for Log<F> {
     #[inline]
     fn append(&mut self, effect: Effect<'_>) -> Lsn {
+        self.maybe_note_time();
         self.append_record(&EncodedEffect::new(&effect))
     }
 
@@ -359,6 +363,10 @@ impl<F: Clone> EffectSink for Log<F> {
             self.append_note(&GroupNote::Depends { first, on });
         }
         self.last_lsn
+    }
+
+    fn set_time(&mut self, unix_ms: u64) {
+        self.unix_ms = unix_ms;
     }
 
     fn is_undecided(&self, id: TransactionId) -> bool {
@@ -434,6 +442,8 @@ impl<F: Clone> Log<F> {
             sync_wanted_since_ns: None,
             waiting_since_ns: None,
             now_ns: 0,
+            unix_ms: 0,
+            noted_ms: 0,
             failure: None,
             closing: Closing::No,
             writes: 0,
@@ -1026,9 +1036,20 @@ impl<F: Clone> Log<F> {
     /// Every frame that has a part of the group from here on says so: a reader that asks about transactions alone sees
     /// all of it.
     fn append_note(&mut self, note: &GroupNote<'_>) -> Lsn {
+        self.maybe_note_time();
         self.group_flags = FLAG_TRANSACTIONS;
         self.open.flags |= FLAG_TRANSACTIONS;
         self.append_record(&EncodedEffect::of_note(note))
+    }
+
+    /// Says what time it is before the first group of each millisecond: that is how a log is cut at a time.
+    #[inline]
+    fn maybe_note_time(&mut self) {
+        if !self.group_open && self.unix_ms > self.noted_ms {
+            self.noted_ms = self.unix_ms;
+            self.append_record(&EncodedEffect::of_note(&GroupNote::Time { unix_ms: self.unix_ms }));
+            self.end_group();
+        }
     }
 
     /// What recovery has dropped is said before anything else.

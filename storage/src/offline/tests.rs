@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{NoLog, backup_directory, check_shard, load_shard, outcomes_of, write_shard};
+use super::{
+    CutError, Moment, NoLog, backup_directory, check_shard, consistent_cut, load_shard, outcomes_of,
+    write_shard,
+};
 use crate::checkpoint::files::{checkpoint_name, recycle_segments};
 use crate::checkpoint::{WalkOptions, publish_checkpoint, write_checkpoint_at_once};
 use crate::disk::Disk;
@@ -188,7 +191,8 @@ fn whatever_is_damaged_in_a_checkpoint_no_key_gets_a_value_that_it_never_had() {
 #[test]
 fn a_damaged_log_is_taken_up_to_the_damage() {
     let mut rig = Rig::new();
-    let mut history = vec![Contents::new()];
+    // The first record says what time it is.
+    let mut history = vec![Contents::new(), Contents::new()];
     for number in 0..200 {
         rig.set(number % 50, format!("value {number}").as_bytes());
         history.push(rig.contents());
@@ -209,6 +213,39 @@ fn a_damaged_log_is_taken_up_to_the_damage() {
         assert_eq!(contents(&mut store), history[until as usize]);
         assert!(salvaged.losses.is_empty(), "{:?}", salvaged.losses);
     }
+}
+
+#[test]
+fn a_cut_at_a_time_takes_what_was_done_by_then() {
+    let mut rig = Rig::new();
+    let mut history = vec![(999, Contents::new())];
+    for number in 0..60_usize {
+        let time_ms = 1000 + (number as u64 / 3) * 7;
+        rig.store.set_now(time_ms);
+        rig.set(number % 10, format!("value {number}").as_bytes());
+        history.push((time_ms, rig.contents()));
+    }
+    for time_ms in 990..1200 {
+        let cut = run_ready(consistent_cut(&rig.disk, &rig.directory, Moment::Time(time_ms)));
+        let cut = cut.expect("the log is whole").remove(0);
+        assert_eq!((cut.shard, cut.asked), (SHARD, cut.until));
+        let options = SalvageOptions { until: cut.until };
+        let loaded =
+            run_ready(load_shard(&rig.disk, &rig.directory, SHARD, &Outcomes::default(), Some(options), 9));
+        let then = history.iter().rfind(|(at, _)| *at <= time_ms).map(|(_, contents)| contents.clone());
+        let found = contents(&mut loaded.expect("it is whole").0);
+        assert_eq!(found, then.unwrap_or_default(), "at {time_ms}");
+    }
+    // What a checkpoint has replaced is not to be had in parts: a log that begins later says from when on it is.
+    rig.store.set_now(2000);
+    for number in 0..200 {
+        rig.set(number, &[1; 2000]);
+    }
+    rig.checkpoint(1);
+    rig.store.set_now(3000);
+    rig.set(1, b"later");
+    let error = run_ready(consistent_cut(&rig.disk, &rig.directory, Moment::Time(1500)));
+    assert!(matches!(error, Err(CutError::TooEarly { earliest_ms: 2000..=3000, .. })), "{error:?}");
 }
 
 #[test]

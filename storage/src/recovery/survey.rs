@@ -126,6 +126,7 @@ impl Surveyor {
                 let open = self.open.get_or_insert(group);
                 open.on.extend(on.iter().map(|id| TransactionId(u64::from_le_bytes(*id))));
             }
+            GroupNote::Time { .. } => {}
             GroupNote::Abandoned { groups } => {
                 for first in groups.iter().map(|lsn| Lsn(u64::from_le_bytes(*lsn))) {
                     self.abandon(first);

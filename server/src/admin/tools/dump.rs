@@ -13,6 +13,7 @@ use annulus_storage::{
 };
 
 use super::{ToolError, open, shards};
+use crate::admin::moment;
 use crate::commands::{Case, glob_match};
 
 /// Bytes of a value that are printed unless all are asked for.
@@ -260,6 +261,7 @@ fn describe_note(note: &GroupNote<'_>) -> String {
         GroupNote::Depends { first, on } => {
             format!("the group from LSN {first} depends on {} transactions", on.len())
         }
+        GroupNote::Time { unix_ms } => format!("it is {}", moment::format(*unix_ms)),
         GroupNote::Abandoned { groups } => format!("{} groups were dropped by a start", groups.len()),
     }
 }

@@ -4,14 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
-use annulus_storage::offline::{load_shard, outcomes_of, write_shard};
+use annulus_storage::offline::{CutError, Moment, consistent_cut, load_shard, outcomes_of, write_shard};
 use annulus_storage::recovery::SalvageOptions;
 use annulus_storage::{
     DataDirectory, DirectoryOptions, Lsn, Outcomes, RecoveryError, ShardId, open_data_directory,
 };
 
 use super::check::{Verdict, examine};
-use super::{ToolError, at, free_name, names, open, rename, shards};
+use super::{Limit, ToolError, at, free_name, names, open, rename, shards};
+use crate::admin::moment;
 use crate::runtime::Rng;
 
 pub(super) fn repair(dir: &Path, yes: bool, out: &mut dyn Write) -> Result<u8, ToolError> {
@@ -42,26 +43,62 @@ pub(super) fn repair(dir: &Path, yes: bool, out: &mut dyn Write) -> Result<u8, T
 pub(super) fn restore(
     dir: &Path,
     target: &Path,
-    until: &[(ShardId, Lsn)],
+    limits: &[Limit],
     out: &mut dyn Write,
 ) -> Result<u8, ToolError> {
     let (directory, _lock) = open(dir)?;
     if names(target)?.is_some_and(|names| !names.is_empty()) {
         return Err(ToolError::Taken { path: target.to_path_buf() });
     }
-    if let Some((shard, _)) = until.iter().find(|(shard, _)| shard.0 >= directory.epoch().shards) {
-        return Err(ToolError::Refused(format!(
-            "there's no shard {shard}: the newest epoch has {}",
-            directory.epoch().shards
-        )));
-    }
+    let until = cut(&directory, limits, out)?;
     let unfinished = free_name(target, ".restoring")?;
     let identity = Rng::seed_from_kernel().map_err(at(target))?;
-    let source = Source { directory: &directory, mode: Mode::Whole { until } };
+    let source = Source { directory: &directory, mode: Mode::Whole { until: &until } };
     rebuild(&source, &unfinished, identity, out)?;
     rename(&unfinished, target)?;
     writeln!(out, "restored to {}", target.display())?;
     Ok(0)
+}
+
+/// Where each log is cut, of those that are.
+fn cut(
+    directory: &DataDirectory,
+    limits: &[Limit],
+    out: &mut dyn Write,
+) -> Result<Vec<(ShardId, Lsn)>, ToolError> {
+    let (mut times, mut places) = (Vec::new(), Vec::new());
+    for limit in limits {
+        match *limit {
+            Limit::Time(unix_ms) => times.push(unix_ms),
+            Limit::Log(shard, lsn) => places.push((shard, lsn)),
+        }
+    }
+    let shards = directory.epoch().shards;
+    if let Some((shard, _)) = places.iter().find(|(shard, _)| shard.0 >= shards) {
+        return Err(ToolError::Refused(format!("there's no shard {shard}: the newest epoch has {shards}")));
+    }
+    let moment = match (times.as_slice(), places.as_slice()) {
+        ([], []) => return Ok(Vec::new()),
+        ([unix_ms], []) => Moment::Time(*unix_ms),
+        ([], places) => Moment::Lsns(places),
+        _ => return Err(ToolError::Refused("one time, or effects of logs, and not both".to_owned())),
+    };
+    let cuts = run_ready(consistent_cut(&StdDisk, directory, moment)).map_err(|error| match error {
+        CutError::Recovery { shard, error } => ToolError::Recovery { shard, error },
+        CutError::TooEarly { shard, earliest_ms } => ToolError::Refused(format!(
+            "the log of shard {shard} reaches back to {} only",
+            moment::format(earliest_ms)
+        )),
+    })?;
+    for cut in cuts.iter().filter(|cut| cut.until < cut.asked) {
+        writeln!(
+            out,
+            "shard {}: up to LSN {} only: what follows is part of a transaction that would be halved, or came after such",
+            cut.shard, cut.until
+        )?;
+    }
+    let everything = Lsn(u64::MAX);
+    Ok(cuts.iter().filter(|cut| cut.until < everything).map(|cut| (cut.shard, cut.until)).collect())
 }
 
 enum Mode<'a> {

@@ -1,0 +1,223 @@
+//! Where to cut the logs of a directory so that what is before the cut is a state that the server once had.
+//!
+//! - Of each log the cut takes a beginning, whole groups of it.
+//! - Of a transaction over several logs it takes all parts or none: where it would take one and leave another, it is moved back to before the
+//!   one, until nothing moves any more. So it is also closed under "was made from", whatever was made from what.
+//! - At a time: everything that the servers' clock said was done by then. Shards of a server have the same clock.
+
+use std::collections::HashMap;
+
+use super::ReadOnly;
+use crate::disk::Disk;
+use crate::manifest::DataDirectory;
+use crate::recovery::{Listed, RecoveryError, list_log};
+use crate::{GroupNote, Lsn, ShardId, TransactionId};
+
+/// Up to where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment<'a> {
+    /// Up to this time, ms of Unix time.
+    Time(u64),
+    /// Up to these effects of these logs, and up to the end of the others.
+    Lsns(&'a [(ShardId, Lsn)]),
+}
+
+/// Where a log is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCut {
+    /// The shard, of the newest epoch.
+    pub shard: ShardId,
+    /// The last effect that is asked for: the end of a group.
+    pub asked: Lsn,
+    /// The last effect that is taken: fewer where a transaction would be halved.
+    pub until: Lsn,
+}
+
+/// Why there is no cut.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named by what they are")]
+pub enum CutError {
+    /// A log can't be read.
+    Recovery { shard: ShardId, error: RecoveryError },
+    /// The logs do not reach back to that time.
+    TooEarly { shard: ShardId, earliest_ms: u64 },
+}
+
+impl std::fmt::Display for CutError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Recovery { shard, error } => write!(f, "shard {shard}: {error}"),
+            Self::TooEarly { shard, earliest_ms } => {
+                write!(f, "the log of shard {shard} begins at {earliest_ms} ms of Unix time, later than that")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CutError {}
+
+/// A log's part of a transaction.
+struct Part {
+    id: TransactionId,
+    first: Lsn,
+    participants: Box<[ShardId]>,
+}
+
+/// What a log says about times and transactions.
+#[derive(Default)]
+struct Chronicle {
+    parts: Vec<Part>,
+    /// By transaction.
+    places: HashMap<TransactionId, Lsn>,
+    /// The first effect that the log has.
+    begin: Option<Lsn>,
+    first_time_ms: Option<u64>,
+    /// Before the first group that was made after the time that is asked for.
+    before_time: Option<Lsn>,
+    /// Where the last group ends that ends by the effect that is asked for.
+    group_end: Option<Lsn>,
+}
+
+impl Chronicle {
+    fn take(&mut self, listed: &Listed<'_>, time_ms: u64, limit: Lsn) {
+        let (lsn, note, ends_group) = match listed {
+            Listed::Frame(_) => return,
+            Listed::Effect { lsn, ends_group, .. } => (*lsn, None, *ends_group),
+            Listed::Note { lsn, note, ends_group } => (*lsn, Some(note), *ends_group),
+        };
+        self.begin.get_or_insert(lsn);
+        if ends_group && lsn <= limit {
+            self.group_end = Some(lsn);
+        }
+        match note {
+            Some(GroupNote::Time { unix_ms }) => {
+                self.first_time_ms.get_or_insert(*unix_ms);
+                if *unix_ms > time_ms {
+                    self.before_time.get_or_insert(Lsn(lsn.0 - 1));
+                }
+            }
+            Some(GroupNote::Transaction { id, participants }) => {
+                let participants = participants.iter().map(|shard| ShardId(u16::from_le_bytes(*shard)));
+                self.parts.push(Part { id: *id, first: lsn, participants: participants.collect() });
+                self.places.insert(*id, lsn);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Finds the cut through the newest epoch's logs.
+pub async fn consistent_cut<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    moment: Moment<'_>,
+) -> Result<Vec<LogCut>, CutError> {
+    let epoch = directory.epoch();
+    let time_ms = if let Moment::Time(unix_ms) = moment { unix_ms } else { u64::MAX };
+    let (mut chronicles, mut cuts) = (Vec::new(), Vec::new());
+    for shard in (0..epoch.shards).map(ShardId) {
+        let mut chronicle = Chronicle::default();
+        let limit = match moment {
+            Moment::Time(_) => None,
+            Moment::Lsns(lsns) => lsns.iter().find(|(limited, _)| *limited == shard).map(|(_, lsn)| *lsn),
+        };
+        let mut each = |listed: Listed<'_>| chronicle.take(&listed, time_ms, limit.unwrap_or(Lsn::ZERO));
+        let listed = list_log(&ReadOnly(disk), directory, epoch, shard, &mut each).await;
+        listed.map_err(|error| CutError::Recovery { shard, error })?;
+        let asked = match moment {
+            Moment::Time(_) => {
+                let begins_later = epoch.number > 1 || chronicle.begin.is_some_and(|lsn| lsn.0 > 1);
+                if let Some(earliest_ms) =
+                    chronicle.first_time_ms.filter(|first| begins_later && *first > time_ms)
+                {
+                    return Err(CutError::TooEarly { shard, earliest_ms });
+                }
+                chronicle.before_time.unwrap_or(Lsn(u64::MAX))
+            }
+            // A group that is not taken as a whole is not taken at all.
+            Moment::Lsns(_) => limit.map_or(Lsn(u64::MAX), |limit| chronicle.group_end.unwrap_or(limit)),
+        };
+        cuts.push(LogCut { shard, asked, until: asked });
+        chronicles.push(chronicle);
+    }
+    while move_back(&chronicles, &mut cuts) {}
+    Ok(cuts)
+}
+
+/// Moves cuts back to before transactions that they would halve. False if there are none.
+fn move_back(chronicles: &[Chronicle], cuts: &mut [LogCut]) -> bool {
+    let mut moved = false;
+    for (index, chronicle) in chronicles.iter().enumerate() {
+        let until = cuts.get(index).map_or(Lsn::ZERO, |cut| cut.until);
+        // A part that is nowhere in a log was before its beginning, or never reached it: recovery knows.
+        let is_beyond = |shard: &ShardId, id: TransactionId| {
+            let place = chronicles.get(usize::from(shard.0)).and_then(|other| other.places.get(&id));
+            let until = cuts.get(usize::from(shard.0)).map(|cut| cut.until);
+            place.zip(until).is_some_and(|(place, until)| *place > until)
+        };
+        let halved = |part: &&Part| {
+            part.first <= until && part.participants.iter().any(|shard| is_beyond(shard, part.id))
+        };
+        // In the order of the log: the first is the lowest.
+        let first = chronicle.parts.iter().find(halved).map(|part| part.first);
+        if let (Some(first), Some(cut)) = (first, cuts.get_mut(index)) {
+            cut.until = Lsn(first.0 - 1);
+            moved = true;
+        }
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with parts of transactions: number, place, participants.
+    fn chronicle(parts: &[(u64, u64, &[u16])]) -> Chronicle {
+        let mut chronicle = Chronicle::default();
+        for (id, first, participants) in parts {
+            let (id, first) = (TransactionId(*id), Lsn(*first));
+            let participants = participants.iter().map(|shard| ShardId(*shard)).collect();
+            chronicle.parts.push(Part { id, first, participants });
+            chronicle.places.insert(id, first);
+        }
+        chronicle
+    }
+
+    fn cut(chronicles: &[Chronicle], asked: &[u64]) -> Vec<u64> {
+        let shards = (0..).map(ShardId);
+        let cuts =
+            asked.iter().zip(shards).map(|(lsn, shard)| LogCut { shard, asked: Lsn(*lsn), until: Lsn(*lsn) });
+        let mut cuts: Vec<_> = cuts.collect();
+        while move_back(chronicles, &mut cuts) {}
+        cuts.iter().map(|cut| cut.until.0).collect()
+    }
+
+    #[test]
+    fn a_transaction_is_taken_whole_or_not_at_all() {
+        let logs = [
+            chronicle(&[(1, 10, &[0, 1]), (2, 20, &[0, 1])]),
+            chronicle(&[(1, 7, &[0, 1]), (2, 9, &[0, 1])]),
+        ];
+        assert_eq!(cut(&logs, &[99, 99]), [99, 99]);
+        assert_eq!(cut(&logs, &[15, 99]), [15, 8]);
+        assert_eq!(cut(&logs, &[99, 8]), [19, 8]);
+        assert_eq!(cut(&logs, &[5, 99]), [5, 6]);
+    }
+
+    #[test]
+    fn what_came_after_a_part_that_goes_takes_others_with_it() {
+        let logs = [
+            chronicle(&[(1, 10, &[0, 1])]),
+            chronicle(&[(1, 10, &[0, 1]), (2, 20, &[1, 2])]),
+            chronicle(&[(2, 5, &[1, 2]), (3, 30, &[2])]),
+        ];
+        assert_eq!(cut(&logs, &[9, 99, 99]), [9, 9, 4]);
+    }
+
+    #[test]
+    fn a_part_that_a_checkpoint_has_replaced_is_there() {
+        let logs = [chronicle(&[(1, 10, &[0, 1])]), chronicle(&[])];
+        assert_eq!(cut(&logs, &[99, 50]), [99, 50]);
+    }
+}
