@@ -30,7 +30,7 @@ fn words(line: &str) -> Vec<Vec<u8>> {
 fn value(random: &mut Random) -> Vec<u8> {
     let len = match random.below(12) {
         0 => 0,
-        1 => 2000 + random.below(60_000),
+        1 => 2000 + random.below(20_000),
         2..5 => random.below(300),
         _ => 1 + random.below(20),
     };
@@ -45,7 +45,7 @@ fn value(random: &mut Random) -> Vec<u8> {
 fn key_commands(random: &mut Random, number: usize) -> Vec<Vec<Vec<u8>>> {
     let tag = if random.one_in(3) { "{tag}" } else { "" };
     let key = format!("key{tag}:{number}").into_bytes();
-    let count = 1 + if random.one_in(6) { 600 } else { random.below(20) };
+    let count = 1 + if random.one_in(10) { 300 } else { random.below(20) };
     let mut commands = Vec::new();
     let mut say = |name: &str, rest: Vec<Vec<u8>>| {
         let head = words(name);
@@ -226,7 +226,7 @@ fn filled(setup: &Setup) -> (Server, u64, Contents) {
     let mut random = Random::new(seed);
     let server = setup.start();
     let mut connection = server.connect();
-    fill(&mut connection, &mut random, 0..150);
+    fill(&mut connection, &mut random, 0..90);
     if setup_is_logged(&server) {
         // What a rewrite has taken, and what came after it.
         assert!(!connection.line("BGREWRITEAOF").is_error());
@@ -234,7 +234,7 @@ fn filled(setup: &Setup) -> (Server, u64, Contents) {
             let info = connection.line("INFO persistence").text();
             info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")
         });
-        fill(&mut connection, &mut random, 150..200);
+        fill(&mut connection, &mut random, 90..120);
         connection.line("DEL key:3 key:4 key:5");
         let transaction = [words("MULTI"), words("INCR counted"), words("LPUSH listed a b"), words("EXEC")];
         assert!(!connection.pipeline(&transaction).expect("it answers").iter().any(Value::is_error));
