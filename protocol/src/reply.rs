@@ -3,7 +3,7 @@
 //! Handlers say what a value is (a map, a double, a verbatim string); the encoder knows what that is in RESP2, and there
 //! is no second place that does.
 
-use crate::number::format_double;
+use crate::number::{LongDouble, format_double};
 
 /// The version of the protocol, as a client chooses it with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +180,15 @@ impl<'a> Encoder<'a> {
     /// A double, written as [`format_double`] does. In RESP2 a string.
     pub fn double(&mut self, value: f64) {
         let text = format_double(value);
+        match self.version {
+            Version::Resp2 => self.length_prefixed(b'$', &text),
+            Version::Resp3 => self.line(b',', &text),
+        }
+    }
+
+    /// A number in the 80-bit format, with its decimals as [`LongDouble::to_text`] writes them. In RESP2 a string.
+    pub fn decimal(&mut self, value: LongDouble) {
+        let text = value.to_text();
         match self.version {
             Version::Resp2 => self.length_prefixed(b'$', &text),
             Version::Resp3 => self.line(b',', &text),

@@ -346,7 +346,7 @@ impl<S: EffectSink> Store<S> {
 
     /// A command has found nothing to change, and is told of all the same, as Redis does.
     pub fn tell_in_vain(&mut self, database: DatabaseId, key: Key<'_>, kind: Kind) {
-        self.touched.note(database, key.bytes, Happened::Changed { kind, grew: false });
+        self.touched.note(database, key.bytes, Happened::Changed { kind, grew: false, shrank: false });
     }
 
     // Reads.
@@ -591,7 +591,8 @@ impl<S: EffectSink> Store<S> {
         self.before_change(database, found, key);
         self.log_key(database, found.hash, effect);
         let created = found.at.is_none();
-        self.note_written(database, key, created, Happened::Changed { kind: Kind::String, grew: created });
+        let happened = Happened::Changed { kind: Kind::String, grew: created, shrank: false };
+        self.note_written(database, key, created, happened);
         self.put_range(database, &found, key, offset, bytes)
     }
 
@@ -660,7 +661,8 @@ impl<S: EffectSink> Store<S> {
             self.touched.note(database, key.bytes, Happened::Created);
         }
         let grew = len > before.unwrap_or(0) || change.adds_consumer();
-        self.touched.note(database, key.bytes, Happened::Changed { kind: change.kind(), grew });
+        let shrank = before.is_some_and(|before| len < before);
+        self.touched.note(database, key.bytes, Happened::Changed { kind: change.kind(), grew, shrank });
         if before.is_some() && !there {
             self.touched.note(database, key.bytes, Happened::Deleted);
         }

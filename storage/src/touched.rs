@@ -24,6 +24,8 @@ pub enum Happened {
         kind: Kind,
         /// It has more elements than before; a string: it is new; a stream: also, it has a new consumer.
         grew: bool,
+        /// It has fewer elements than before.
+        shrank: bool,
     },
     /// It was deleted, or its last element was.
     Deleted,

@@ -9,7 +9,7 @@ use annulus_tests::{
 };
 
 /// Everything that a client may rely on; a missing one is a missing feature.
-const EXPECTED: &str = "set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
+const EXPECTED: &str = "cl.throttle delex digest increx msetex set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
     incrbyfloat mget mset msetnx setnx setex psetex lcs \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \
@@ -128,6 +128,26 @@ fn commands_are_described_as_redis_describes_them() {
     }
     assert!(compared > 60, "only {compared} commands in common");
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// The record that `docs/commands.md` is made from.
+#[test]
+fn the_record_of_commands_lists_what_redis_lists() {
+    let oracle = Setup::redis().start();
+    let version = oracle.connect().line("INFO server").text();
+    if !version.contains("redis_version:7.0.") {
+        return;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/commands/redis-7.0.txt");
+    let record = std::fs::read_to_string(path).expect("the record");
+    let recorded: BTreeSet<&str> = record
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let table = table(&mut oracle.connect());
+    let listed: BTreeSet<&str> = table.keys().map(String::as_str).collect();
+    assert_eq!(recorded, listed, "{path}");
 }
 
 #[test]

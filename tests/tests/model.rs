@@ -7,7 +7,7 @@ use annulus_tests::{
     sim::{
         checker::{Verdict, check},
         history::History,
-        workload::{KINDS, Workload},
+        workload::{OLD_KINDS, Workload},
     },
 };
 
@@ -22,7 +22,7 @@ fn the_model_does_what_redis_does() {
     for seed in 0..SEEDS {
         let mut random = Random::new(seed);
         let mut workload = Workload::new(&mut random, GROUPS, 0);
-        workload.kinds = (0..KINDS).collect();
+        workload.kinds = (0..OLD_KINDS).collect();
         // Nobody here knows at which time a command ran.
         workload.expires_soon = false;
         workload.saves_one_in = 0;

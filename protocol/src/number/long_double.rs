@@ -4,6 +4,8 @@
 //! doubles, 10.5 + 0.1 would show as 10.59999999999999964. So the same format is computed here in software, rounding where
 //! the hardware rounds; results are those of Redis on x86-64, to the last digit.
 
+use std::cmp::Ordering;
+
 use super::big::Big;
 use super::literal::Literal;
 use super::rounding::{EXTENDED, Rounded};
@@ -35,6 +37,39 @@ impl LongDouble {
             Literal::Hexadecimal(digits) => (digits.negative, Some(digits.round_hexadecimal(&EXTENDED)?)),
         };
         Some(Self { negative, magnitude })
+    }
+
+    /// The largest finite one.
+    pub const MAX: Self = Self {
+        negative: false,
+        magnitude: Some(Rounded { mantissa: u64::MAX, exponent: EXTENDED.exponent_max }),
+    };
+
+    /// Zero.
+    pub const ZERO: Self = Self { negative: false, magnitude: Some(Rounded { mantissa: 0, exponent: 0 }) };
+
+    /// With the other sign.
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self { negative: !self.negative, ..self }
+    }
+
+    /// Which of two is larger; both zeros are equal.
+    pub fn compare(self, other: Self) -> Ordering {
+        // Mantissas are normalized, but for those of zero and of what is too near zero, which have the least exponent.
+        let size = |number: Self| match number.magnitude {
+            None => (2, 0, 0),
+            Some(Rounded { mantissa: 0, .. }) => (0, 0, 0),
+            Some(Rounded { mantissa, exponent }) => (1, exponent, mantissa),
+        };
+        let (ours, theirs) = (size(self), size(other));
+        let below_zero = |number: Self| number.negative && size(number).0 != 0;
+        match (below_zero(self), below_zero(other)) {
+            (false, false) => ours.cmp(&theirs),
+            (true, true) => theirs.cmp(&ours),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        }
     }
 
     /// Whether it is no infinity.

@@ -197,6 +197,8 @@ pub enum KeyPlaces {
     Counted {
         /// Position of that number.
         at: u8,
+        /// Distance from one key to the next.
+        step: u8,
     },
     /// One anywhere among the arguments.
     Found {
@@ -244,7 +246,12 @@ impl KeyUse {
 
     /// As many keys as the number at a position says, right behind it.
     pub const fn counted(at: u8, flags: &[KeyFlags]) -> Self {
-        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Counted { at }, notes: None }
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Counted { at, step: 1 }, notes: None }
+    }
+
+    /// The same, each with a value behind it.
+    pub const fn counted_pairs(at: u8, flags: &[KeyFlags]) -> Self {
+        Self { flags: KeyFlags::of(flags), places: KeyPlaces::Counted { at, step: 2 }, notes: None }
     }
 
     /// The first half of what stands behind a word, before which there may be these options with as many arguments.
@@ -285,12 +292,12 @@ impl KeyUse {
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + Clone + use<> {
         let (range, step) = match self.places {
             KeyPlaces::Range { first, last, step } => KeySpec::fixed(first, last, step).range(args.len()),
-            KeyPlaces::Counted { at } => {
-                let first = usize::from(at) + 1;
+            KeyPlaces::Counted { at, step } => {
+                let (first, step) = (usize::from(at) + 1, usize::from(step));
                 let count = args.get(usize::from(at)).and_then(|number| parse_i64(number)).unwrap_or(0);
-                let count = usize::try_from(count).unwrap_or(0);
+                let count = usize::try_from(count).unwrap_or(0).saturating_mul(step);
                 let fits = count <= args.len().saturating_sub(first);
-                (first..first + if fits { count } else { 0 }, 1)
+                (first..first + if fits { count } else { 0 }, step)
             }
             KeyPlaces::Found { find } => find(args).map_or((0..0, 1), |at| (at..at + 1, 1)),
             KeyPlaces::Elsewhere { .. } => (0..0, 1),

@@ -141,9 +141,9 @@ fn write_key_use(each: &KeyUse, out: &mut Encoder<'_>) {
             write_search("index", &[("index", i64::from(first))], out);
             range(last, step, 0)
         }
-        KeyPlaces::Counted { at } => {
+        KeyPlaces::Counted { at, step } => {
             write_search("index", &[("index", i64::from(at))], out);
-            ("keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)])
+            ("keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", i64::from(step))])
         }
         KeyPlaces::Behind { word, from, .. } => {
             write_keyword(word, from, out);

@@ -29,6 +29,8 @@ mod lists;
 mod lookup;
 mod object;
 mod pop_first;
+#[cfg(test)]
+mod reference;
 mod replies;
 mod scan;
 mod sets;

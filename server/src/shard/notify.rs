@@ -63,9 +63,10 @@ fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> O
             _ => "xgroup-setid",
         },
         "sort" | "annulus.sortstore" => "sortstore",
-        "set" | "setex" | "psetex" | "setnx" | "getset" | "mset" | "msetnx" | "bitop"
-        | "annulus.bitstore" => "set",
-        "incr" | "decr" | "incrby" | "decrby" => "incrby",
+        "set" | "setex" | "psetex" | "setnx" | "getset" | "mset" | "msetex" | "msetnx" | "bitop"
+        | "annulus.bitstore" | "cl.throttle" => "set",
+        "increx" if args.iter().skip(2).any(|arg| is(Some(arg), "byfloat")) => "incrbyfloat",
+        "incr" | "decr" | "incrby" | "decrby" | "increx" => "incrby",
         "bitfield" => "setbit",
         "pfmerge" | "annulus.pfmerge" => "pfadd",
         "lpushx" => "lpush",
@@ -128,7 +129,7 @@ fn keys_named(args: &[&[u8]], index: usize) -> usize {
 
 /// Redis tells the time of expiry that these commands may give apart.
 fn tells_expiry(command: &Command) -> bool {
-    matches!(command.name, "set" | "setex" | "psetex")
+    matches!(command.name, "set" | "setex" | "psetex" | "msetex" | "increx")
 }
 
 /// Likewise of the fields that it sets.
@@ -156,7 +157,13 @@ fn takes_all(command: Option<&Command>, args: &[&[u8]]) -> Option<(Event, &'stat
         Group::SortedSet => Kind::SortedSet,
         _ => return None,
     };
-    written_event(command, args, kind, false)
+    let (class, name) = written_event(command, args, kind, false)?;
+    Some((class, without_fields(name, true)))
+}
+
+/// What is given an expiry that has passed is deleted, and told of as such.
+fn without_fields(name: &'static str, shrank: bool) -> &'static str {
+    if shrank && matches!(name, "hexpire" | "hset") { "hdel" } else { name }
 }
 
 /// Whether a value comes with its time of expiry, which then is not told apart.
@@ -206,7 +213,7 @@ fn events_of(
             (Happened::Created, Some(command)) if always_new(command) => {}
             (Happened::Created, _) => tell(&mut events, Event::New, "new", database, key),
             // All that the server itself changes of a value: fields go when their time has passed.
-            (Happened::Changed { kind: Kind::Hash, grew: false }, None) => {
+            (Happened::Changed { kind: Kind::Hash, grew: false, .. }, None) => {
                 let this = Some((database, key, "hexpired"));
                 if std::mem::replace(&mut changed, this) != this {
                     tell(&mut events, Event::Hash, "hexpired", database, key);
@@ -224,8 +231,9 @@ fn events_of(
                     tell(&mut events, Event::Generic, "expire", database, key);
                 }
             }
-            (Happened::Changed { kind, grew }, Some(command)) => {
+            (Happened::Changed { kind, grew, shrank }, Some(command)) => {
                 let Some((class, name)) = written_event(command, args, kind, grew) else { continue };
+                let name = without_fields(name, shrank);
                 // Elements of one collection go one by one, and parts of one string; they are told of once.
                 let this = Some((database, key, name));
                 if std::mem::replace(&mut changed, this) == this {
@@ -236,7 +244,7 @@ fn events_of(
                 }
                 let events = if gives_first(command) && !grew { &mut taken } else { &mut events };
                 tell(events, class, name, database, key);
-                if tells_field_expiry(command, args) {
+                if name != "hdel" && tells_field_expiry(command, args) {
                     tell(events, class, "hexpire", database, key);
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! - Small: field and value alternate in one [`Packed`], in the order in which the fields came.
 //! - Large, from the first field that expires or is beyond [`ValueLimits`](super::ValueLimits) on: [`Members`].
-//! - A hash that became large stays so.
+//! - A hash that became large stays so. Its encoding is that of Redis, which keeps hashes within the limits packed, also with expiries.
 //! - A field whose time has passed reads as absent. Between commands the store searches for such fields and removes them.
 
 use std::sync::Arc;
@@ -21,7 +21,16 @@ pub struct Hash(Form);
 
 enum Form {
     Small(Packed),
-    Large(Box<Members>),
+    Large(Box<Members>, Reason),
+}
+
+/// Why a hash is large. What is said of its encoding follows from it: Redis keeps small hashes packed when their fields expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// Only because of fields that expire.
+    Expiry,
+    /// It is, or was, beyond the limits.
+    Limits,
 }
 
 /// A change of one field.
@@ -119,7 +128,7 @@ impl Hash {
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.len() / 2,
-            Form::Large(members) => members.len(),
+            Form::Large(members, _) => members.len(),
         }
     }
 
@@ -127,7 +136,7 @@ impl Hash {
     pub fn live_len(&self, now_ms: u64) -> usize {
         match &self.0 {
             Form::Small(_) => self.len(),
-            Form::Large(members) => members.len() - members.lapsed(now_ms),
+            Form::Large(members, _) => members.len() - members.lapsed(now_ms),
         }
     }
 
@@ -135,7 +144,7 @@ impl Hash {
     pub fn next_expiry_ms(&self) -> Option<u64> {
         match &self.0 {
             Form::Small(_) => None,
-            Form::Large(members) => members.next_expiry_ms(),
+            Form::Large(members, _) => members.next_expiry_ms(),
         }
     }
 
@@ -148,7 +157,7 @@ impl Hash {
     pub(crate) fn first_lapsed(&self, now_ms: u64) -> Option<&[u8]> {
         match &self.0 {
             Form::Small(_) => None,
-            Form::Large(members) => members.first_lapsed(now_ms).map(|entry| entry.key()),
+            Form::Large(members, _) => members.first_lapsed(now_ms).map(|entry| entry.key()),
         }
     }
 
@@ -159,7 +168,7 @@ impl Hash {
                 let (name, value_at) = packed.at(packed.find(name, 2)?);
                 Field { name, value: packed.at(value_at).0, expire_at_ms: None }
             }
-            Form::Large(members) => Field::of(members.find(name)?),
+            Form::Large(members, _) => Field::of(members.find(name)?),
         };
         field.is_live(now_ms).then_some(field)
     }
@@ -177,7 +186,7 @@ impl Hash {
     fn every(&self) -> impl Iterator<Item = Field<'_>> {
         let (small, large) = match &self.0 {
             Form::Small(packed) => (Some(pairs(packed)), None),
-            Form::Large(members) => (None, Some(members.iter().map(Field::of))),
+            Form::Large(members, _) => (None, Some(members.iter().map(Field::of))),
         };
         small.into_iter().flatten().chain(large.into_iter().flatten())
     }
@@ -190,7 +199,7 @@ impl Hash {
                 let index = random() % (packed.len() as u64 / 2);
                 pairs(packed).nth(index as usize)
             }
-            Form::Large(members) => (0..TRIES_MAX)
+            Form::Large(members, _) => (0..TRIES_MAX)
                 .filter_map(|_| members.sample(random).map(Field::of))
                 .find(|field| field.is_live(now_ms))
                 .or_else(|| self.iter(now_ms).next()),
@@ -218,7 +227,7 @@ impl Hash {
                 pairs(packed).for_each(each);
                 None
             }
-            Form::Large(members) => {
+            Form::Large(members, _) => {
                 let mut seen = 0;
                 members.walk(cursor, |entry| {
                     seen += 1;
@@ -233,14 +242,15 @@ impl Hash {
     pub(super) fn encoding(&self) -> &'static str {
         match &self.0 {
             Form::Small(_) => "listpack",
-            Form::Large(_) => "hashtable",
+            Form::Large(_, Reason::Expiry) => "listpackex",
+            Form::Large(_, Reason::Limits) => "hashtable",
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.memory_bytes(),
-            Form::Large(members) => members.memory_bytes(),
+            Form::Large(members, _) => members.memory_bytes(),
         }
     }
 
@@ -259,11 +269,12 @@ impl Hash {
     }
 
     fn set(&mut self, field: &[u8], value: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) {
+        let limits = shaping.limits;
+        let short = field.len().max(value.len()) <= limits.hash_small_value_bytes;
         if let Form::Small(packed) = &mut self.0 {
-            let limits = shaping.limits;
             let found = packed.find(field, 2);
             let fits = expire_at_ms.is_none()
-                && field.len().max(value.len()) <= limits.hash_small_value_bytes
+                && short
                 && packed.len() / 2 + usize::from(found.is_none()) <= limits.hash_small_entries;
             if fits {
                 if let Some(at) = found {
@@ -275,13 +286,17 @@ impl Hash {
                 return;
             }
         }
-        self.enlarge(shaping.hasher).put(field, value, expire_at_ms);
+        let (members, reason) = self.enlarge(shaping.hasher);
+        members.put(field, value, expire_at_ms);
+        if !short || members.len() > limits.hash_small_entries {
+            *reason = Reason::Limits;
+        }
     }
 
     fn set_expiry(&mut self, field: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) -> bool {
         match &self.0 {
             Form::Small(packed) if expire_at_ms.is_none() || packed.find(field, 2).is_none() => false,
-            _ => self.enlarge(shaping.hasher).set_expiry(field, expire_at_ms),
+            _ => self.enlarge(shaping.hasher).0.set_expiry(field, expire_at_ms),
         }
     }
 
@@ -292,20 +307,20 @@ impl Hash {
                 packed.remove(at, 2);
                 true
             }
-            Form::Large(members) => members.remove(field),
+            Form::Large(members, _) => members.remove(field),
         }
     }
 
-    fn enlarge(&mut self, hasher: &Arc<Hasher>) -> &mut Members {
+    fn enlarge(&mut self, hasher: &Arc<Hasher>) -> (&mut Members, &mut Reason) {
         if let Form::Small(packed) = &self.0 {
             let mut members = Members::new(hasher);
             for field in pairs(packed) {
                 members.put(&field.name, &field.value, None);
             }
-            self.0 = Form::Large(Box::new(members));
+            self.0 = Form::Large(Box::new(members), Reason::Expiry);
         }
         match &mut self.0 {
-            Form::Large(members) => members,
+            Form::Large(members, reason) => (members, reason),
             Form::Small(_) => unreachable!("it has just become large"),
         }
     }
@@ -326,7 +341,7 @@ impl Hash {
                 });
                 None
             }
-            Form::Large(members) => members.walk(cursor, |entry| put(Field::of(entry))),
+            Form::Large(members, _) => members.walk(cursor, |entry| put(Field::of(entry))),
         }
     }
 
@@ -345,14 +360,14 @@ impl Hash {
     pub(super) fn free(&mut self, budget: usize) -> usize {
         match &mut self.0 {
             Form::Small(_) => budget,
-            Form::Large(members) => members.free(budget),
+            Form::Large(members, _) => members.free(budget),
         }
     }
 
     pub(super) fn is_freed(&self) -> bool {
         match &self.0 {
             Form::Small(_) => true,
-            Form::Large(members) => members.is_freed(),
+            Form::Large(members, _) => members.is_freed(),
         }
     }
 }

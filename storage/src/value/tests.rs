@@ -167,6 +167,10 @@ fn encodings_change_where_redis_changes_them() {
         let value = [b'v'; 65];
         hash.apply(HashChange::Set { field: b"f", value: &value[..64], expire_at_ms: None }, shaping);
         assert_eq!(hash.encoding(), "listpack");
+        hash.apply(HashChange::Expire { field: b"f", expire_at_ms: Some(1) }, shaping);
+        assert_eq!(hash.encoding(), "listpackex");
+        hash.apply(HashChange::Expire { field: b"f", expire_at_ms: None }, shaping);
+        assert_eq!(hash.encoding(), "listpackex", "it stays so");
         hash.apply(HashChange::Set { field: b"f", value: &value, expire_at_ms: None }, shaping);
         assert_eq!(hash.encoding(), "hashtable");
     });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::model::{Bytes, Content, State, Stored, error, flag, wrong_type};
+use super::model::{Bytes, Content, Field, State, Stored, error, flag, wrong_type};
 use crate::resp::Value;
 
 /// Fields of a hash, or members of a set.
@@ -41,6 +41,11 @@ pub enum CollectionAction {
     HashSet(Vec<(usize, Rc<[u8]>)>),
     HashDelete(usize),
     HashIncrement(usize, i64),
+    /// Gives a field this expiry (ms of Unix time), which has passed long ago or is far.
+    HashExpire(usize, u64),
+    HashPersist(usize),
+    /// When a field expires.
+    HashExpiry(usize),
     SetAdd(Vec<usize>),
     SetRemove(Vec<usize>),
 }
@@ -72,7 +77,7 @@ fn with_list<T>(place: &mut Option<Stored>, change: impl FnOnce(&mut Vec<Bytes>)
 
 fn with_hash<T>(
     place: &mut Option<Stored>,
-    change: impl FnOnce(&mut BTreeMap<usize, Bytes>) -> T,
+    change: impl FnOnce(&mut BTreeMap<usize, Field>) -> T,
 ) -> Result<T, Value> {
     let stored = place.get_or_insert_with(|| Stored::new(Content::Hash(Rc::default())));
     let Content::Hash(hash) = &mut stored.content else { return Err(wrong_type()) };
@@ -98,6 +103,25 @@ fn with_set<T>(
     Ok(result)
 }
 
+/// HPEXPIREAT of one field. One whose time has passed goes at once.
+fn expire(hash: &mut BTreeMap<usize, Field>, field: usize, at_ms: u64) -> i64 {
+    if at_ms == 0 {
+        return if hash.remove(&field).is_some() { 2 } else { NO_FIELD };
+    }
+    hash.get_mut(&field).map_or(NO_FIELD, |field| {
+        field.expires_ms = Some(at_ms);
+        1
+    })
+}
+
+/// What is replied of a field that isn't there, and of one that doesn't expire.
+const NO_FIELD: i64 = -2;
+const NO_EXPIRY: i64 = -1;
+
+fn of_one(reply: i64) -> Value {
+    Value::Array(vec![Value::Integer(reply)])
+}
+
 fn push(list: &mut Vec<Bytes>, end: End, value: Bytes) {
     match end {
         End::Left => list.insert(0, value),
@@ -116,7 +140,9 @@ impl CollectionAction {
     /// Whether with this reply, which is no error, it changed nothing, whatever the key held.
     pub fn is_inert(&self, reply: &Value) -> bool {
         match self {
-            CollectionAction::Read(_) => true,
+            CollectionAction::Read(_) | CollectionAction::HashExpiry(_) => true,
+            CollectionAction::HashExpire(..) => *reply == of_one(NO_FIELD),
+            CollectionAction::HashPersist(_) => *reply != of_one(1),
             CollectionAction::Pop(_) => *reply == Value::NullBulk,
             CollectionAction::HashDelete(_)
             | CollectionAction::SetAdd(_)
@@ -146,7 +172,7 @@ impl CollectionAction {
             }
             CollectionAction::Read(Kind::Hash) => with_hash(place, |hash| {
                 Value::Array(
-                    hash.iter().flat_map(|(field, value)| [bulk(*field), value.to_value()]).collect(),
+                    hash.iter().flat_map(|(name, field)| [bulk(*name), field.value.to_value()]).collect(),
                 )
             }),
             CollectionAction::Read(Kind::Set) => {
@@ -175,17 +201,34 @@ impl CollectionAction {
             CollectionAction::HashSet(pairs) => with_hash(place, |hash| {
                 let added = pairs
                     .iter()
-                    .filter(|(field, value)| hash.insert(*field, Bytes::new(Rc::clone(value))).is_none());
+                    .filter(|(field, value)| hash.insert(*field, Field::new(Rc::clone(value))).is_none());
                 integer(added.count())
             }),
             CollectionAction::HashDelete(field) => {
                 with_hash(place, |hash| flag(hash.remove(field).is_some()))
             }
             CollectionAction::HashIncrement(field, by) => with_hash(place, |hash| {
-                let before = hash.get(field).map_or(Some(0), Bytes::number);
+                let before = hash.get(field).map_or(Some(0), |field| field.value.number());
                 let Some(sum) = before.and_then(|number| number.checked_add(*by)) else { return error() };
-                hash.insert(*field, Bytes::new(sum.to_string().into_bytes().into()));
+                let expires_ms = hash.get(field).and_then(|field| field.expires_ms);
+                let text = sum.to_string().into_bytes().into();
+                hash.insert(*field, Field { expires_ms, ..Field::new(text) });
                 Value::Integer(sum)
+            }),
+            CollectionAction::HashExpire(field, at_ms) => {
+                with_hash(place, |hash| of_one(expire(hash, *field, *at_ms)))
+            }
+            CollectionAction::HashPersist(field) => with_hash(place, |hash| {
+                of_one(match hash.get_mut(field) {
+                    None => NO_FIELD,
+                    Some(field) => field.expires_ms.take().map_or(NO_EXPIRY, |_| 1),
+                })
+            }),
+            CollectionAction::HashExpiry(field) => with_hash(place, |hash| {
+                of_one(match hash.get(field) {
+                    None => NO_FIELD,
+                    Some(field) => field.expires_ms.map_or(NO_EXPIRY, |at| at as i64),
+                })
             }),
             CollectionAction::SetAdd(members) => {
                 with_set(place, |set| integer(members.iter().filter(|it| set.insert(**it)).count()))

@@ -68,8 +68,23 @@ pub const FAR_MS: u64 = 4_000_000_000_000;
 pub enum Content {
     Text(Bytes),
     List(Rc<Vec<Bytes>>),
-    Hash(Rc<BTreeMap<usize, Bytes>>),
+    Hash(Rc<BTreeMap<usize, Field>>),
     Set(Rc<BTreeSet<usize>>),
+}
+
+/// A field of a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Field {
+    /// Its value.
+    pub value: Bytes,
+    /// When it expires, ms of Unix time: no clock of a run comes near.
+    pub expires_ms: Option<u64>,
+}
+
+impl Field {
+    pub(super) fn new(value: Rc<[u8]>) -> Self {
+        Field { value: Bytes::new(value), expires_ms: None }
+    }
 }
 
 /// A value and its expiry.
@@ -153,7 +168,7 @@ impl Action {
         !matches!(
             self,
             Action::Type(_)
-                | Action::Collection(_, CollectionAction::Read(_))
+                | Action::Collection(_, CollectionAction::Read(_) | CollectionAction::HashExpiry(_))
                 | Action::Get(_)
                 | Action::Strlen(_)
                 | Action::Exists(_)

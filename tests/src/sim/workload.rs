@@ -12,7 +12,9 @@ use crate::random::Random;
 use crate::resp::{Value, encode};
 
 /// Kinds of commands, for switching some of them off.
-pub const KINDS: usize = 36;
+pub const KINDS: usize = 39;
+/// Those that redis-server 7.0 knows; the others are about fields that expire.
+pub const OLD_KINDS: usize = 36;
 /// Those from here on are about collections, which only some runs have: elsewhere texts would seldom meet texts.
 const COLLECTION_KINDS: usize = 21;
 
@@ -232,7 +234,7 @@ impl Workload {
     fn collection_action(&mut self, random: &mut Random, kind: usize, other: usize) -> Action {
         let usual = match kind {
             22..=27 => 0,
-            28..=31 => 1,
+            28..=31 | OLD_KINDS.. => 1,
             _ => 2,
         };
         let key = if random.one_in(4) { other } else { usual };
@@ -263,7 +265,13 @@ impl Workload {
             32 => CollectionAction::Read(Kind::Set),
             33 => CollectionAction::SetAdd(vec![field, random.below(FIELDS)]),
             34 => CollectionAction::SetRemove(vec![field]),
-            _ => return Action::SetMove { from: key, to, member: field },
+            35 => return Action::SetMove { from: key, to, member: field },
+            36 => {
+                let at_ms = if random.one_in(4) { 0 } else { FAR_MS + random.below(1_000) as u64 };
+                CollectionAction::HashExpire(field, at_ms)
+            }
+            37 => CollectionAction::HashPersist(field),
+            _ => CollectionAction::HashExpiry(field),
         };
         Action::Collection(key, action)
     }
@@ -445,6 +453,15 @@ fn collection_words(key: Vec<u8>, action: &CollectionAction) -> Vec<Vec<u8>> {
         }
         CollectionAction::HashDelete(field) => ("HDEL", vec![field_name(*field)]),
         CollectionAction::HashIncrement(field, by) => ("HINCRBY", vec![field_name(*field), number(*by)]),
+        CollectionAction::HashExpire(field, at_ms) => {
+            ("HPEXPIREAT", vec![number(*at_ms as i64), word("FIELDS"), number(1), field_name(*field)])
+        }
+        CollectionAction::HashPersist(field) => {
+            ("HPERSIST", vec![word("FIELDS"), number(1), field_name(*field)])
+        }
+        CollectionAction::HashExpiry(field) => {
+            ("HPEXPIRETIME", vec![word("FIELDS"), number(1), field_name(*field)])
+        }
         CollectionAction::SetAdd(members) => ("SADD", members.iter().map(|it| field_name(*it)).collect()),
         CollectionAction::SetRemove(members) => ("SREM", members.iter().map(|it| field_name(*it)).collect()),
     };

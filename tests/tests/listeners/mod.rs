@@ -535,3 +535,42 @@ fn waits_without_replicas_are_answered() {
     ",
     );
 }
+
+/// What redis-server 7.0 doesn't know: as the documentation of later versions says.
+#[test]
+fn later_commands_are_notified() {
+    let scenes = [
+        ("HSET h f 1 g 2", "hset"),
+        ("HEXPIRE h 100 FIELDS 2 f g", "hexpire"),
+        ("HPERSIST h FIELDS 1 f", "hpersist"),
+        ("HEXPIREAT h 1 FIELDS 1 f", "hdel"),
+        ("HSETEX h EXAT 1 FIELDS 1 g 3", "hdel del"),
+        ("HSETEX h EX 100 FIELDS 1 g 3", "hset hexpire"),
+        ("HPEXPIRE h 0 FIELDS 1 g", "hdel del"),
+        ("MSETEX 1 h 1 EX 100", "set expire"),
+        ("INCREX h", "incrby"),
+        ("INCREX h BYFLOAT 0.5 EX 100", "incrbyfloat expire"),
+        ("INCREX h UBOUND 0", ""),
+        ("DELEX h", "del"),
+        ("CL.THROTTLE h 1 1 100", "set"),
+        ("CL.THROTTLE h 1 1 100 3", ""),
+    ];
+    // On one shard what comes before a message of our own is all there is.
+    let server = Setup::annulus().shards(1).arguments(&["--notify-keyspace-events", "KA"]).start();
+    let (mut listener, mut speaker) = (server.connect(), server.connect());
+    listener.line("SUBSCRIBE __keyspace@0__:h");
+    for (command, expected) in scenes {
+        let reply = speaker.line(command);
+        assert!(!reply.is_error(), "{command}: {reply}");
+        speaker.line("PUBLISH __keyspace@0__:h fence");
+        let mut told = Vec::new();
+        loop {
+            let event = listener.read().expect("an event").items()[2].text();
+            if event == "fence" {
+                break;
+            }
+            told.push(event);
+        }
+        assert_eq!(told.join(" "), expected, "{command}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The options of `SET` and `GETEX`: when to set, and how long the key lives.
 
+use annulus_storage::Expiry;
+
 use super::super::arguments::{Base, Unit, integer, is, point_in_time};
 use super::super::errors::{self, Failure, fail};
 
@@ -33,6 +35,17 @@ pub(super) enum Lifetime<'a> {
     Persist,
     /// `EX`, `PX`, `EXAT` or `PXAT`.
     Until(Moment<'a>),
+}
+
+impl Lifetime<'_> {
+    /// The expiry of a string that is set anew.
+    pub(super) fn expiry(self, now_ms: u64, command: &'static str) -> Result<Expiry, Failure> {
+        Ok(match self {
+            Self::Unsaid | Self::Persist => Expiry::None,
+            Self::Keep => Expiry::Keep,
+            Self::Until(moment) => Expiry::At(moment.resolve(now_ms, command)?),
+        })
+    }
 }
 
 /// A time as the client gave it.
@@ -78,6 +91,40 @@ impl<'a> SetOptions<'a> {
             }
         }
         Ok(options)
+    }
+}
+
+/// Reads the options of `MSETEX`.
+pub(super) fn parse_msetex<'a>(args: &[&'a [u8]]) -> Result<(Condition<'a>, Lifetime<'a>), Failure> {
+    let (mut condition, mut lifetime) = (Condition::None, Lifetime::Unsaid);
+    let mut rest = args;
+    while let [option, tail @ ..] = rest {
+        rest = tail;
+        if is(option, "KEEPTTL") {
+            lifetime = agree(lifetime, Lifetime::Keep)?;
+        } else if let Some(kind) = TimeOption::of(option) {
+            lifetime = kind.take(lifetime, &mut rest)?;
+        } else if is(option, "NX") || is(option, "XX") {
+            condition = take_condition(condition, option, &mut rest)?;
+        } else {
+            return Err(fail(errors::SYNTAX));
+        }
+    }
+    Ok((condition, lifetime))
+}
+
+/// Reads an option that says how long the key lives, once: `INCREX` takes none twice. `None` if it is another one.
+pub(super) fn take_lifetime<'a>(
+    option: &[u8],
+    said: Lifetime<'a>,
+    rest: &mut &[&'a [u8]],
+) -> Result<Option<Lifetime<'a>>, Failure> {
+    let kind = TimeOption::of(option);
+    match (said, kind) {
+        (_, None) if !is(option, "PERSIST") => Ok(None),
+        (Lifetime::Unsaid, None) => Ok(Some(Lifetime::Persist)),
+        (Lifetime::Unsaid, Some(kind)) => kind.take(said, rest).map(Some),
+        _ => Err(fail(errors::SYNTAX)),
     }
 }
 

@@ -5,7 +5,7 @@ use annulus_storage::{DatabaseId, Expiry, Key};
 use super::super::arguments::{Base, Unit};
 use super::super::errors::Outcome;
 use super::super::{Context, ShardStore, answer, unreachable_arity, values};
-use super::options::{Condition, Lifetime, Moment, SetOptions};
+use super::options::{Condition, Moment, SetOptions};
 
 /// `SET key value [options]`
 pub(in super::super) fn set(context: &mut Context<'_>, args: &[&[u8]]) {
@@ -23,11 +23,7 @@ pub(in super::super) fn set(context: &mut Context<'_>, args: &[&[u8]]) {
 fn set_with_options(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let [_, key, value, options @ ..] = args else { return Err(unreachable_arity("set")) };
     let options = SetOptions::parse(options)?;
-    let expiry = match options.lifetime {
-        Lifetime::Unsaid | Lifetime::Persist => Expiry::None,
-        Lifetime::Keep => Expiry::Keep,
-        Lifetime::Until(moment) => Expiry::At(moment.resolve(context.store.now(), "set")?),
-    };
+    let expiry = options.lifetime.expiry(context.store.now(), "set")?;
     let key = context.first_key(key);
     let Context { store, out, database, .. } = context;
     let holds = if options.get {
@@ -59,7 +55,13 @@ fn set_with_options(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 /// Sets a string; one that has expired already is the same as none, and is not kept for a moment.
-fn store_value(store: &mut ShardStore, database: DatabaseId, key: Key<'_>, value: &[u8], expiry: Expiry) {
+pub(super) fn store_value(
+    store: &mut ShardStore,
+    database: DatabaseId,
+    key: Key<'_>,
+    value: &[u8],
+    expiry: Expiry,
+) {
     match expiry {
         Expiry::At(at) if at <= store.now() => {
             store.delete(database, key);

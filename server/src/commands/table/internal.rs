@@ -5,6 +5,7 @@ use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
 use super::super::{
     Merge, Run, bitmap, blocking, generic, geo, hyperloglog, internal, sets, sort, sorted_sets, streams,
+    strings,
 };
 
 pub(super) const ROWS: &[Command] = &[
@@ -18,6 +19,10 @@ pub(super) const ROWS: &[Command] = &[
         .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
     // 1 if a key is there that is about to be written.
     Command::new("annulus.present", 2, Group::Generic, Run::Keyed(internal::present))
+        .flags(&[F::READONLY, F::INTERNAL])
+        .keys(&[KeyUse::one(1, &[K::RO])]),
+    // key EX|PX amount: the point in Unix time, ms, that is so far from now.
+    Command::new("annulus.deadline", 4, Group::String, Run::Keyed(strings::many_until::deadline))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO])]),
     // Versions of keys that a connection watches from now on.

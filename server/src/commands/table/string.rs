@@ -4,7 +4,7 @@ use super::super::command::Categories as A;
 use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
-use super::super::strings::{counters, delete, digest, get, many, range, set};
+use super::super::strings::{bounded, counters, delete, digest, get, many, many_until, range, set, throttle};
 use super::super::{Keyed, Merge, Run, lcs};
 
 const READ: &[KeyUse] = &[KeyUse::one(1, &[K::RO, K::ACCESS])];
@@ -24,6 +24,15 @@ pub(super) const ROWS: &[Command] = &[
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(&[KeyUse::one(1, &[K::RW, K::INSERT])])
         .docs("2.0.0", "O(1) amortised", "Adds bytes to the end of a string, which may be new", "key value"),
+    keyed("cl.throttle", -5, throttle::throttle)
+        .flags(&[F::WRITE, F::DENYOOM, F::FAST])
+        .keys(READ_WRITE)
+        .docs(
+            "redis-cell 0.1.0",
+            "O(1)",
+            "Takes units from a bucket that fills at a steady rate, if it holds as many",
+            "key max-burst:integer count-per-period:integer period:integer [quantity:integer]",
+        ),
     keyed("decr", 2, counters::decr)
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(READ_WRITE)
@@ -90,6 +99,17 @@ pub(super) const ROWS: &[Command] = &[
         .flags(&[F::WRITE, F::DENYOOM, F::FAST])
         .keys(READ_WRITE)
         .docs("2.6.0", "O(1)", "Adds to the decimal number at a key; no key counts as 0", "key increment:double"),
+    keyed("increx", -2, bounded::increx)
+        .flags(&[F::WRITE, F::DENYOOM, F::FAST])
+        .keys(READ_WRITE)
+        .docs(
+            "8.8.0",
+            "O(1)",
+            "Adds to the number at a key within bounds, and may set or remove its expiry; no key counts as 0",
+            "key [BYFLOAT increment:double | BYINT increment:integer] [LBOUND lowerbound] [UBOUND upperbound] [SATURATE] \
+             [EX seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time \
+             | PXAT unix-time-milliseconds:unix-time | PERSIST] [ENX]",
+        ),
     row("lcs", -3, Run::Hops(lcs::plan, lcs::lcs))
         .flags(&[F::READONLY])
         .keys(&[KeyUse::two(1, &[K::RO, K::ACCESS])])
@@ -109,6 +129,17 @@ pub(super) const ROWS: &[Command] = &[
         .keys(&[KeyUse::every(1, 2, &[K::OW, K::UPDATE])])
         .docs("1.0.1", "O(N) in the number of keys", "Sets several strings", "(key value)...")
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
+    row("msetex", -4, Run::Hops(many_until::msetex_plan, many_until::msetex))
+        .flags(&[F::WRITE, F::DENYOOM, F::MOVABLE_KEYS])
+        .keys(&[KeyUse::counted_pairs(1, &[K::OW, K::UPDATE])])
+        .docs(
+            "8.4.0",
+            "O(N) in the number of keys",
+            "Sets several strings that expire together, if all of the keys or none of them exist where that is asked for",
+            "numkeys:integer (key value)... [NX | XX] [EX seconds:integer | PX milliseconds:integer \
+             | EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL]",
+        )
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"]),
     row("msetnx", -3, Run::Hops(many::msetnx_plan, many::msetnx))
         .flags(&[F::WRITE, F::DENYOOM])
         .keys(&[KeyUse::every(1, 2, &[K::OW, K::INSERT])])
