@@ -56,7 +56,6 @@ const PARTIAL: &[Note] = &[
 /// What is to come.
 const NOT_YET: &[Note] = &[
     ("acl", "users and rules; `requirepass` guards the server meanwhile"),
-    ("fcall fcall_ro function", "libraries of functions; scripts run with `EVAL` and `EVALSHA`"),
     ("latency slowlog hotkeys", "statistics of single commands and keys"),
     ("role replicaof slaveof failover cluster|links cluster|replicas cluster|slaves", "replicas"),
     (
