@@ -179,6 +179,35 @@ fn send_eval(server: &Server, script: &str, keys: &[&str]) -> Connection {
     connection
 }
 
+/// A script that had to wait for its key let what came behind it go first.
+#[test]
+fn scripts_run_in_their_place_among_pipelined_commands() {
+    const SHORT: &str =
+        "local old = redis.call('getset', KEYS[1], ARGV[1]) return {old, redis.call('get', KEYS[1])}";
+    // It takes longer than a turn should.
+    const LONG: &str = "redis.call('set', KEYS[1], ARGV[1]) for i = 1, 3000000 do end
+        return {false, redis.call('get', KEYS[1])}";
+    for (driver, shards) in DRIVERS.into_iter().zip([2, 3]) {
+        let server = Setup::annulus().driver(driver).shards(shards).start();
+        for round in 0..24 {
+            // Another connection may live on another shard.
+            let mut connection = server.connect();
+            let key = format!("key:{}", round % 5);
+            let script = if round % 8 == 7 { LONG } else { SHORT };
+            let commands: [&[&str]; 4] = [
+                &["MSET", "a", "1", "b", "2", "c", "3", &key, "old"],
+                &["EVAL", script, "1", &key, "new"],
+                &["DEL", "a", "b", "c", &key],
+                &["EXISTS", "a", "b", "c", &key],
+            ];
+            let commands = commands.map(|words| words.iter().map(|word| word.as_bytes().to_vec()).collect());
+            let replies = connection.pipeline(&commands).unwrap();
+            assert_eq!(replies[1].items()[1], Value::bulk("new"), "{driver}, round {round}");
+            assert_eq!(replies[2..], [Value::Integer(4), Value::Integer(0)], "{driver}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn an_endless_script_holds_up_only_who_wants_its_keys_and_is_killed() {
     for driver in DRIVERS {

@@ -31,7 +31,7 @@ use super::Core;
 use super::batch::{self, Call};
 use super::interest::Kind;
 use super::memory::OUT_OF_MEMORY;
-use super::transactions::locks::{LockKey, LockRequest, Mode};
+use super::transactions::locks::{Age, LockKey, LockRequest, Mode};
 use crate::commands::{Command, Flags, ScriptRun};
 use crate::script::{
     ByScript, Flags as ScriptFlags, Header, Machine, MachineOptions, Order, Resume, ScriptId, Step, script_id,
@@ -75,6 +75,8 @@ pub(super) struct Scripts {
     paused: Vec<u32>,
     /// The one whose command is being sent.
     driven: Option<u32>,
+    /// The one that is about to run has waited, and has its locks.
+    pub(super) granted: Option<Age>,
     /// Transactions of scripts that have taken too long, and have locks here; and whether they are functions.
     pub(super) overdue: Vec<(TransactionId, bool)>,
 }
@@ -121,6 +123,8 @@ pub(super) struct Running {
     killed: bool,
     slices: u32,
     started_ns: u64,
+    /// The locks that it has waited for, while it runs in one turn: they go when it has ended, so nobody gets before it.
+    holds: Option<Age>,
     /// What it has locked or would have, while it runs in one turn.
     keys: Vec<(LockKey, Mode)>,
     whole: Option<Mode>,
@@ -323,6 +327,7 @@ impl Core {
             killed: false,
             slices: 0,
             started_ns: self.time.monotonic_ns,
+            holds: None,
             keys: Vec::new(),
             whole: None,
             messages: Vec::new(),

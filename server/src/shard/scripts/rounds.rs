@@ -111,6 +111,7 @@ impl Core {
         if calls {
             running.call = CallState::Insists(self.time.monotonic_ns);
         }
+        let held = running.holds.take();
         program.script = Some(Box::new(running));
         let index = self.open_program(from, request, program);
         let id = self.next_transaction();
@@ -120,6 +121,9 @@ impl Core {
             operation.locking = Some(Box::new(locking));
         }
         let mut group = Some(group);
+        if let Some(held) = held {
+            self.locks.hand_over(held, id.into(), Core::part_of_script(id, index, &mut group));
+        }
         let got = self.locks.try_extend(id.into(), &locks, || Core::part_of_script(id, index, &mut group));
         assert!(got, "a script has touched what it could not lock");
         if let Some(Waiter::Part(part)) = self.locks.work_mut(id.into()) {

@@ -112,6 +112,7 @@ impl Core {
         args: &[&[u8]],
     ) {
         let call = request.call;
+        let granted = self.scripts.granted.take();
         self.commands[command.id()].calls += 1;
         let mut running = match prepared.and_then(|prepared| self.set_up(&prepared, command, args, call)) {
             Ok(running) => running,
@@ -126,6 +127,7 @@ impl Core {
                 return;
             }
         };
+        running.holds = granted;
         let timer = self.start_timer();
         let mark = self.outgoing_mark();
         self.store.resume_transaction(DeferredGroup::undoable());
@@ -243,7 +245,12 @@ impl Core {
             return Called::Elsewhere;
         };
         let locks = lock_request(None, command, &args);
-        if !self.locks.is_empty() && self.locks.blocks(&locks) {
+        let blocked = match running.holds {
+            // Those who wait for what it has do so behind it.
+            Some(own) => !self.locks.may_extend(own, &locks),
+            None => !self.locks.is_empty() && self.locks.blocks(&locks),
+        };
+        if blocked {
             return Called::Blocked;
         }
         self.show_call(running.database, command, &args);

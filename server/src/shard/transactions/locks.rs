@@ -277,6 +277,35 @@ impl<W> Locks<W> {
         true
     }
 
+    /// Whether a request that has its locks would get this too, of what nobody else has or wants.
+    pub(in super::super) fn may_extend(&self, id: Age, more: &LockRequest) -> bool {
+        let more = self.missing_to(id, more);
+        !self.blocks_all_but(id, &more) && !self.is_insisted_on(id, &more)
+    }
+
+    /// A request that was granted goes on as a transaction that holds what it held: nobody who waits for it gets between.
+    pub(in super::super) fn hand_over(&mut self, from: Age, to: Age, work: W) {
+        let Some(Entry { request, .. }) = self.entries.remove(&from) else { return };
+        self.granted.retain(|it| *it != from);
+        self.wounded.retain(|it| *it != from);
+        for &(key, mode) in &request.keys {
+            let queue = self.queues.entry(key).or_default();
+            queue.remove(from);
+            queue.add(to, mode, true);
+        }
+        if let Some((session, mode)) = request.session {
+            let queue = self.sessions.entry(session).or_default();
+            queue.remove(from);
+            queue.add(to, mode, true);
+        }
+        if let Some(mode) = request.whole {
+            self.whole.remove(from);
+            self.whole.add(to, mode, true);
+        }
+        let before = self.entries.insert(to, Entry { request, state: State::Fixed, work });
+        assert!(before.is_none(), "transaction {to:?} has something already");
+    }
+
     fn is_insisted_on(&self, id: Age, request: &LockRequest) -> bool {
         self.insisting.iter().any(|(it, wanted)| *it != id && wanted.conflicts(request))
     }

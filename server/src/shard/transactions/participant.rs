@@ -33,6 +33,10 @@ pub(in super::super) enum Waiter {
 /// See [`Locks`].
 pub(in super::super) type ShardLocks = Locks<Waiter>;
 
+fn is_script(one: &RequestBatch) -> bool {
+    one.iter().any(|(request, _)| matches!(request.work, Work::Script(..)))
+}
+
 impl Core {
     /// Whether a command whose keys are all here must wait for a transaction. One look when there is none.
     #[inline]
@@ -144,6 +148,16 @@ impl Core {
                 } else {
                     self.signal(id.coordinator(), Signal::Granted { id, operation, part: index });
                 }
+            }
+            // It keeps its locks while it runs, or what waits behind it would be in its way and get before it.
+            Some(Waiter::Command(from, one)) if is_script(one) => {
+                let (from, one) = (*from, std::mem::take(one));
+                for (request, args) in one.iter() {
+                    self.scripts.granted = Some(age);
+                    self.run_request(from, request, &args);
+                    self.scripts.granted = None;
+                }
+                self.locks.release(age);
             }
             Some(_) => match self.locks.release(age) {
                 Some(Waiter::Part(part)) => self.run_part(&part),

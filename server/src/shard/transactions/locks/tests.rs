@@ -96,6 +96,23 @@ fn one_for_all_keys_waits_for_each_and_holds_each() {
     assert_eq!(granted(&mut locks), [3]);
 }
 
+#[test]
+fn what_is_handed_over_goes_to_nobody_in_between() {
+    let mut locks = Locks::default();
+    locks.insert(age(1), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [1]);
+    locks.insert(age(2), exclusive(7), ());
+    locks.insert(age(3), exclusive(8), ());
+    assert_eq!(granted(&mut locks), [3]);
+    assert!(locks.may_extend(age(1), &exclusive(7)), "it has that, whoever waits for it");
+    assert!(locks.may_extend(age(1), &exclusive(9)) && !locks.may_extend(age(1), &exclusive(8)));
+    locks.hand_over(age(1), age(4), ());
+    assert!(granted(&mut locks).is_empty() && locks.release(age(1)).is_none());
+    assert!(locks.try_extend(age(4), &exclusive(9), || unreachable!("it has a part")));
+    locks.release(age(4));
+    assert_eq!(granted(&mut locks), [2]);
+}
+
 /// A shard as the coordinators see it, in which every grant is wounded, decided or ended at random.
 #[derive(Clone, Debug)]
 enum Step {
