@@ -550,7 +550,7 @@ fn later_commands_are_notified() {
         ("MSETEX 1 h 1 EX 100", "set expire"),
         ("INCREX h", "incrby"),
         ("INCREX h BYFLOAT 0.5 EX 100", "incrbyfloat expire"),
-        ("INCREX h UBOUND 0", ""),
+        ("INCREX h BYFLOAT 1 UBOUND 0", ""),
         ("DELEX h", "del"),
         ("CL.THROTTLE h 1 1 100", "set"),
         ("CL.THROTTLE h 1 1 100 3", ""),
