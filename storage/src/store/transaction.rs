@@ -109,6 +109,12 @@ impl<S: EffectSink> Store<S> {
         *group
     }
 
+    /// Whether what the running transaction has done so far [can be undone](DeferredGroup::is_undoable).
+    pub fn can_undo(&self) -> bool {
+        let undo = self.sink.deferred.as_ref().and_then(|group| group.undo.as_ref());
+        undo.is_some_and(|undo| undo.is_complete())
+    }
+
     /// Appends everything that the rounds of a transaction have done, as its part of the log. Instead of a command; returns
     /// the gate of the whole.
     pub fn commit_deferred(

@@ -5,9 +5,10 @@
 //! - *Twins*: a key in every group, written together; they are always equal.
 //! - *Token*: a key in one group, which is renamed into others; there is never a second one, and once seen it is never missing.
 //!
-//! Half a transaction, seen or left by a crash, breaks one of them. Lost transactions break none: those are the checker's.
+//! All of that also comes as scripts and functions. Half a transaction, seen or left by a crash, breaks one of them. Lost transactions break none: those are the checker's.
 
 use super::history::History;
+use super::lua;
 use super::workload::{Command, Heard, Parts, Sent};
 use crate::random::Random;
 use crate::resp::{Value, encode};
@@ -17,6 +18,16 @@ use crate::resp::{Value, encode};
 pub enum Check {
     /// Anything but an error that no server may give.
     Done,
+    /// The same of a script, which a stop may call off.
+    Script {
+        /// It ends with an error of its own.
+        fails: bool,
+    },
+    /// The same of what needs the library of functions, or loads it.
+    Library {
+        /// It had been there when it was sent.
+        known: bool,
+    },
     /// Bank and twins of all groups, then how many tokens there are.
     Audit {
         /// The command stood in a block.
@@ -44,9 +55,18 @@ fn all(command: &str, groups: usize, names: &[fn(usize) -> String]) -> Vec<Vec<u
 }
 
 /// A random transaction or audit over all of so many groups.
-pub fn command(random: &mut Random, groups: usize, value: &[u8], history: &History) -> Command {
+pub fn command(
+    random: &mut Random,
+    groups: usize,
+    value: &[u8],
+    scripts: bool,
+    history: &History,
+) -> Command {
     let first = random.below(groups);
     let second = (first + 1 + random.below(groups.max(2) - 1)) % groups;
+    if scripts && random.one_in(2) {
+        return script(random, groups, (first, second), value, history);
+    }
     match random.below(9) {
         0 | 1 => transfer(random, first, second),
         2 | 3 => {
@@ -96,6 +116,43 @@ fn transfer(random: &mut Random, from: usize, to: usize) -> Command {
     block(&commands, random.one_in(4).then(|| account(from)), Check::Done)
 }
 
+/// The same in Lua.
+fn script(
+    random: &mut Random,
+    groups: usize,
+    (first, second): (usize, usize),
+    value: &[u8],
+    history: &History,
+) -> Command {
+    let amount = (1 + random.below(9)).to_string();
+    let known = history.library_seen;
+    match random.below(10) {
+        0..=2 => {
+            let (words, fails) = lua::transfer(random, &account(first), &account(second), &amount);
+            if random.one_in(4) {
+                let back = encode_words(&["DECRBY", &account(first), "0"]);
+                return block(&[back, words], None, Check::Script { fails });
+            }
+            single(&words, Check::Script { fails })
+        }
+        3 | 4 => {
+            let words = lua::call(random, &account(first), &account(second), &amount);
+            single(&words, Check::Library { known })
+        }
+        5 => single(&lua::load(random), Check::Library { known }),
+        6 => {
+            let twins: Vec<String> = (0..groups).map(twin).collect();
+            single(&lua::write_all(random, &twins, value), Check::Script { fails: false })
+        }
+        7 => single(&lua::rename(random, &token(first), &token(second)), Check::Script { fails: false }),
+        _ => {
+            let mut keys = all("", groups, &[account, twin]);
+            keys.remove(0);
+            single(&lua::read_all(random, keys), Check::Audit { exec: false, token: false })
+        }
+    }
+}
+
 fn create_token(group: usize, groups: usize) -> Command {
     let set = encode_words(&["SET", &token(group), "here"]);
     block(&[all("DEL", groups, &[token]), set], None, Check::Done)
@@ -126,9 +183,29 @@ impl Check {
             }
             // There was no token to rename.
             Value::Error(text) if text.starts_with(b"ERR no such key") => return Ok(Heard::Answer),
+            Value::Error(text)
+                if matches!(self, Check::Script { fails: true })
+                    && text.starts_with(b"ERR user_script:1: enough") =>
+            {
+                return Ok(Heard::Answer);
+            }
+            Value::Error(text)
+                if matches!(self, Check::Library { known: false })
+                    && text.starts_with(b"ERR Function not found") =>
+            {
+                return Ok(Heard::Answer);
+            }
+            // A script that takes long does not keep a server from stopping.
+            Value::Error(text)
+                if matches!(self, Check::Script { .. } | Check::Library { .. })
+                    && text.ends_with(b"The server is shutting down") =>
+            {
+                return Ok(Heard::Answer);
+            }
             Value::Error(_) => return Err(format!("a transaction was answered with {reply:?}")),
             _ => {}
         }
+        history.library_seen |= matches!(self, Check::Library { .. });
         let Check::Audit { exec, token } = self else { return Ok(Heard::Answer) };
         let parts = match reply {
             Value::Array(parts) if *exec => parts.as_slice(),

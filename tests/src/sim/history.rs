@@ -62,6 +62,8 @@ pub struct History {
     pub skips: bool,
     /// A token has been seen: see [`super::everywhere`].
     pub token_seen: bool,
+    /// The library of functions has been there, which nobody removes.
+    pub library_seen: bool,
     clock: u64,
 }
 
@@ -116,6 +118,7 @@ impl History {
         let now = self.tick();
         self.restarts.push((now, loss));
         self.token_seen &= loss == Loss::Nothing;
+        self.library_seen &= loss == Loss::Nothing;
     }
 
     /// The last restart turns out to have lost more.
@@ -123,6 +126,7 @@ impl History {
         if let Some((_, last)) = self.restarts.last_mut() {
             *last = loss;
             self.token_seen &= loss == Loss::Nothing;
+            self.library_seen &= loss == Loss::Nothing;
         }
     }
 }

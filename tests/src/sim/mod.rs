@@ -4,7 +4,7 @@
 //! - [`server`]: starts, turns, crashes and stops the shards in a [`annulus::runtime::sim::World`];
 //! - [`plan`]: what a seed decides in advance; [`run`]: a whole run of one seed, `life`: one server's part in it, and [`report`]:
 //!   what came of it;
-//! - [`workload`] makes commands, [`everywhere`] those whose atomicity over all shards is checked on the spot, [`client`] speaks RESP for them, [`history`] is what was called and answered when;
+//! - [`workload`] makes commands, [`everywhere`] those whose atomicity over all shards is checked on the spot (`lua`: as scripts), [`client`] speaks RESP for them, [`history`] is what was called and answered when;
 //! - [`host`]: a server without faults, for scripts;
 //! - [`model`], with [`collections`], says what a command does, [`checker`] whether some order of all commands explains all answers;
 //! - [`commit`] runs a seed in the code of another commit.
@@ -19,6 +19,7 @@ pub mod everywhere;
 pub mod history;
 pub mod host;
 mod life;
+mod lua;
 pub mod model;
 pub mod plan;
 pub mod report;

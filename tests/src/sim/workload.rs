@@ -33,6 +33,8 @@ pub struct Workload {
     pub crosses: bool,
     /// There are transactions over all groups.
     pub everywhere: bool,
+    /// Some of them are scripts and functions.
+    pub scripts: bool,
     /// Keys may expire while the run lasts.
     pub expires_soon: bool,
     /// One in so many commands asks for a checkpoint (0: none).
@@ -117,6 +119,7 @@ impl Workload {
             expires_soon: random.one_in(3),
             saves_one_in: [0, 0, 60, 20][random.below(4)],
             waits_one_in: if all == KINDS { [0, 30, 8, 3][random.below(4)] } else { 0 },
+            scripts: random.one_in(2),
             next_value: server as u64 * 1_000_000,
         }
     }
@@ -169,7 +172,7 @@ impl Workload {
         }
         if self.everywhere && random.one_in(4) {
             let value = self.value(random);
-            return everywhere::command(random, self.groups, &value, history);
+            return everywhere::command(random, self.groups, &value, self.scripts, history);
         }
         if self.saves_one_in > 0 && random.one_in(self.saves_one_in) {
             let command = ["BGSAVE", "BGREWRITEAOF", "SAVE"][random.below(3)];

@@ -113,6 +113,8 @@ pub(super) struct Running {
     reads_only: bool,
     /// It has run a command that may write.
     wrote: bool,
+    /// One that may write was not refused.
+    effective: bool,
     /// Memory was short when it began: it may not begin to write what needs some.
     out_of_memory: bool,
     /// It may need memory though there is none.
@@ -321,6 +323,7 @@ impl Core {
             origin: call.origin,
             reads_only,
             wrote: false,
+            effective: false,
             out_of_memory,
             may_exceed_memory: header.flags.contains(ScriptFlags::ALLOW_OOM),
             needs_memory: false,

@@ -30,6 +30,19 @@ const INSISTS_MAX_NS: u64 = 1_000_000_000;
 const INSISTED_IN_VAIN: &str =
     "ERR The script needs keys that another script has, which needs keys that this one has";
 
+const DISK_REFUSES: &str = "MISCONF The log takes no more writes: this script was not applied. INFO persistence and the server's log say why";
+
+/// Whether a refusal is for the state of a disk.
+pub(super) fn is_of_disk(text: &str) -> bool {
+    text.starts_with("MISCONF")
+}
+
+/// Whether a command that a disk refuses is the end of everything: something was written before it, and can be undone. Otherwise the
+/// script gets the error, as from Redis.
+fn refuses_all(program: &Program, effective: bool) -> bool {
+    (effective || program.has_written()) && !program.is_final && !program.has_all
+}
+
 /// How far a script's command is.
 #[derive(Debug, Default)]
 pub(in crate::shard) enum CallState {
@@ -63,6 +76,8 @@ mod mark {
     pub(super) const FINAL: u8 = b'f';
     /// It has not run: somebody else has its keys.
     pub(super) const BLOCKED: u8 = b'b';
+    /// It has not run: the disk takes no more.
+    pub(super) const REFUSED: u8 = b'r';
 }
 
 /// What has become of a command.
@@ -75,6 +90,8 @@ enum Called {
     Blocked(Vec<(ShardId, LockRequest)>),
     /// It needs all keys of all shards.
     NeedsAll,
+    /// A disk takes no more of what has begun to be written.
+    Refused,
 }
 
 impl Core {
@@ -273,6 +290,10 @@ impl Core {
                 self.begin_again(index, Vec::new(), true);
                 false
             }
+            Called::Refused => {
+                self.refuse_script(index);
+                false
+            }
         }
     }
 
@@ -331,8 +352,10 @@ impl Core {
             self.run_call(&request, &args, reply);
             return match reply.first().copied() {
                 Some(mark::BLOCKED) => Called::Blocked(vec![(self.id, lock_request(None, command, &args))]),
+                Some(mark::REFUSED) if refuses_all(program, running.effective) => Called::Refused,
                 first => {
                     program.is_final |= first == Some(mark::FINAL);
+                    running.effective |= command.flags.contains(Flags::WRITE) && first != Some(mark::REFUSED);
                     reply.remove(0);
                     running.call = CallState::None;
                     Called::Done
@@ -429,12 +452,26 @@ impl Core {
         let Some(mut running) = program.script.take() else { unreachable!("nobody waits for a reply") };
         let CallState::Sent(sent) = &mut running.call else { unreachable!("a reply to no command") };
         let asked = std::mem::take(&mut sent.asked);
+        let mut refused = false;
         for (at, mut part) in asked.into_iter().zip(parts) {
-            program.is_final |= part.first() == Some(&mark::FINAL);
-            if matches!(part.first(), Some(&(mark::DONE | mark::FINAL))) {
+            let first = part.first().copied();
+            program.is_final |= first == Some(mark::FINAL);
+            refused |= first == Some(mark::REFUSED);
+            let Work::Keyed(command, _) = self.place(&sent.requests[at]).1.work else {
+                unreachable!("a transaction has commands of the table only")
+            };
+            let ran = matches!(first, Some(mark::DONE | mark::FINAL));
+            running.effective |= ran && command.flags.contains(Flags::WRITE);
+            if ran || first == Some(mark::REFUSED) {
                 part.remove(0);
                 sent.replies[at] = Some(part);
             }
+        }
+        if refused && refuses_all(&program, running.effective) {
+            program.script = Some(running);
+            self.put_program(index, program);
+            self.refuse_script(index);
+            return;
         }
         let missing = (0..sent.requests.len()).filter(|at| sent.replies[*at].is_none());
         let missing: Vec<usize> = missing.collect();
@@ -538,6 +575,19 @@ impl Core {
         self.ask_for_locks(index);
     }
 
+    /// Undoes everything that a program has done: a disk takes no more of it, and half of it is nobody's wish.
+    fn refuse_script(&mut self, index: u32) {
+        let Some(mut program) = self.take_program(index) else { return };
+        if let Some(mut running) = program.script.take() {
+            running.machine.abandon();
+            self.keep_machine(running.machine, running.loaded);
+        }
+        self.scripts.under_way.retain(|it| *it != index);
+        self.put_program(index, program);
+        self.cancel_parts(index);
+        self.fail_operation(index, Refusal::Write(DISK_REFUSES));
+    }
+
     /// What a shard keeps for a script that has no part there yet.
     fn part_of_script(id: TransactionId, operation: u32, group: &mut Option<DeferredGroup>) -> Waiter {
         let deferred = group.take().unwrap_or_else(DeferredGroup::undoable);
@@ -569,6 +619,9 @@ impl Core {
         let admitted = admitted.and_then(|()| if needs_memory { self.admit_memory(args) } else { Ok(()) });
         if let Err(text) = admitted {
             self.commands[command.id()].rejected += 1;
+            if is_of_disk(text) {
+                out[start] = mark::REFUSED;
+            }
             Encoder::new(out, request.call.version).error(text);
             return;
         }

@@ -3,6 +3,7 @@
 use annulus_protocol::{Encoder, Version};
 use annulus_storage::{DeferredGroup, Lsn, ShardId};
 
+use super::rounds::is_of_disk;
 use super::texts::Script;
 use super::{Prepared, Running, SLICES_PER_TURN, calls};
 use crate::commands::{Command, Flags, Keyed, Run, ScriptRun, Waiting, cursor_group};
@@ -24,6 +25,8 @@ enum Called {
     Elsewhere,
     /// It has keys that a transaction has.
     Blocked,
+    /// The disk takes no more of what the script has begun to write.
+    Refused(&'static str),
 }
 
 /// How a script is to go on that cannot end in this turn.
@@ -32,6 +35,8 @@ enum Leave {
     Again,
     /// From where it is, as a transaction that has what it has touched.
     SetAside,
+    /// Not at all, and what it has done is undone.
+    Refused(&'static str),
 }
 
 impl Core {
@@ -117,14 +122,8 @@ impl Core {
         let mut running = match prepared.and_then(|prepared| self.set_up(&prepared, command, args, call)) {
             Ok(running) => running,
             Err(text) => {
-                self.commands[command.id()].failed += 1;
-                self.count_error(&text);
                 let gate = if command.runs_function() { self.gate_of_libraries() } else { Lsn::ZERO };
-                self.reply_to(from, request.target, |_, out| {
-                    Encoder::new(out, call.version).error(&text);
-                    gate
-                });
-                return;
+                return self.refuse_here(from, request, command, &text, gate);
             }
         };
         running.holds = granted;
@@ -168,12 +167,29 @@ impl Core {
                 self.keep_machine(running.machine, running.loaded);
                 self.start_script_again(from, request, command, args);
             }
+            Some(Leave::Refused(text)) => {
+                let undone = self.take_outgoing_since(mark);
+                self.undo_outgoing(undone);
+                self.store.roll_back(group);
+                running.machine.abandon();
+                self.keep_machine(running.machine, running.loaded);
+                self.refuse_here(from, request, command, text.as_bytes(), Lsn::ZERO);
+            }
             Some(left) => {
                 let calls = matches!(left, Leave::Again);
                 let done = (group, self.take_outgoing_since(mark));
                 self.set_aside(from, request, (command, args), (running, calls), done);
             }
         }
+    }
+
+    fn refuse_here(&mut self, from: ShardId, request: &Request, command: &Command, text: &[u8], gate: Lsn) {
+        self.commands[command.id()].failed += 1;
+        self.count_error(text);
+        self.reply_to(from, request.target, |_, out| {
+            Encoder::new(out, request.call.version).error(text);
+            gate
+        });
     }
 
     /// Counts an error reply of a script.
@@ -196,6 +212,7 @@ impl Core {
                         return Some(Leave::Again);
                     }
                     Called::Blocked => return Some(Leave::Again),
+                    Called::Refused(text) => return Some(Leave::Refused(text)),
                 },
                 Step::Pause => {
                     running.slices += 1;
@@ -260,9 +277,13 @@ impl Core {
             && let Err(text) = self.admit_write(&args)
         {
             self.commands[command.id()].rejected += 1;
+            if running.effective && is_of_disk(text) && self.store.can_undo() {
+                return Called::Refused(text);
+            }
             Encoder::new(reply, version).error(text);
             return Called::Done;
         }
+        running.effective |= command.flags.contains(Flags::WRITE);
         self.store.next_command();
         let Running { database, touches, origin, .. } = *running;
         let call = Call { database, version, slot, touches, origin };

@@ -182,6 +182,12 @@ impl Program {
         (item.command, &item.args)
     }
 
+    /// Whether a command before the one whose turn it is may have written.
+    pub(in super::super) fn has_written(&self) -> bool {
+        let before = &self.items[..self.replies.len()];
+        self.wrote || before.iter().any(|item| item.command.flags.contains(Flags::WRITE))
+    }
+
     /// The script whose turn it was has ended.
     pub(in super::super) fn end_script(&mut self, reply: Vec<u8>) {
         self.script = None;
