@@ -40,7 +40,7 @@ pub(super) fn is_of_disk(text: &str) -> bool {
 /// Whether a command that a disk refuses is the end of everything: something was written before it, and can be undone. Otherwise the
 /// script gets the error, as from Redis.
 fn refuses_all(program: &Program, effective: bool) -> bool {
-    (effective || program.has_written()) && !program.is_final && !program.has_all
+    (effective || program.wrote) && !program.is_final && !program.stands_beside
 }
 
 /// How far a script's command is.
@@ -583,6 +583,7 @@ impl Core {
             self.keep_machine(running.machine, running.loaded);
         }
         self.scripts.under_way.retain(|it| *it != index);
+        program.messages.clear();
         self.put_program(index, program);
         self.cancel_parts(index);
         self.fail_operation(index, Refusal::Write(DISK_REFUSES));

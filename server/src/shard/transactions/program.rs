@@ -101,6 +101,8 @@ pub(in super::super) struct Program {
     pub(in super::super) wrote: bool,
     /// Scripts have done what cannot be undone.
     pub(in super::super) is_final: bool,
+    /// A script stands beside commands that perhaps can't be undone.
+    pub(in super::super) stands_beside: bool,
     /// It has the locks of all keys of all shards.
     pub(in super::super) has_all: bool,
     /// Messages that leave when it has ended.
@@ -180,12 +182,6 @@ impl Program {
     pub(in super::super) fn current(&self) -> (&'static Command, &Arguments) {
         let item = &self.items[self.replies.len()];
         (item.command, &item.args)
-    }
-
-    /// Whether a command before the one whose turn it is may have written.
-    pub(in super::super) fn has_written(&self) -> bool {
-        let before = &self.items[..self.replies.len()];
-        self.wrote || before.iter().any(|item| item.command.flags.contains(Flags::WRITE))
     }
 
     /// The script whose turn it was has ended.
@@ -440,12 +436,13 @@ impl Core {
         let scripts = program.items.iter().any(|item| matches!(item.way, Way::Script));
         program.rounds = scripts || program.items.iter().any(|item| matches!(item.way, Way::Hops { .. }));
         // What stands beside a script may be something that can't be undone: such a block takes everything at once.
-        program.has_all = scripts
+        program.stands_beside = scripts
             && program.items.iter().any(|item| match item.way {
                 Way::Script => false,
                 Way::Serve => true,
                 _ => item.command.flags.contains(Flags::WRITE),
             });
+        program.has_all = program.stands_beside;
         self.draft_again(program)
     }
 
