@@ -169,7 +169,6 @@ mod tests {
         for url in [
             "",
             "localhost",
-            "rediss://h",
             "http://h",
             "redis://h:x",
             "redis://h:70000",
@@ -184,6 +183,7 @@ mod tests {
         ] {
             assert!(matches!(parse(url), Err(Error::Url(_))), "{url}");
         }
+        assert_eq!(parse("rediss://h").is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]
