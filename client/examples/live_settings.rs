@@ -1,7 +1,9 @@
 //! Settings that every process of a service reads on each request, and somebody changes now and then: reads come from memory, and
 //! a change is there within a round trip. Who wants to know at once listens.
 //!
-//! `cargo run -p annulus-client --example live_settings [-- redis://127.0.0.1:6379]`
+//! `cargo run -p annulus-client --features embedded --example live_settings [-- redis://127.0.0.1:6379 | embedded:./data]`
+
+mod place;
 
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use annulus_client::{
     commands::{KeyCommands as _, StringCommands as _},
 };
 use tokio::time::sleep;
+
+use self::place::Place;
 
 const CHANGES: &str = "settings:changes";
 
@@ -40,9 +44,9 @@ async fn change(client: &Client, name: &str, value: &str) -> annulus_client::Res
 }
 
 #[tokio::main]
-async fn main() -> annulus_client::Result<()> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-    let client = Client::connect(url).await?;
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let place = Place::open().await?;
+    let client = place.client.clone();
     let settings = Settings::open(&client).await?;
     let mut changes = client.subscriber().await?;
     changes.subscribe([CHANGES]).await?;
@@ -58,5 +62,7 @@ async fn main() -> annulus_client::Result<()> {
     let stats = settings.cache.stats();
     println!("{} reads from memory, {} from the server", stats.hits, stats.misses);
     assert!(stats.hits >= 100_000 - 10);
-    client.del(["setting:rate_limit"]).await.map(drop)
+    client.del(["setting:rate_limit"]).await?;
+    drop((settings, changes));
+    place.close()
 }

@@ -1,6 +1,8 @@
 //! A rate limiter that any number of processes share: so many calls per user and window.
 //!
-//! `cargo run -p annulus-client --example rate_limiter [-- redis://127.0.0.1:6379]`
+//! `cargo run -p annulus-client --features embedded --example rate_limiter [-- redis://127.0.0.1:6379 | embedded:./data]`
+
+mod place;
 
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use annulus_client::{
     Client, Command, Error, Pipeline, Value,
     commands::{ServerCommands as _, Time},
 };
+
+use self::place::Place;
 
 const WINDOW: Duration = Duration::from_secs(10);
 const CALLS_MAX: i64 = 5;
@@ -37,9 +41,9 @@ impl Limiter {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-    let limiter = Limiter { client: Client::connect(url).await? };
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let place = Place::open().await?;
+    let limiter = Limiter { client: place.client.clone() };
     for call in 1..=CALLS_MAX + 3 {
         // When the store cannot be asked, letting calls through is this program's choice.
         let admitted = match limiter.admit("ada").await {
@@ -48,5 +52,5 @@ async fn main() -> Result<(), Error> {
         };
         println!("call {call}: {}", if admitted { "admitted" } else { "too many" });
     }
-    Ok(())
+    place.close()
 }

@@ -1,6 +1,8 @@
 //! Web sessions: created once, found by an unguessable token, alive for as long as they are used.
 //!
-//! `cargo run -p annulus-client --example session_store [-- redis://127.0.0.1:6379]`
+//! `cargo run -p annulus-client --features embedded --example session_store [-- redis://127.0.0.1:6379 | embedded:./data]`
+
+mod place;
 
 use std::{io::Read as _, time::Duration};
 
@@ -9,6 +11,8 @@ use annulus_client::{
     commands::{Expiry, KeyCommands as _, SetOptions, StringCommands as _},
 };
 use bytes::Bytes;
+
+use self::place::Place;
 
 const LIFETIME: Duration = Duration::from_mins(30);
 
@@ -57,8 +61,8 @@ fn random_token() -> std::io::Result<String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
-    let sessions = Sessions { client: Client::connect(url).await? };
+    let place = Place::open().await?;
+    let sessions = Sessions { client: place.client.clone() };
 
     let token = sessions.create(r#"{"user":"ada"}"#).await?;
     println!("created {token}");
@@ -68,5 +72,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("ended   {}", sessions.end(&token).await?);
     println!("holds   {:?}", sessions.find(&token).await?);
     println!("changed {}", sessions.update(&token, "too late").await?);
-    Ok(())
+    place.close()
 }

@@ -1,7 +1,9 @@
 //! A cache before a slow source: filled once however many ask at the same time, written through on change.
 //! Each row has one writer at a time; two that race could leave the older value in the cache until it expires.
 //!
-//! `cargo run -p annulus-client --example write_through_cache [-- redis://127.0.0.1:6379]`
+//! `cargo run -p annulus-client --features embedded --example write_through_cache [-- redis://127.0.0.1:6379 | embedded:./data]`
+
+mod place;
 
 use std::{
     collections::HashMap,
@@ -15,6 +17,8 @@ use annulus_client::{
 };
 use bytes::Bytes;
 use tokio::{sync::Mutex, time::sleep};
+
+use self::place::Place;
 
 /// How long a value may be served at most after the source has changed behind the cache's back.
 const FRESH: Duration = Duration::from_mins(5);
@@ -78,11 +82,11 @@ impl Cache<'_> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let place = Place::open().await?;
     let source = Source::default();
     source.write("7", "seven").await;
-    let cache = Cache { client: Client::connect(url).await?, source: &source };
+    let cache = Cache { client: place.client.clone(), source: &source };
     cache.client.del(["row:{7}"]).await?;
 
     let (a, b, c, d) = tokio::join!(cache.read("7"), cache.read("7"), cache.read("7"), cache.read("7"));
@@ -91,5 +95,5 @@ async fn main() -> Result<(), Error> {
     cache.write("7", "VII").await?;
     println!("after a write: {:?}", cache.read("7").await?);
     println!("the source was read {} time(s)", source.reads.load(Ordering::Relaxed));
-    Ok(())
+    place.close()
 }

@@ -18,6 +18,11 @@ use crate::{
     shards::Shards,
     transaction,
 };
+#[cfg(feature = "embedded")]
+use crate::{
+    embedded::{Handle, Pending, one},
+    in_flight::Vec1,
+};
 
 /// A client of one server. Clones share its connections; when the last is dropped, they are closed.
 ///
@@ -32,6 +37,8 @@ pub struct Client {
 enum Route {
     Single(Connection),
     Shards(Box<Shards>),
+    #[cfg(feature = "embedded")]
+    Embedded(Handle),
 }
 
 impl Client {
@@ -98,14 +105,11 @@ impl Client {
     /// # }
     /// ```
     pub async fn pipeline(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
-        if let Some(why) = pipeline.commands.iter().find_map(Command::refusal) {
-            return Err(Error::Unsupported(why));
-        }
-        let payloads: Vec<Payload> = pipeline.commands.into_iter().map(Command::payload).collect();
+        let payloads = checked(pipeline)?.payloads();
         if payloads.is_empty() {
             return Ok(Vec::new());
         }
-        let replies = self.owner_of(&payloads).pipeline(payloads).await?;
+        let replies = self.exchange(payloads).await?;
         Ok(replies.into_iter().map(result_of).collect())
     }
 
@@ -126,13 +130,8 @@ impl Client {
     /// # }
     /// ```
     pub async fn transaction(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
-        if let Some(why) = pipeline.commands.iter().find_map(Command::refusal) {
-            return Err(Error::Unsupported(why));
-        }
-        let payloads = transaction::payloads(pipeline);
-        let replies = self.owner_of(&payloads).pipeline(payloads).await?;
-        let outcome = transaction::outcome(replies)?;
-        outcome.ok_or_else(|| Error::Protocol("EXEC speaks of watched keys; there are none".to_owned()))
+        let replies = self.exchange(transaction::payloads(checked(pipeline)?)).await?;
+        transaction::unwatched_outcome(replies)
     }
 
     /// A connection of its own, for what a shared one cannot carry: WATCH, commands that wait.
@@ -155,21 +154,52 @@ impl Client {
         let options = match &*self.route {
             Route::Single(connection) => connection.options(),
             Route::Shards(shards) => shards.options(),
+            #[cfg(feature = "embedded")]
+            Route::Embedded(handle) => return handle.own_options(),
         };
         Options { cache: None, ..options.clone() }
     }
 
-    /// The connection for commands that stay together.
-    fn owner_of(&self, payloads: &[Payload]) -> Connection {
+    /// Sends commands that stay together, and waits for all replies.
+    async fn exchange(&self, payloads: Vec<Payload>) -> Result<Vec<Value>> {
         match &*self.route {
-            Route::Single(connection) => connection.clone(),
-            Route::Shards(shards) => shards.owner(payloads.iter().find_map(Payload::slot)),
+            Route::Single(connection) => connection.pipeline(payloads).await,
+            Route::Shards(shards) => {
+                shards.owner(payloads.iter().find_map(Payload::slot)).pipeline(payloads).await
+            }
+            #[cfg(feature = "embedded")]
+            Route::Embedded(handle) => {
+                let mut pending = handle.send(Vec1::Many(payloads));
+                Ok(std::future::poll_fn(|context| pending.poll(context)).await?.into_vec())
+            }
+        }
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn embedded(handle: Handle) -> Self {
+        Self { route: Arc::new(Route::Embedded(handle)) }
+    }
+
+    /// The way to the shards, if they are in this process.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn handle(&self) -> Option<&Handle> {
+        match &*self.route {
+            Route::Embedded(handle) => Some(handle),
+            _ => None,
         }
     }
 
     /// Walks over all keys, a batch at a time; see [`Scan`].
     pub fn scan(&self, filter: ScanFilter) -> Scan<'_> {
         Scan::new(self, filter)
+    }
+}
+
+/// Refuses what must not reach a shared connection.
+pub(crate) fn checked(pipeline: Pipeline) -> Result<Pipeline> {
+    match pipeline.commands.iter().find_map(Command::refusal) {
+        Some(why) => Err(Error::Unsupported(why)),
+        None => Ok(pipeline),
     }
 }
 
@@ -196,6 +226,9 @@ enum State<'a> {
     Refused(String),
     /// Queued. With several shards the command is kept, in case that it was sent to the wrong one.
     Queued(Reply, Option<Payload>),
+    /// On its way to a shard in this process.
+    #[cfg(feature = "embedded")]
+    Embedded(Pending<'a>),
     /// Whatever needs more than one step: waiting for room, following a key to another shard.
     Slow(Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>),
     Done,
@@ -212,6 +245,8 @@ impl<'a> State<'a> {
                 Ok(reply) => Self::Queued(reply, Some(payload)),
                 Err(payload) => Self::Slow(Box::pin(shards.send(payload))),
             },
+            #[cfg(feature = "embedded")]
+            Route::Embedded(handle) => Self::Embedded(handle.send(Vec1::One(payload))),
         }
     }
 }
@@ -245,6 +280,12 @@ impl<T: FromValue> Future for Call<'_, T> {
                         }
                         _ => return Poll::Ready(result.and_then(result_of)),
                     }
+                }
+                #[cfg(feature = "embedded")]
+                State::Embedded(pending) => {
+                    let result = ready!(pending.poll(context));
+                    self.state = State::Done;
+                    return Poll::Ready(result.and_then(one).and_then(result_of));
                 }
                 State::Slow(work) => {
                     let result = ready!(work.as_mut().poll(context));

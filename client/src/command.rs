@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use annulus_protocol::Words;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// A command: its name, its arguments, and what routing and retry must know of it.
@@ -13,11 +14,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Arguments so far, each as a bulk string.
-    arguments: BytesMut,
-    count: usize,
-    /// Where in `arguments` the first key is.
-    key: Option<(usize, usize)>,
+    words: Words,
+    /// Which argument is the first key.
+    key: Option<usize>,
     keys: usize,
     reads: bool,
 }
@@ -85,21 +84,20 @@ const CACHED: &[&str] = &[
 impl Command {
     /// A command of this name. A subcommand is an argument: `Command::new("CLIENT").arg("ID")`.
     pub fn new(name: &str) -> Self {
-        let arguments = BytesMut::with_capacity(64);
-        Self { arguments, count: 0, key: None, keys: 0, reads: false }.arg(name)
+        Self { words: Words::new(), key: None, keys: 0, reads: false }.arg(name)
     }
 
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
-        let argument = argument.as_ref();
-        self.arguments.reserve(argument.len() + 16);
-        self.arguments.put_u8(b'$');
-        put_decimal(&mut self.arguments, argument.len() as u64);
-        self.arguments.put_slice(b"\r\n");
-        self.arguments.put_slice(argument);
-        self.arguments.put_slice(b"\r\n");
-        self.count += 1;
+        self.words.push(argument.as_ref());
+        self
+    }
+
+    /// Adds an argument that need not be copied if it's large: it's shared until the command has left.
+    #[must_use]
+    pub fn bytes(mut self, argument: Bytes) -> Self {
+        self.words.push_bytes(argument);
         self
     }
 
@@ -112,11 +110,10 @@ impl Command {
     /// Adds a key. The first key says to which shard the command goes.
     #[must_use]
     pub fn key(self, key: impl AsRef<[u8]>) -> Self {
-        let key = key.as_ref();
+        let index = self.words.len();
         let mut command = self.arg(key);
         command.keys += 1;
-        let end = command.arguments.len() - 2;
-        command.key.get_or_insert((end - key.len(), end));
+        command.key.get_or_insert(index);
         command
     }
 
@@ -129,7 +126,7 @@ impl Command {
     /// Adds an integer.
     #[must_use]
     pub fn number(self, number: impl Into<i64>) -> Self {
-        self.arg(number.into().to_string())
+        self.arg(itoa::Buffer::new().format(number.into()))
     }
 
     /// Adds a floating-point number.
@@ -147,19 +144,8 @@ impl Command {
 
     /// The text of an argument, in upper case, where it is one.
     fn word(&self, index: usize) -> String {
-        let mut rest: &[u8] = &self.arguments;
-        for at in 0.. {
-            let Some(line_end) = rest.windows(2).position(|pair| pair == b"\r\n") else { break };
-            let length = rest.get(1..line_end).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-            let Some(length): Option<usize> = length else { break };
-            let start = line_end + 2;
-            if at == index {
-                let word = rest.get(start..start + length).unwrap_or_default();
-                return String::from_utf8_lossy(word).to_ascii_uppercase();
-            }
-            rest = rest.get(start + length + 2..).unwrap_or_default();
-        }
-        String::new()
+        let word = self.words.get(index).unwrap_or_default();
+        String::from_utf8_lossy(word).to_ascii_uppercase()
     }
 
     /// Adds how long to wait, in seconds as blocking commands take them; `None`: for ever.
@@ -188,7 +174,7 @@ impl Command {
         match self.word(0).as_str() {
             "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BLMPOP" | "BZPOPMIN" | "BZPOPMAX" | "BZMPOP"
             | "WAIT" | "WAITAOF" => true,
-            "XREAD" | "XREADGROUP" => (1..self.count)
+            "XREAD" | "XREADGROUP" => (1..self.words.len())
                 .map(|index| self.word(index))
                 .take_while(|word| word != "STREAMS")
                 .any(|word| word == "BLOCK"),
@@ -216,12 +202,14 @@ impl Command {
 
     /// All arguments, as they are sent.
     pub(crate) fn words(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.arguments)
+        let mut out = BytesMut::new();
+        write(&self.words, &mut out);
+        out.freeze()
     }
 
     fn only_key(&self) -> Option<Bytes> {
-        let (start, end) = self.key.filter(|_| self.keys == 1)?;
-        self.arguments.get(start..end).map(Bytes::copy_from_slice)
+        let index = self.key.filter(|_| self.keys == 1)?;
+        self.words.get(index).map(Bytes::copy_from_slice)
     }
 
     /// The key, if the reply tells of one key something that changes only with it.
@@ -241,31 +229,42 @@ impl Command {
     }
 
     pub(crate) fn payload(self) -> Payload {
-        let Self { arguments, count, key, reads, .. } = self;
-        Payload { arguments: arguments.freeze(), count, key, reads }
+        let Self { words, key, reads, .. } = self;
+        Payload { words, key, reads }
+    }
+}
+
+/// Writes a command as RESP wants it: an array of bulk strings.
+fn write(words: &Words, out: &mut BytesMut) {
+    const HEAD_BYTES: usize = 16;
+    out.reserve(words.bytes() + HEAD_BYTES * (words.len() + 1));
+    out.put_u8(b'*');
+    put_decimal(out, words.len() as u64);
+    out.put_slice(b"\r\n");
+    for word in words.iter() {
+        out.put_u8(b'$');
+        put_decimal(out, word.len() as u64);
+        out.put_slice(b"\r\n");
+        out.put_slice(word);
+        out.put_slice(b"\r\n");
     }
 }
 
 /// A command as it goes out, cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
-    arguments: Bytes,
-    count: usize,
-    key: Option<(usize, usize)>,
+    words: Words,
+    key: Option<usize>,
     reads: bool,
 }
 
 impl Payload {
     pub(crate) fn write(&self, out: &mut BytesMut) {
-        out.reserve(self.arguments.len() + 16);
-        out.put_u8(b'*');
-        put_decimal(out, self.count as u64);
-        out.put_slice(b"\r\n");
-        out.put_slice(&self.arguments);
+        write(&self.words, out);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.arguments.len()
+        self.words.bytes()
     }
 
     pub(crate) fn only_reads(&self) -> bool {
@@ -274,8 +273,18 @@ impl Payload {
 
     /// The hash slot of the first key.
     pub(crate) fn slot(&self) -> Option<u16> {
-        let (start, end) = self.key?;
-        self.arguments.get(start..end).map(annulus_protocol::slot)
+        self.words.get(self.key?).map(annulus_protocol::slot)
+    }
+
+    /// The same if the first key stands right behind the name, where a shard looks for it.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn takes_slot_at_1(&self) -> bool {
+        self.key == Some(1)
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn into_words(self) -> Words {
+        self.words
     }
 }
 
@@ -308,11 +317,20 @@ impl Pipeline {
         Self::default()
     }
 
+    /// An empty pipeline with room for so many commands.
+    pub fn with_capacity(commands: usize) -> Self {
+        Self { commands: Vec::with_capacity(commands) }
+    }
+
     /// Adds a command.
     #[must_use]
     pub fn with(mut self, command: Command) -> Self {
         self.commands.push(command);
         self
+    }
+
+    pub(crate) fn payloads(self) -> Vec<Payload> {
+        self.commands.into_iter().map(Command::payload).collect()
     }
 
     /// How many commands it has.

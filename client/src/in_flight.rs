@@ -63,6 +63,14 @@ impl<T> Vec1<T> {
             Self::Many(many) => many,
         }
     }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -23,7 +23,8 @@
 //! ```
 //!
 //! What cannot share a connection has one of its own: [`Session`] (WATCH and EXEC, commands that wait), [`Subscriber`] (messages) and
-//! [`Cache`] (replies kept on this side until the server says that they have changed). The feature `tls` adds `rediss://`.
+//! [`Cache`] (replies kept on this side until the server says that they have changed). The feature `tls` adds `rediss://`; the
+//! feature `embedded` adds `Embedded`, which has the store's shards within the program itself.
 //!
 //! What it deliberately is not: a pool (one connection per shard carries what a server's core can do), or an object
 //! mapper.
@@ -34,6 +35,8 @@
 pub mod blocking;
 mod cache;
 mod client;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod options;
 mod scan;
 mod session;
@@ -64,6 +67,8 @@ pub use cache::{Cache, CacheCall, CacheOptions, CacheStats};
 pub use client::{Call, Client};
 pub use command::{Command, Pipeline};
 pub use convert::FromValue;
+#[cfg(feature = "embedded")]
+pub use embedded::{Durability, Embedded, EmbeddedOptions, StoreError};
 pub use error::{Error, Result};
 pub use options::{Endpoint, Options, Routing};
 pub use scan::{Scan, ScanFilter};

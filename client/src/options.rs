@@ -50,6 +50,9 @@ pub struct Options {
     pub tls: Option<crate::Tls>,
     /// Of connections whose replies are kept: who is told to forget them.
     pub(crate) cache: Option<std::sync::Arc<crate::cache::Store>>,
+    /// To the shards of this process, instead of an endpoint.
+    #[cfg(feature = "embedded")]
+    pub(crate) doorway: Option<crate::embedded::Doorway>,
     /// How long a command may take in all, waiting for its turn included; one that has to follow its key to another shard
     /// starts anew. Also how long a silent server is believed to be alive.
     pub timeout: Duration,
@@ -81,6 +84,8 @@ impl Options {
             #[cfg(feature = "tls")]
             tls: None,
             cache: None,
+            #[cfg(feature = "embedded")]
+            doorway: None,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
             connect_attempts: 4,

@@ -1,5 +1,7 @@
 //! A socket of any kind, driven by readiness, so that one task reads and writes without a lock between two halves.
 
+#[cfg(feature = "embedded")]
+use std::future::poll_fn;
 use std::{
     io,
     task::{Context, Poll},
@@ -11,6 +13,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+#[cfg(feature = "embedded")]
+use crate::embedded::LineStream;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 use crate::{Endpoint, Options, Result};
@@ -21,10 +25,16 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
+    #[cfg(feature = "embedded")]
+    Line(LineStream),
 }
 
 impl Stream {
     pub(crate) async fn connect(options: &Options) -> Result<Self> {
+        #[cfg(feature = "embedded")]
+        if let Some(doorway) = &options.doorway {
+            return Ok(Self::Line(LineStream::open(doorway)?));
+        }
         match &options.endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -46,6 +56,8 @@ impl Stream {
             Self::Unix(stream) => stream.readable().await,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.socket().readable().await,
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => poll_fn(|context| stream.poll_readable(context)).await,
         }
     }
 
@@ -55,6 +67,8 @@ impl Stream {
             Self::Unix(stream) => stream.writable().await,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.socket().writable().await,
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => poll_fn(|context| stream.poll_writable(context)).await,
         }
     }
 
@@ -64,6 +78,8 @@ impl Stream {
             Self::Unix(stream) => stream.poll_read_ready(context),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.socket().poll_read_ready(context),
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => stream.poll_readable(context),
         }
     }
 
@@ -73,6 +89,8 @@ impl Stream {
             Self::Unix(stream) => stream.poll_write_ready(context),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.socket().poll_write_ready(context),
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => stream.poll_writable(context),
         }
     }
 
@@ -83,6 +101,8 @@ impl Stream {
             Self::Unix(stream) => stream.try_read_buf(buffer),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.try_read(buffer),
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => stream.try_read(buffer),
         }
     }
 
@@ -93,6 +113,8 @@ impl Stream {
             Self::Unix(stream) => stream.try_write(bytes),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.try_write(bytes),
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => stream.try_write(bytes),
         }
     }
 
@@ -102,6 +124,8 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) => false,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.wants_write(),
+            #[cfg(feature = "embedded")]
+            Self::Line(_) => false,
         }
     }
 
@@ -111,6 +135,8 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) => false,
             #[cfg(feature = "tls")]
             Self::Tls(_) => true,
+            #[cfg(feature = "embedded")]
+            Self::Line(_) => false,
         }
     }
 
@@ -120,6 +146,8 @@ impl Stream {
             Self::Unix(stream) => stream.read_buf(buffer).await,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.read(buffer).await,
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => read_line(stream, buffer).await,
         }
     }
 
@@ -129,6 +157,30 @@ impl Stream {
             Self::Unix(stream) => stream.write_all(bytes).await,
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.write_all(bytes).await,
+            #[cfg(feature = "embedded")]
+            Self::Line(stream) => write_line(stream, bytes).await,
+        }
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn read_line(stream: &LineStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        poll_fn(|context| stream.poll_readable(context)).await?;
+        match stream.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn write_line(stream: &LineStream, bytes: &[u8]) -> io::Result<()> {
+    loop {
+        poll_fn(|context| stream.poll_writable(context)).await?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result.map(drop),
         }
     }
 }

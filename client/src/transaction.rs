@@ -27,6 +27,11 @@ pub(crate) fn outcome(mut replies: Vec<Value>) -> Result<Option<Vec<Result<Value
     }
 }
 
+/// The same where nothing was watched.
+pub(crate) fn unwatched_outcome(replies: Vec<Value>) -> Result<Vec<Result<Value>>> {
+    outcome(replies)?.ok_or_else(|| Error::Protocol("EXEC speaks of watched keys; there are none".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

@@ -8,6 +8,7 @@
 // What a client sends.
 mod command;
 mod slot;
+mod words;
 
 // What a server answers: written, scanned, and read back as values.
 mod reply;
@@ -25,3 +26,4 @@ pub use scan::{
 };
 pub use slot::{SLOT_COUNT, slot};
 pub use value::Value;
+pub use words::{INLINE_ARGUMENT_BYTES, Words};

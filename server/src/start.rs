@@ -11,6 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use annulus_storage::disk::Disk;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::offline::NoLog;
 use annulus_storage::{
@@ -18,7 +19,7 @@ use annulus_storage::{
     RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
 use self::survey::Surveyor;
 use crate::admin::{IoDriver, Loaded, Pin, Settings, limits};
@@ -104,6 +105,107 @@ pub fn run_at(loaded: &Loaded, clock: &Clock) -> Result<(), ServeError> {
     // Before anything is opened: a signal from here on is a clean stop.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(system("cannot handle signals"))?;
     settings.maxclients = fit_clients(&settings);
+    // The main thread waits for signals: this ends that, when the server stops by itself.
+    let handle = signals.handle();
+    let opening = Opening {
+        settings,
+        config_file: loaded.config_file.as_deref().unwrap_or(Path::new("")).display().to_string(),
+        programs: Programs::Refused,
+        clock: clock.clone(),
+        on_end: Arc::new(move || handle.close()),
+    };
+    let running = open(opening)?;
+    tracing::info!(port = running.shared.facts.port, pid = std::process::id(), "ready to accept connections");
+    if let Some(signal) = signals.forever().next() {
+        tracing::info!(signal, "stopping: draining connections and sealing the log");
+    }
+    running.stop()
+}
+
+/// Whether programs in this process may open lines to the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// It's a server, and nothing else.
+    Refused,
+    /// It's a program, with shards in it.
+    Served,
+}
+
+/// How shards are started.
+pub struct Opening {
+    /// The settings.
+    pub settings: Settings,
+    /// The settings file in use, or empty.
+    pub config_file: String,
+    /// Who may be served besides connections.
+    pub programs: Programs,
+    /// The clock of all shards.
+    pub clock: Clock,
+    /// Called by each shard's thread at its end.
+    pub on_end: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("programs", &self.programs).finish_non_exhaustive()
+    }
+}
+
+/// Shards that serve, and the data directory that is theirs as long as this lives.
+///
+/// Dropped, it stops them and waits for that; [`Running::stop`] also tells how it went.
+pub struct Running {
+    shared: Arc<Shared>,
+    shards: Vec<JoinHandle<bool>>,
+    lock: Option<<StdDisk as Disk>::Lock>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// What all shards see.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The clean stop: what is under way ends, and the logs are sealed.
+    pub fn stop(mut self) -> Result<(), ServeError> {
+        if self.finish() { Ok(()) } else { Err(ServeError::Unclean) }
+    }
+
+    fn finish(&mut self) -> bool {
+        if self.lock.is_none() {
+            return true;
+        }
+        self.shared.stop();
+        // All of them, before the first one's outcome counts.
+        let clean: Vec<bool> = self.shards.drain(..).map(|shard| shard.join().unwrap_or(false)).collect();
+        self.lock = None;
+        if let Some(path) = &self.shared.settings().0.unixsocket {
+            remove_socket(path);
+        }
+        let clean = clean.into_iter().all(|clean| clean);
+        if clean {
+            tracing::info!("stopped");
+        }
+        clean
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Opens the data directory, recovers it, and starts the shards. Returns when they serve; after an error nothing is left
+/// of them.
+pub fn open(opening: Opening) -> Result<Running, ServeError> {
+    let Opening { settings, config_file, programs, clock, on_end } = opening;
     let driver = choose_driver(settings.io_driver)?;
     let shards = settings.shards as u16;
     let listeners = bind(&settings)?;
@@ -121,34 +223,18 @@ pub fn run_at(loaded: &Loaded, clock: &Clock) -> Result<(), ServeError> {
         run_id: hex_id(&mut random),
         started_us: clock.read().unix_us,
         executable: std::env::current_exe().unwrap_or_default().display().to_string(),
-        config_file: loaded.config_file.as_deref().unwrap_or(Path::new("")).display().to_string(),
+        config_file,
         node_ids: (0..shards).map(|shard| node_id(directory.identity, shard)).collect(),
         shard_ports: listeners.shard_ports.clone(),
         port: listeners.port,
     };
-    let shared = Arc::new(Shared::new(peers, facts, settings));
-    let running = start_shards(&shared, &directory, listeners, &mut random, clock, &signals.handle())?;
-    tracing::info!(port = shared.facts.port, pid = std::process::id(), "ready to accept connections");
-    if let Some(signal) = signals.forever().next() {
-        tracing::info!(signal, "stopping: draining connections and sealing the log");
-    }
-    shared.stop();
-    let clean = running
-        .into_iter()
-        .map(|shard| shard.join().unwrap_or(false))
-        .collect::<Vec<_>>()
-        .iter()
-        .all(|clean| *clean);
-    drop(lock);
-    if let Some(path) = &shared.settings().0.unixsocket {
-        remove_socket(path);
-    }
-    if clean {
-        tracing::info!("stopped");
-        Ok(())
-    } else {
-        Err(ServeError::Unclean)
-    }
+    let shared = Shared::new(peers, facts, settings);
+    let shared = Arc::new(match programs {
+        Programs::Refused => shared,
+        Programs::Served => shared.with_entrances(),
+    });
+    let shards = start_shards(&shared, &directory, listeners, &mut random, &clock, &on_end)?;
+    Ok(Running { shared, shards, lock: Some(lock) })
 }
 
 /// A shard that has panicked must not leave the others serving half of the keys: the process ends, and the log holds
@@ -159,6 +245,18 @@ fn stop_at_panic() {
         report(panic);
         std::process::abort();
     }));
+}
+
+/// The same where the process has another owner, whose hook is not ours to replace: a shard's thread that unwinds ends the
+/// process.
+struct EndAtPanic;
+
+impl Drop for EndAtPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the path of a socket is not the storage's business")]
@@ -345,7 +443,7 @@ fn start_shards(
     listeners: Listeners,
     random: &mut Rng,
     clock: &Clock,
-    signals: &Handle,
+    on_end: &Arc<dyn Fn() + Send + Sync>,
 ) -> Result<Vec<JoinHandle<bool>>, ServeError> {
     let (ready, readiness) = mpsc::channel::<Readiness>();
     let settings = shared.settings().0;
@@ -358,10 +456,9 @@ fn start_shards(
     };
     let began_ns = clock.monotonic_ns();
     let porter = greet(&listeners)?;
-    let mut running = Vec::new();
+    let mut starting = Starting::default();
     let mut shared_listeners = listeners.shared;
     let ends = mesh(shared.peers.count());
-    let gate = Arc::new(std::sync::Barrier::new(usize::from(shared.peers.count()) + 1));
     let (survey, surveyors) = survey::survey(shared.peers.count());
     let ends = ends.into_iter().zip(surveyors);
     for ((index, (mesh, surveyor)), own_listeners) in ends.enumerate().zip(listeners.own) {
@@ -380,22 +477,26 @@ fn start_shards(
             surveyor,
         };
         let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
-        let (ready, signals, gate) = (ready.clone(), signals.clone(), Arc::clone(&gate));
+        let (go, gate) = mpsc::channel();
+        let (ready, on_end, all) = (ready.clone(), Arc::clone(on_end), Arc::clone(shared));
         let thread = threads::spawn(format!("shard-{index}"), core, move |pinned| {
+            let _end = EndAtPanic;
             if core.is_some() && !pinned {
                 tracing::warn!(shard = index, core, "this shard could not be kept on its core");
             }
             let clean = shard_thread(start, &ready, &gate);
-            // The main thread waits for signals: this ends that, when the server stops by itself.
-            signals.close();
+            // No shard serves without the others.
+            all.stop();
+            on_end();
             clean
         });
-        running.push(thread.map_err(system("cannot start a thread"))?);
+        starting.threads.push(thread.map_err(system("cannot start a thread"))?);
+        starting.gates.push(go);
     }
     drop(ready);
     survey.resolve(directory)?;
     let mut recovered = RecoveryReport::default();
-    for _ in 0..running.len() {
+    for _ in 0..starting.threads.len() {
         let (shard, report) = await_shard(&readiness, shared, clock, began_ns)?;
         for torn in &report.torn_tails {
             tracing::warn!(
@@ -417,10 +518,36 @@ fn start_shards(
     close_logs(directory, &recovered.closed)?;
     // Whoever was told to come back is served from here on.
     drop(porter);
-    gate.wait();
+    let running = starting.go();
     let milliseconds = (clock.monotonic_ns() - began_ns) / 1_000_000;
     tracing::info!(effects = recovered.effects, bytes = recovered.bytes, milliseconds, "recovered");
     Ok(running)
+}
+
+/// Shards' threads that don't serve yet: no shard serves before all have recovered. Dropped, they end.
+#[derive(Default)]
+struct Starting {
+    threads: Vec<JoinHandle<bool>>,
+    gates: Vec<mpsc::Sender<()>>,
+}
+
+impl Starting {
+    fn go(mut self) -> Vec<JoinHandle<bool>> {
+        for gate in self.gates.drain(..) {
+            // A thread that is gone tells so when it is joined.
+            let _ = gate.send(());
+        }
+        std::mem::take(&mut self.threads)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.gates.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// The next shard that is ready. Says now and then how far recovery has come.
@@ -452,7 +579,7 @@ fn close_logs(directory: &DataDirectory, found: &[ClosedLog]) -> Result<(), Serv
 }
 
 /// A shard's life; false if it did not end cleanly.
-fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &std::sync::Barrier) -> bool {
+fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &mpsc::Receiver<()>) -> bool {
     let id = start.shard.id;
     let (mut shard, report) = match prepare_shard(start) {
         Ok(Some(prepared)) => prepared,
@@ -465,8 +592,9 @@ fn shard_thread(start: ThreadStart, ready: &mpsc::Sender<Readiness>, gate: &std:
     if ready.send(Ok((id, report))).is_err() {
         return false;
     }
-    // No shard serves before all have recovered.
-    gate.wait();
+    if gate.recv().is_err() {
+        return false;
+    }
     match shard.run() {
         Ok(clean) => clean,
         Err(error) => {

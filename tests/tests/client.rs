@@ -1,4 +1,5 @@
-//! Our own client, against redis-server and against ours: each driver, one and two shards, TCP and Unix sockets.
+//! Our own client, against redis-server and against ours: each driver, one and two shards, TCP and Unix sockets, and
+//! embedded.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,13 +8,15 @@
 )]
 
 mod client_connections;
+mod client_embedded;
 
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use annulus_client::{
-    Client, Command, Error, Options, Pipeline, Routing, ScanFilter, Value, blocking, commands::*,
+    Client, Command, Durability, Embedded, EmbeddedOptions, Error, Options, Pipeline, Routing, ScanFilter,
+    Value, blocking, commands::*,
 };
-use annulus_tests::server::{DRIVERS, Server, Setup, target_is_redis};
+use annulus_tests::server::{DRIVERS, Server, Setup, scratch_dir, target_is_redis};
 
 /// Every kind of server, reached in every way.
 fn everywhere(test: impl Fn(&blocking::Client, Kind)) {
@@ -35,6 +38,23 @@ fn everywhere(test: impl Fn(&blocking::Client, Kind)) {
             client.flushall().unwrap();
         }
     }
+    if target_is_redis() {
+        return;
+    }
+    for (driver, shards, database) in [(DRIVERS[0], 1, 0), (DRIVERS[1], 2, 2)] {
+        eprintln!("embedded, {driver}, {shards} shards, database {database}");
+        let dir = scratch_dir();
+        let options = embedded_options(shards).database(database).setting("io-driver", driver).unwrap();
+        let store = Embedded::open(dir.path(), options).unwrap();
+        test(&store.blocking(), Kind::Annulus);
+        store.close().unwrap();
+    }
+}
+
+/// As [`Setup::annulus`] has it: quick to start, and nothing waits for the disk.
+fn embedded_options(shards: usize) -> EmbeddedOptions {
+    let options = EmbeddedOptions::new().shards(shards).durability(Durability::None);
+    options.setting("log-segment-size", "4mb").unwrap()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,15 @@ use std::{
 };
 
 use annulus_client::{
-    CacheOptions, Command, Error, Options, Pipeline, Value,
+    CacheOptions, Command, Embedded, Error, Options, Pipeline, Value,
     blocking::{self, Client},
     commands::*,
 };
 use annulus_tests::process::{PATIENCE, wait_for};
-use annulus_tests::server::{DRIVERS, Server, Setup, target_is_redis};
+use annulus_tests::server::{DRIVERS, Setup, scratch_dir, target_is_redis};
 
-/// redis-server, and ours on each driver.
-fn everywhere(test: impl Fn(&Client, &Server)) {
+/// redis-server, ours on each driver, and embedded. The second argument makes another client.
+fn everywhere(test: impl Fn(&Client, &dyn Fn() -> Client)) {
     let mut setups = vec![Setup::redis()];
     if !target_is_redis() {
         setups.push(Setup::annulus().driver(DRIVERS[0]).shards(2).durability("always"));
@@ -25,8 +25,19 @@ fn everywhere(test: impl Fn(&Client, &Server)) {
     for setup in setups {
         eprintln!("{setup:?}");
         let server = setup.start();
-        let client = Client::connect(super::url(&server)).expect("the client connects");
-        test(&client, &server);
+        let connect = || Client::connect(super::url(&server)).expect("the client connects");
+        test(&connect(), &connect);
+    }
+    if target_is_redis() {
+        return;
+    }
+    for (driver, shards) in [(DRIVERS[0], 2), (DRIVERS[1], 1)] {
+        eprintln!("embedded, {driver}, {shards} shards");
+        let dir = scratch_dir();
+        let options = super::embedded_options(shards).setting("io-driver", driver).unwrap();
+        let store = Embedded::open(dir.path(), options).unwrap();
+        test(&store.blocking(), &|| store.blocking());
+        store.close().unwrap();
     }
 }
 
@@ -277,11 +288,11 @@ fn a_cache_forgets_with_its_connection() {
 /// A cache that many writers race with never keeps a value that is no longer there.
 #[test]
 fn a_cache_is_right_in_the_end_whoever_writes() {
-    everywhere(|client, server| {
+    everywhere(|client, connect| {
         let cache = client.cache(CacheOptions::default()).unwrap();
         thread::scope(|scope| {
             for writer in 0..3 {
-                let client = Client::connect(super::url(server)).unwrap();
+                let client = connect();
                 scope.spawn(move || {
                     for round in 0..300 {
                         client.set(format!("k:{}", round % 5), format!("{writer}:{round}")).unwrap();

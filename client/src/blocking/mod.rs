@@ -15,7 +15,7 @@
 
 mod own;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
@@ -26,6 +26,8 @@ use crate::{
     CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Value, commands::Execute,
     scan::Walk,
 };
+#[cfg(feature = "embedded")]
+use crate::{client::checked, convert::result_of, transaction};
 
 /// A client whose commands wait.
 #[derive(Clone, Debug)]
@@ -35,23 +37,27 @@ pub struct Client {
     background: Arc<Background>,
 }
 
-/// The runtime of the connections.
-#[derive(Debug)]
-struct Background(Option<Runtime>);
+/// The runtime of the connections, as soon as there are some.
+#[derive(Debug, Default)]
+struct Background(OnceLock<Result<Runtime>>);
 
 impl Background {
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        match &self.0 {
-            Some(runtime) => runtime.block_on(work),
-            None => Err(Error::closed("the client's runtime has ended")),
+        match self.0.get_or_init(start) {
+            Ok(runtime) => runtime.block_on(work),
+            Err(error) => Err(error.clone()),
         }
     }
+}
+
+fn start() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(1).thread_name("annulus-client").enable_all().build()?)
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         // Without waiting, which a drop inside of async code must not.
-        if let Some(runtime) = self.0.take() {
+        if let Some(Ok(runtime)) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -60,28 +66,43 @@ impl Drop for Background {
 impl Client {
     /// Connects, by URL or with [`Options`]; see [`crate::Client::connect`].
     pub fn connect(options: impl TryInto<Options, Error: Into<Error>>) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("annulus-client")
-            .enable_all()
-            .build()?;
-        let background = Background(Some(runtime));
+        let background = Background::default();
         let client = background.wait(crate::Client::connect(options))?;
         Ok(Self { client, background: Arc::new(background) })
     }
 
+    /// Of shards in this process: no connection, and no runtime until a session or the like needs one.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn embedded(client: crate::Client) -> Self {
+        Self { client, background: Arc::default() }
+    }
+
     /// Sends any command; see [`crate::Client::command`].
     pub fn command<T: FromValue>(&self, command: Command) -> Result<T> {
-        self.background.wait(self.client.command(command))
+        if let Some(why) = command.refusal() {
+            return Err(Error::Unsupported(why));
+        }
+        self.execute(command)
     }
 
     /// Sends commands together; see [`crate::Client::pipeline`].
     pub fn pipeline(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
+        #[cfg(feature = "embedded")]
+        if let Some(handle) = self.client.handle() {
+            let payloads = checked(pipeline)?.payloads();
+            let replies = if payloads.is_empty() { Vec::new() } else { handle.wait_many(payloads)? };
+            return Ok(replies.into_iter().map(result_of).collect());
+        }
         self.background.wait(self.client.pipeline(pipeline))
     }
 
     /// Carries out all commands as one; see [`crate::Client::transaction`].
     pub fn transaction(&self, pipeline: Pipeline) -> Result<Vec<Result<Value>>> {
+        #[cfg(feature = "embedded")]
+        if let Some(handle) = self.client.handle() {
+            let replies = handle.wait_many(transaction::payloads(checked(pipeline)?))?;
+            return transaction::unwatched_outcome(replies);
+        }
         self.background.wait(self.client.transaction(pipeline))
     }
 
@@ -110,6 +131,10 @@ impl Execute for Client {
     type Output<'a, T: FromValue> = Result<T>;
 
     fn execute<T: FromValue>(&self, command: Command) -> Result<T> {
+        #[cfg(feature = "embedded")]
+        if let Some(handle) = self.client.handle() {
+            return result_of(handle.wait_one(command.payload())?);
+        }
         self.background.wait(self.client.execute(command))
     }
 }

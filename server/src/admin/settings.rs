@@ -52,6 +52,11 @@ impl Setting {
         self.docs.split("\n\n").map(move |paragraph| joined(paragraph.trim()))
     }
 
+    /// Takes a value over, from a text as the file or the command line would give it. An error says what is wrong with it.
+    pub fn update(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        (self.update)(settings, text)
+    }
+
     /// The first paragraph of the documentation.
     pub fn summary(&self) -> String {
         self.paragraphs().next().unwrap_or_default()
@@ -282,6 +287,11 @@ impl Settings {
         if self.port == 0 && self.unixsocket.is_none() {
             return Err("there's nothing to listen on: port is 0 and unixsocket is empty".to_owned());
         }
+        self.check_embedded()
+    }
+
+    /// The same for shards within a program, which need not listen on anything.
+    pub fn check_embedded(&self) -> Result<(), String> {
         if self.port != 0 && self.bind.is_empty() {
             return Err("there's no address to listen on: bind is empty; port 0 serves the Unix socket only"
                 .to_owned());

@@ -23,9 +23,28 @@ use super::uring::Uring;
 pub struct SocketId(pub u32);
 
 impl SocketId {
-    /// As an index into per-socket arrays.
+    /// The first number that is no driver's: from here on they are lines (see [`super::line`]).
+    const LINES_FROM: u32 = 1 << 31;
+
+    /// As an index into per-socket arrays. Of a line it's beyond all of them.
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// What stands for a line where others have a socket.
+    pub const fn line(index: usize) -> Self {
+        SocketId(Self::LINES_FROM + index as u32)
+    }
+
+    /// Whether it's a line, of which no driver knows.
+    #[inline]
+    pub const fn is_line(self) -> bool {
+        self.0 >= Self::LINES_FROM
+    }
+
+    /// The index of a line.
+    pub const fn line_index(self) -> usize {
+        (self.0 - Self::LINES_FROM) as usize
     }
 }
 

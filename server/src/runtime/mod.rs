@@ -9,6 +9,7 @@ pub mod driver;
 pub mod epoll;
 pub mod executor;
 pub mod file;
+pub mod line;
 pub mod listen;
 pub mod mesh;
 pub mod peers;

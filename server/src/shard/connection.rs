@@ -241,7 +241,7 @@ impl Connection {
 
     /// Everything that was to be sent has been, and nothing more will come.
     pub fn is_drained(&self) -> bool {
-        !self.sending && !self.replies.has_output() && self.replies.waiting() == 0
+        !self.sending && self.sending_bytes == 0 && !self.replies.has_output() && self.replies.waiting() == 0
     }
 
     /// Bytes that wait for the client to read.
@@ -254,24 +254,31 @@ impl Connection {
 #[derive(Debug, Default)]
 pub struct Connections {
     by_socket: Vec<Option<Box<Connection>>>,
+    /// Those without a socket. Their numbers are beyond all sockets, so that whoever has a socket pays nothing for them.
+    by_line: Vec<Option<Box<Connection>>>,
     count: usize,
 }
 
 impl Connections {
     /// Adds a connection under its socket's number.
     pub fn insert(&mut self, connection: Connection) {
-        let index = connection.socket.index();
-        if index >= self.by_socket.len() {
-            self.by_socket.resize_with(index + 1, || None);
+        let socket = connection.socket;
+        let (all, index) = if socket.is_line() {
+            (&mut self.by_line, socket.line_index())
+        } else {
+            (&mut self.by_socket, socket.index())
+        };
+        if index >= all.len() {
+            all.resize_with(index + 1, || None);
         }
-        assert!(self.by_socket[index].is_none(), "socket {index} has a connection already");
-        self.by_socket[index] = Some(Box::new(connection));
+        assert!(all[index].is_none(), "{socket:?} has a connection already");
+        all[index] = Some(Box::new(connection));
         self.count += 1;
     }
 
     /// Takes a connection out.
     pub fn remove(&mut self, socket: SocketId) -> Option<Box<Connection>> {
-        let removed = self.by_socket.get_mut(socket.index())?.take();
+        let removed = self.slot_mut(socket)?.take();
         self.count -= usize::from(removed.is_some());
         removed
     }
@@ -279,26 +286,48 @@ impl Connections {
     /// The connection of a socket, unless it has been closed.
     #[inline]
     pub fn get_mut(&mut self, socket: SocketId) -> Option<&mut Connection> {
-        self.by_socket.get_mut(socket.index())?.as_deref_mut()
+        self.slot_mut(socket)?.as_deref_mut()
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, socket: SocketId) -> Option<&mut Option<Box<Connection>>> {
+        if socket.index() < self.by_socket.len() {
+            return self.by_socket.get_mut(socket.index());
+        }
+        self.line_mut(socket)
+    }
+
+    #[cold]
+    fn line_mut(&mut self, socket: SocketId) -> Option<&mut Option<Box<Connection>>> {
+        self.by_line.get_mut(socket.is_line().then(|| socket.line_index())?)
+    }
+
+    #[cold]
+    fn line(&self, socket: SocketId) -> Option<&Connection> {
+        self.by_line.get(socket.is_line().then(|| socket.line_index())?)?.as_deref()
     }
 
     /// The connection of a socket, unless it has been closed.
     #[inline]
     pub fn get(&self, socket: SocketId) -> Option<&Connection> {
-        self.by_socket.get(socket.index())?.as_deref()
+        match self.by_socket.get(socket.index()) {
+            Some(slot) => slot.as_deref(),
+            None => self.line(socket),
+        }
     }
 
     /// Lends a connection out, so that the rest of the shard can be used beside it; [`Connections::put_back`] ends that.
     #[inline]
     pub fn take(&mut self, socket: SocketId) -> Option<Box<Connection>> {
-        self.by_socket.get_mut(socket.index())?.take()
+        self.slot_mut(socket)?.take()
     }
 
     /// Puts a lent connection back.
     #[inline]
     pub fn put_back(&mut self, connection: Box<Connection>) {
-        let index = connection.socket.index();
-        self.by_socket[index] = Some(connection);
+        let socket = connection.socket;
+        let slot = self.slot_mut(socket);
+        *slot.expect("a connection that was lent out has a place") = Some(connection);
     }
 
     /// The connection of a socket if it is still this client's.
@@ -308,7 +337,7 @@ impl Connections {
 
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.by_socket.iter().flatten().map(AsRef::as_ref)
+        self.by_socket.iter().chain(&self.by_line).flatten().map(AsRef::as_ref)
     }
 
     /// How many there are.

@@ -151,6 +151,8 @@ impl Core {
             if idle_ms > 0
                 && now_ms.saturating_sub(connection.active_ms) >= idle_ms
                 && connection.hold.is_none()
+                // A program does not time out on itself.
+                && !connection.socket.is_line()
                 // As in Redis, who listens need not say anything.
                 && !connection.session.modes.intersects(Modes::LISTENS | Modes::MONITORS)
             {

@@ -301,7 +301,7 @@ impl Core {
     }
 
     /// Runs one command of a connection.
-    fn run_command(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
+    pub(super) fn run_command(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
         if self.stopping.has_begun() {
             return Flow::Again;
         }

@@ -3,7 +3,7 @@
 use annulus_storage::ShardId;
 use annulus_storage::coverage::{Branch, reached};
 
-use super::connection::Modes;
+use super::connection::{Hold, Modes};
 use super::limits::{OUTPUT_POOL_MAX, OUTPUT_POOLED_BYTES_MAX};
 use super::{Connections, Core};
 use crate::runtime::driver::{DiskOp, DiskToken, SendNotice};
@@ -69,10 +69,21 @@ impl Core {
             if !connection.sending && connection.replies.has_output() {
                 let empty = self.intents.pool.pop().unwrap_or_default();
                 let buffer = connection.replies.take_output(empty);
-                connection.sending = true;
-                connection.sending_bytes = buffer.len();
                 self.counters.traffic.output_bytes += buffer.len() as u64;
                 self.counters.traffic.sends += 1;
+                if socket.is_line() {
+                    let is_last = connection.closing && connection.replies.waiting() == 0;
+                    connection.sending_bytes = self.lines.send(socket, buffer, is_last);
+                    if connection.hold == Some(Hold::Output) {
+                        // No event tells that it has gone.
+                        self.lines.ring();
+                    }
+                    self.check_output(socket);
+                    self.maybe_close(socket);
+                    continue;
+                }
+                connection.sending = true;
+                connection.sending_bytes = buffer.len();
                 // A large one may not fit the socket, and then its rest waits for us.
                 let awaited = connection.closing
                     || connection.input_ended
@@ -90,23 +101,28 @@ impl Core {
         for (token, op) in self.intents.disk.drain(..) {
             driver.disk(token, op);
         }
-        for socket in self.intents.pause.drain(..) {
+        for socket in self.intents.pause.drain(..).filter(|socket| !socket.is_line()) {
             if self.connections.get_mut(socket).is_some_and(|connection| connection.receive_paused) {
                 reached(Branch::ReceivePaused);
                 driver.pause(socket);
             }
         }
-        for socket in self.intents.resume.drain(..) {
+        for socket in self.intents.resume.drain(..).filter(|socket| !socket.is_line()) {
             if self.connections.get_mut(socket).is_some_and(|connection| !connection.receive_paused) {
                 driver.resume(socket);
             }
         }
         for socket in self.intents.close.drain(..) {
-            driver.close(socket);
+            if socket.is_line() {
+                self.lines.close(socket);
+            } else {
+                driver.close(socket);
+            }
         }
         for shard in self.intents.wake.drain(..) {
             driver.wake(shard);
         }
+        self.lines.notify();
     }
 
     /// A send has ended.

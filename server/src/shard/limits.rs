@@ -32,6 +32,10 @@ pub const LOG_BACKLOG_BYTES: u64 = 32 << 20;
 /// Arguments of one batch, in bytes, at which it goes out in the middle of a turn.
 pub const BATCH_BYTES: usize = 256 << 10;
 
+/// Messages taken from one line in a turn, so that a program that never stops leaves room for others. As many as there may
+/// be unanswered replies.
+pub const LINE_MESSAGES_MAX: usize = 1024;
+
 /// Messages that may wait for a full mesh queue before the connections that cause more are held.
 pub const OUTBOX_MESSAGES_MAX: usize = 16;
 

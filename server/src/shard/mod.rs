@@ -23,6 +23,7 @@ pub mod forward;
 pub mod gate;
 pub mod interest;
 pub mod limits;
+pub mod lines;
 mod memory;
 mod monitor;
 mod notify;
@@ -60,6 +61,7 @@ use self::commit::{SegmentInbox, SyncInbox};
 use self::dispatch::Parsed;
 use self::flush::Intents;
 use self::forward::Links;
+use self::lines::Lines;
 use self::memory::MemoryLimit;
 use self::monitor::Monitors;
 use self::operations::Operation;
@@ -109,6 +111,7 @@ pub struct Core {
     connections: Connections,
     gates: Gates,
     links: Links,
+    lines: Lines,
     operations: Slab<Operation>,
     listeners: Listeners,
     monitors: Monitors,
@@ -171,6 +174,7 @@ impl Core {
         let (settings, settings_version) = shared.settings();
         // No id may come twice in a log, or a part that was lost would be taken for a whole transaction of the same name.
         let transactions = store.sink().greatest_transaction().counter();
+        let lines = Lines::new(shared.entrance(id).cloned());
         let mut core = Core {
             id,
             shards,
@@ -194,6 +198,7 @@ impl Core {
             connections: Connections::default(),
             gates: Gates::default(),
             links: Links::new(mesh),
+            lines,
             operations: Slab::new(),
             listeners: Listeners::new(name_seed),
             monitors: Monitors::default(),

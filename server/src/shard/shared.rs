@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use annulus_storage::ShardId;
 
 use super::interest::Interest;
+use super::lines::{self, Inbound};
 use super::scripts::texts::Texts;
 use crate::admin::Settings;
 use crate::runtime::DriverChoice;
+use crate::runtime::line::Entrance;
 use crate::runtime::peers::Peers;
 
 use super::saves::Saves;
@@ -56,6 +58,8 @@ pub struct Shared {
     pub saves: Saves,
     /// The scripts that all shards know.
     pub scripts: Texts,
+    /// Where the lines of each shard come in; none where the process is a server's.
+    entrances: Box<[Arc<Entrance<Inbound>>]>,
     settings: Mutex<Arc<Settings>>,
     settings_version: AtomicU64,
     next_client: AtomicU64,
@@ -86,6 +90,7 @@ impl Shared {
             interest,
             saves,
             scripts: Texts::default(),
+            entrances: Box::default(),
             settings: Mutex::new(Arc::new(settings)),
             settings_version: AtomicU64::new(1),
             next_client: AtomicU64::new(1),
@@ -98,6 +103,25 @@ impl Shared {
             quiet: AtomicU32::new(0),
             loaded_effects: AtomicU64::new(0),
         }
+    }
+
+    /// The same for a program that opens lines to the shards.
+    #[must_use]
+    pub fn with_entrances(mut self) -> Self {
+        self.entrances = lines::entrances(&self.peers);
+        self
+    }
+
+    /// Where a shard's lines come in, if there can be any.
+    pub fn entrance(&self, shard: ShardId) -> Option<&Arc<Entrance<Inbound>>> {
+        self.entrances.get(shard.index())
+    }
+
+    /// The shard with the fewest connections.
+    pub fn quietest_shard(&self) -> ShardId {
+        let loads = self.connections.iter().map(|count| count.0.load(Ordering::Relaxed));
+        let shard = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
+        ShardId(shard as u16)
     }
 
     /// The settings now, and their version.
@@ -143,10 +167,9 @@ impl Shared {
 
     /// Counts a connection for the shard that has the fewest, and says which.
     pub fn place_connection(&self) -> ShardId {
-        let loads = self.connections.iter().map(|count| count.0.load(Ordering::Relaxed));
-        let shard = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
-        self.count_connection(ShardId(shard as u16));
-        ShardId(shard as u16)
+        let shard = self.quietest_shard();
+        self.count_connection(shard);
+        shard
     }
 
     /// Each shard is to take a checkpoint before it stops, or none is.

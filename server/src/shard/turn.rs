@@ -130,13 +130,13 @@ impl Shard {
     pub fn prepare_wait(&mut self) -> Wait {
         let mut wait = self.wait();
         let sleeps = wait != Wait::Poll;
-        if sleeps && self.core.shards > 1 {
+        if sleeps && (self.core.shards > 1 || self.core.lines.may_be_rung()) {
             if self.was_busy && self.spin() {
                 wait = Wait::Poll;
             } else {
                 self.core.shared.peers.announce_sleep(self.core.id);
                 self.sleep_announced = true;
-                if self.core.links.has_inbound() {
+                if self.core.has_inbound() {
                     wait = Wait::Poll;
                 }
             }
@@ -169,7 +169,7 @@ impl Shard {
         let until = self.parts.clock.monotonic_ns() + spin_ns;
         loop {
             for _ in 0..LOOKS_PER_CLOCK {
-                if self.core.links.has_inbound() {
+                if self.core.has_inbound() {
                     self.core.counters.turns.spins_won += 1;
                     self.spins_lost = 0;
                     return true;
@@ -213,6 +213,7 @@ impl Shard {
         }
         drop(events);
         busy |= core.drain_mesh();
+        busy |= core.serve_lines();
         core.serve_ready();
         busy |= parts.executor.run_ready();
         core.collect_segments();
@@ -263,6 +264,12 @@ fn on_event(core: &mut Core, parts: &mut ShardParts, event: Event, own_listeners
 }
 
 impl Core {
+    /// Whether another shard, or a program in this process, has sent something that has not been taken.
+    #[inline]
+    fn has_inbound(&mut self) -> bool {
+        self.links.has_inbound() || self.lines.is_rung()
+    }
+
     fn set_time(&mut self, time: crate::runtime::Time) {
         self.time = time;
         self.store.set_now(time.unix_ms());
@@ -307,6 +314,9 @@ impl Core {
     fn rerun_inputs(&mut self) {
         for socket in std::mem::take(&mut self.intents.rerun) {
             self.run_buffered(socket);
+            if socket.is_line() {
+                self.serve_line(socket.line_index());
+            }
             self.maybe_close(socket);
         }
     }

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use annulus_client::blocking::Client;
-use annulus_client::{Command, Error, Options, Pipeline, Value};
+use annulus_client_net::blocking::Client;
+use annulus_client_net::{Command, Error, Options, Pipeline, Value};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ToolError;
