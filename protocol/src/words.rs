@@ -28,7 +28,7 @@ enum Span {
 pub struct Words {
     text: SmallVec<[u8; TEXT_BYTES]>,
     spans: SmallVec<[Span; SPANS]>,
-    large: Option<Box<Vec<Bytes>>>,
+    large: Vec<Bytes>,
 }
 
 impl Words {
@@ -69,18 +69,15 @@ impl Words {
 
     #[cold]
     fn push_large(&mut self, argument: Bytes) {
-        let large = self.large.get_or_insert_default();
-        self.spans.push(Span::Large(large.len() as u32));
-        large.push(argument);
+        self.spans.push(Span::Large(self.large.len() as u32));
+        self.large.push(argument);
     }
 
     #[inline]
     fn at(&self, span: Span) -> &[u8] {
         let found = match span {
             Span::Text { start, len } => self.text.get(start as usize..start as usize + len as usize),
-            Span::Large(index) => {
-                self.large.as_ref().and_then(|large| large.get(index as usize)).map(AsRef::as_ref)
-            }
+            Span::Large(index) => self.large.get(index as usize).map(AsRef::as_ref),
         };
         // Spans are made by `push` alone, and what they name is never taken away.
         found.unwrap_or_default()
@@ -110,8 +107,7 @@ impl Words {
 
     /// Bytes of all arguments.
     pub fn bytes(&self) -> usize {
-        let large = self.large.as_ref().map_or(0, |large| large.iter().map(Bytes::len).sum());
-        self.text.len() + large
+        self.text.len() + self.large.iter().map(Bytes::len).sum::<usize>()
     }
 }
 

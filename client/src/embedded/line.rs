@@ -170,6 +170,7 @@ impl Line {
     }
 
     /// Queues commands, or gives them back if there's no room now. `slot`: of the first key.
+    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     pub(crate) fn try_send(
         &self,
         payloads: Vec1<Payload>,
@@ -187,6 +188,7 @@ impl Line {
         Ok(Ticket { line: self, slot, taken: false })
     }
 
+    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     fn send_locked(
         &self,
         inner: &mut Inner,
@@ -201,8 +203,8 @@ impl Line {
         while inner.order.len() >= MESSAGES_MAX {
             inner.take_replies(wakers);
             if inner.order.len() >= MESSAGES_MAX && inner.end.as_mut().is_some_and(|end| !end.await_news()) {
-                if let Some(sender) = sender {
-                    inner.wait_for_room(sender);
+                if let Some(mut sender) = sender {
+                    inner.wait_for_room(&mut sender);
                 }
                 return Err(Refusal::Full(payloads));
             }
@@ -340,7 +342,7 @@ impl Inner {
         }
     }
 
-    fn wait_for_room(&mut self, sender: Sender<'_>) {
+    fn wait_for_room(&mut self, sender: &mut Sender<'_>) {
         let waker = sender.waker.clone();
         let index = sender.place.and_then(|place| place.checked_sub(self.room_first));
         // Who looks again without having been told keeps his place.

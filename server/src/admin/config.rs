@@ -197,7 +197,8 @@ impl Settings {
             name: touched.last().map(|row| row.name).unwrap_or_default().to_owned(),
             reason,
         };
-        next.check().map_err(contradiction)?;
+        // What to listen on was decided at the start.
+        next.check_embedded().map_err(contradiction)?;
         next.fit_maxclients(self.maxclients)?;
         let before = std::mem::replace(self, next);
         touched.retain(|row| (row.show)(self) != (row.show)(&before));

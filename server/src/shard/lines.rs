@@ -142,14 +142,14 @@ enum Taken {
 pub(super) struct Lines {
     /// Nothing where no program can open lines.
     entrance: Option<Arc<Entrance<Inbound>>>,
-    lines: Vec<Option<Box<Line>>>,
+    open: Vec<Option<Box<Line>>>,
     /// Those to be told at the end of the turn.
     listed: Vec<usize>,
 }
 
 impl Lines {
     pub(super) fn new(entrance: Option<Arc<Entrance<Inbound>>>) -> Self {
-        Lines { entrance, lines: Vec::new(), listed: Vec::new() }
+        Lines { entrance, open: Vec::new(), listed: Vec::new() }
     }
 
     /// Whether programs may ring, so that this shard must say when it sleeps.
@@ -160,7 +160,7 @@ impl Lines {
     /// Whether some line, or a new one, has something.
     #[inline]
     pub(super) fn is_rung(&self) -> bool {
-        self.bell().is_some_and(|bell| bell.is_rung())
+        self.bell().is_some_and(Bell::is_rung)
     }
 
     #[inline]
@@ -177,20 +177,16 @@ impl Lines {
 
     fn insert(&mut self, end: ShardEnd<Inbound>) -> usize {
         let line = Some(Box::new(Line::new(end)));
-        match self.lines.iter().position(Option::is_none) {
-            Some(index) => {
-                self.lines[index] = line;
-                index
-            }
-            None => {
-                self.lines.push(line);
-                self.lines.len() - 1
-            }
+        if let Some(free) = self.open.iter().position(Option::is_none) {
+            self.open[free] = line;
+            return free;
         }
+        self.open.push(line);
+        self.open.len() - 1
     }
 
     fn take(&mut self, index: usize) -> Option<Box<Line>> {
-        self.lines.get_mut(index)?.take()
+        self.open.get_mut(index)?.take()
     }
 
     fn list(&mut self, index: usize, line: &mut Line) {
@@ -209,7 +205,7 @@ impl Lines {
         line.send(bytes);
         self.list(index, &mut line);
         let waiting = line.outbox_bytes();
-        self.lines[index] = Some(line);
+        self.open[index] = Some(line);
         waiting
     }
 
@@ -222,7 +218,7 @@ impl Lines {
     /// Tells the programs that wait what this turn has for them.
     pub(super) fn notify(&mut self) {
         while let Some(index) = self.listed.pop() {
-            if let Some(Some(line)) = self.lines.get_mut(index) {
+            if let Some(Some(line)) = self.open.get_mut(index) {
                 line.listed = false;
                 line.end.notify();
             }
@@ -257,7 +253,7 @@ impl Core {
                 self.adopt_line(arrival.end, arrival.database);
             }
         }
-        for index in 0..self.lines.lines.len() {
+        for index in 0..self.lines.open.len() {
             self.serve_line(index);
         }
     }
@@ -310,7 +306,7 @@ impl Core {
             connection.sending_bytes = line.outbox_bytes();
         }
         let leaves = line.is_at_end() || (line.end.has_left() && self.is_waiting(socket));
-        self.lines.lines[index] = Some(line);
+        self.lines.open[index] = Some(line);
         if leaves {
             self.on_ended(socket);
         } else {
