@@ -406,7 +406,7 @@ async fn write_for_ever(client: &Client, writer: u32) {
         let transaction = Pipeline::new()
             .with(Command::new("SET").key(&key).arg("v"))
             .with(Command::new("SET").key(format!("twin:{key}")).arg("v"));
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             client.transaction(transaction).await.unwrap();
         } else {
             client.set(&key, "v").await.unwrap();
@@ -447,7 +447,7 @@ fn what_a_killed_program_was_told_is_there_when_its_store_is_opened_again() {
                 assert_eq!(text(&client, key).as_deref(), Some("v"), "{key} is missing");
                 let round: u32 = key.split_once(':').unwrap().1.parse().unwrap();
                 let twin = text(&client, &format!("twin:{key}"));
-                assert_eq!(twin.is_some(), round % 4 == 0, "{key} without its twin");
+                assert_eq!(twin.is_some(), round.is_multiple_of(4), "{key} without its twin");
             }
             client.flushall().unwrap();
             store.close().unwrap();

@@ -131,11 +131,8 @@ fn pipelined(client: &Client, work: &mut Work, kind: Kind, arguments: &Arguments
     under_way.resize_with(arguments.depth, || None);
     'all: loop {
         for place in &mut under_way {
-            match place {
-                None => *place = Some(Box::pin(client.pipeline(work.pipeline(kind, arguments.batch)))),
-                Some(_) => {}
-            }
-            let Some(future) = place else { continue };
+            let future =
+                place.get_or_insert_with(|| Box::pin(client.pipeline(work.pipeline(kind, arguments.batch))));
             if let Poll::Ready(replies) = future.as_mut().poll(&mut context) {
                 *place = None;
                 for reply in replies.expect("the store serves") {
