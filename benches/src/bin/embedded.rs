@@ -11,9 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use annulus_benches::load::Histogram;
-use annulus_client::{
-    Client, Command, Durability, Embedded, EmbeddedOptions, Pipeline, Value, blocking, commands::*,
-};
+use annulus_client::{Client, Command, Durability, Embedded, EmbeddedOptions, Pipeline, Value, blocking};
 use clap::Parser;
 
 #[global_allocator]
@@ -246,6 +244,5 @@ fn main() {
             latencies.quantile(0.99) as f64 / 1e3,
         );
     }
-    let _ = waiting.ping();
     store.close().expect("a clean stop");
 }
