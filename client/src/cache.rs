@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_makes_room() {
-        let store = store(3 * (ENTRY_BYTES + 60));
+        let store = store(3 * (ENTRY_BYTES + 64));
         for key in ["a", "b", "c"] {
             let ticket = ask(&store, key);
             store.fill(&ticket, &text("v"));
