@@ -35,6 +35,10 @@ impl Place {
     }
 
     /// Leaves it in order: a store of our own is closed.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(clippy::unnecessary_wraps, reason = "only a store within the program can fail to close")
+    )]
     pub(crate) fn close(self) -> Result<(), Box<dyn Error>> {
         drop(self.client);
         #[cfg(feature = "embedded")]
