@@ -4,23 +4,15 @@
 //! so each has its place (`Slot`) in a list, and needs no number on its way. Whoever looks for his own reply takes all that have come,
 //! and wakes those to whom the others belong; when nobody looks, the shard calls [`Listener::on_news`], which does the same.
 //!
-//! The lock is held for that only, never while waiting, and the shard does not wait for it either: if it finds it taken,
-//! it leaves a note (`missed`), and whoever has the lock looks again after giving it back.
+//! The lock is held for that only, never while waiting, and the shard does not wait for it either ([`Noted`]).
 //!
 //! A future that is dropped leaves its slot behind until its reply has come; one that is forgotten leaves it for good: one place, and
 //! nothing else of the line.
-#![expect(
-    clippy::disallowed_types,
-    reason = "callers share a line under a lock; the shard never waits for it"
-)]
 
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
-        atomic::{AtomicBool, Ordering, fence},
-    },
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -30,24 +22,20 @@ use annulus::{
 };
 use annulus_storage::DatabaseId;
 use slab::Slab;
-use smallvec::SmallVec;
 
+use super::noted::{HearsNews, Noted, Wakers};
 use super::read::Reader;
 use crate::{Error, Result, Value, command::Payload, in_flight::Vec1};
 
 /// Messages that a line's queues hold each way.
 const MESSAGES_MAX: usize = 1024;
 
-type Wakers = SmallVec<[Waker; 8]>;
-
 pub(crate) struct Line {
     entrance: Arc<Entrance<Inbound>>,
     bell: Arc<Bell>,
     database: DatabaseId,
     listener: Weak<Line>,
-    inner: Mutex<Inner>,
-    /// The shard had news while the lock was taken.
-    missed: AtomicBool,
+    inner: Noted<Inner>,
 }
 
 #[derive(Default)]
@@ -134,39 +122,16 @@ impl Line {
             bell: Arc::clone(entrance.bell()),
             database,
             listener: listener.clone(),
-            inner: Mutex::default(),
-            missed: AtomicBool::new(false),
+            inner: Noted::default(),
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics halfway.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives the lock back, looks whether the shard has been sent away meanwhile, and wakes who has something now.
-    fn unlock(&self, inner: MutexGuard<'_, Inner>, mut wakers: Wakers) {
-        drop(inner);
-        loop {
-            for waker in wakers.drain(..) {
-                waker.wake();
-            }
-            fence(Ordering::SeqCst);
-            if !self.missed.load(Ordering::Relaxed) || !self.missed.swap(false, Ordering::AcqRel) {
-                return;
-            }
-            let mut inner = self.lock();
-            inner.on_news(&mut wakers);
-            drop(inner);
-        }
     }
 
     /// Somebody who was told of room does not want it any more: others may.
     pub(crate) fn on_room_unused(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let mut wakers = Wakers::new();
         inner.wake_all_for_room(&mut wakers);
-        self.unlock(inner, wakers);
+        self.inner.unlock(inner, wakers);
     }
 
     /// Queues commands, or gives them back if there's no room now. `slot`: of the first key.
@@ -177,10 +142,10 @@ impl Line {
         slot: Option<u16>,
         sender: Option<Sender<'_>>,
     ) -> Result<Ticket<'_>, Refusal> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let mut wakers = Wakers::new();
         let result = self.send_locked(&mut inner, payloads, slot, sender, &mut wakers);
-        self.unlock(inner, wakers);
+        self.inner.unlock(inner, wakers);
         if result.is_ok() {
             self.bell.ring();
         }
@@ -249,31 +214,11 @@ impl Line {
 
 impl Listener for Line {
     fn on_news(&self) {
-        let mut inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                self.missed.store(true, Ordering::Release);
-                fence(Ordering::SeqCst);
-                match self.inner.try_lock() {
-                    Ok(inner) => inner,
-                    Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                    // Whoever has it sees the note.
-                    Err(TryLockError::WouldBlock) => return,
-                }
-            }
-        };
-        let mut wakers = Wakers::new();
-        inner.on_news(&mut wakers);
-        drop(inner);
-        for waker in wakers {
-            // What a program's waker does is its own business, and must not end the shard.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
-        }
+        self.inner.tell();
     }
 }
 
-impl Inner {
+impl HearsNews for Inner {
     /// The listener was called, and will not be again until somebody says that he waits. Those who still do said so before.
     fn on_news(&mut self, wakers: &mut Wakers) {
         loop {
@@ -284,7 +229,9 @@ impl Inner {
             }
         }
     }
+}
 
+impl Inner {
     /// Takes all replies that have come, and lists whom to wake.
     fn take_replies(&mut self, wakers: &mut Wakers) {
         let Some(end) = self.end.as_mut() else { return };
@@ -404,13 +351,9 @@ fn on_reply(slots: &mut Slab<Slot>, order: &mut VecDeque<usize>, value: Value, w
 impl Ticket<'_> {
     /// The replies, if they are there. Otherwise the task is woken when they are.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec1<Value>>> {
-        let mut inner = self.line.lock();
+        let mut inner = self.line.inner.lock();
         let mut wakers = Wakers::new();
-        let mut result = self.take(&mut inner);
-        if result.is_none() {
-            inner.take_replies(&mut wakers);
-            result = self.take(&mut inner);
-        }
+        let mut result = self.take_now(&mut inner, &mut wakers);
         if result.is_none() {
             inner.sleep_on(self.slot, context.waker());
             if inner.end.as_mut().is_none_or(ProgramEnd::await_news) {
@@ -418,21 +361,25 @@ impl Ticket<'_> {
                 result = self.take(&mut inner);
             }
         }
-        self.line.unlock(inner, wakers);
+        self.line.inner.unlock(inner, wakers);
         result.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The replies, if they are there; nobody is woken otherwise.
     pub(crate) fn try_take(&mut self) -> Option<Result<Vec1<Value>>> {
-        let mut inner = self.line.lock();
+        let mut inner = self.line.inner.lock();
         let mut wakers = Wakers::new();
-        let mut result = self.take(&mut inner);
-        if result.is_none() {
-            inner.take_replies(&mut wakers);
-            result = self.take(&mut inner);
-        }
-        self.line.unlock(inner, wakers);
+        let result = self.take_now(&mut inner, &mut wakers);
+        self.line.inner.unlock(inner, wakers);
         result
+    }
+
+    /// What is there already, or among what has come.
+    fn take_now(&mut self, inner: &mut Inner, wakers: &mut Wakers) -> Option<Result<Vec1<Value>>> {
+        self.take(inner).or_else(|| {
+            inner.take_replies(wakers);
+            self.take(inner)
+        })
     }
 
     fn take(&mut self, inner: &mut Inner) -> Option<Result<Vec1<Value>>> {
@@ -453,7 +400,7 @@ impl Drop for Ticket<'_> {
         if self.taken {
             return;
         }
-        let mut inner = self.line.lock();
+        let mut inner = self.line.inner.lock();
         let slot = &mut inner.slots[self.slot];
         let slept = slot.waker.take().is_some();
         inner.sleepers -= usize::from(slept);
@@ -463,6 +410,6 @@ impl Drop for Ticket<'_> {
         } else {
             inner.slots.remove(self.slot);
         }
-        self.line.unlock(inner, Wakers::new());
+        self.line.inner.unlock(inner, Wakers::new());
     }
 }

@@ -29,6 +29,7 @@
 
 mod handle;
 mod line;
+mod noted;
 mod options;
 mod read;
 mod stream;
