@@ -16,11 +16,16 @@ mod evict;
 mod fields;
 mod image;
 mod libraries;
+mod look;
+mod replay;
+mod upkeep;
+mod watching;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::ImageStart;
+pub use look::Cursor;
 
 use crate::awaited::AwaitedKeys;
 use crate::checkpoint::walk::Walk;
@@ -29,11 +34,11 @@ use crate::database::{Database, GROUPS, group_of};
 use crate::deferred::Outlet;
 use crate::entry::{OwnedEntry, clock};
 use crate::evict::Pool;
-use crate::expiry::{Due, ExpiryIndex, HINT_HASH_MASK, Hint};
+use crate::expiry::{ExpiryIndex, Hint};
 use crate::gate::Gates;
 use crate::libraries::Libraries;
 use crate::schedule::Schedule;
-use crate::table::{GROUP_SLOTS, Hasher, POSITION_BITS, Position, Table};
+use crate::table::{GROUP_SLOTS, Hasher, Position, Table};
 use crate::touched::{Happened, Touched};
 use crate::value::codec::{self, Encoded, Place};
 use crate::value::{Collection, Shaping};
@@ -73,31 +78,6 @@ pub enum Expiry {
     None,
     /// Absolute expiry, ms of Unix time.
     At(u64),
-}
-
-/// Where a scan goes on. `Cursor(0)` is the start; otherwise a group and a position in hash order within it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub u64);
-
-impl Cursor {
-    /// The start of a group; that of group 256 is the end of the keyspace.
-    #[must_use]
-    pub const fn at_group(group: u16) -> Cursor {
-        Cursor((group as u64) << POSITION_BITS)
-    }
-
-    /// The group that the scan goes on with; more than 256 if the cursor isn't one of ours.
-    pub const fn group(self) -> u16 {
-        (self.0 >> POSITION_BITS) as u16
-    }
-
-    const fn position(self) -> u64 {
-        self.0 & ((1 << POSITION_BITS) - 1)
-    }
-
-    const fn new(group: u16, position: u64) -> Cursor {
-        Cursor((group as u64) << POSITION_BITS | position)
-    }
 }
 
 /// Counted since the store was made or [`Store::reset_stats`].
@@ -906,351 +886,6 @@ impl<S: EffectSink> Store<S> {
         self.gates.note_database(b, lsn);
         self.note_swap(a, b, lsn);
         self.databases.swap(a.index(), b.index());
-    }
-
-    // Watching.
-
-    /// Watches a key until [`Store::unwatch`]. Returns its version, which every change of it changes. One that has expired is
-    /// removed first: that is no change to come.
-    pub fn watch(&mut self, database: DatabaseId, key: Key<'_>) -> u64 {
-        let hash = self.find(database, key).hash;
-        self.watches.watch(database, hash, key)
-    }
-
-    /// One of those who watch a key does so no more.
-    pub fn unwatch(&mut self, database: DatabaseId, key: Key<'_>) {
-        self.watches.unwatch(database, self.hasher.hash(key.bytes));
-    }
-
-    /// The version of a watched key. One that has expired is removed, which changes it.
-    pub fn watched_version(&mut self, database: DatabaseId, key: Key<'_>) -> u64 {
-        let hash = self.find(database, key).hash;
-        self.watches.version(database, hash)
-    }
-
-    /// All keys of these databases are about to change, if they exist in any of them.
-    fn touch_watched(&mut self, databases: &[DatabaseId]) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let exists = |hash: u64, key: Key<'_>| {
-            databases.iter().any(|database| {
-                let table = self.databases[database.index()].table(group_of(key.slot));
-                table.is_some_and(|table| table.find(hash, key.slot, key.bytes).is_some())
-            })
-        };
-        self.watches.on_change_of_all(databases, exists);
-    }
-
-    // Looking around.
-
-    /// How many keys a database has, expired ones that nobody has come across included.
-    pub fn len(&self, database: DatabaseId) -> usize {
-        self.gates.fold_all();
-        self.databases[database.index()].len()
-    }
-
-    /// Whether a database has no keys.
-    pub fn is_empty(&self, database: DatabaseId) -> bool {
-        self.len(database) == 0
-    }
-
-    /// How many of a database's keys have an expiry.
-    pub fn expires_len(&self, database: DatabaseId) -> usize {
-        self.gates.fold_all();
-        self.databases[database.index()].expiring()
-    }
-
-    /// The mean time to live of those keys that have an expiry; 0 if none has.
-    pub fn average_ttl_ms(&self, database: DatabaseId) -> u64 {
-        let tables = self.databases[database.index()].tables();
-        let sum: u128 = tables.iter().map(|table| table.totals().expire_at_ms).sum();
-        let mean = sum.checked_div(self.expires_len(database) as u128).unwrap_or(0);
-        u64::try_from(mean.saturating_sub(u128::from(self.now_ms))).unwrap_or(u64::MAX)
-    }
-
-    /// A key chosen almost evenly among those that have not expired; expired ones it comes across are removed. None
-    /// when there is no key, or when it came across expired ones only.
-    pub fn random_key(&mut self, database: DatabaseId, random: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
-        const TRIES_MAX: usize = 100;
-        for _ in 0..TRIES_MAX {
-            let len = self.len(database) as u64;
-            let mut nth = random().checked_rem(len)?;
-            let tables = self.databases[database.index()].tables();
-            let group = tables.iter().position(|table| {
-                let here = nth < table.len() as u64;
-                nth = nth.saturating_sub(if here { 0 } else { table.len() as u64 });
-                here
-            })?;
-            let table = &tables[group];
-            let at = table.sample(random)?;
-            let entry = table.entry(at);
-            if !entry.is_expired(self.now_ms) {
-                return Some(entry.key().to_vec());
-            }
-            let hash = self.hasher.hash(entry.key());
-            if !self.sink.holds(database, hash) {
-                self.expire(database, group as u8, hash, at);
-            }
-        }
-        None
-    }
-
-    /// Visits about `count_hint` keys of some groups from `cursor` on, in hash order. Returns where to go on:
-    /// `Cursor::at_group(groups.end)` when done with the groups. A key that is there from the start to the end of a
-    /// scan is visited at least once. The work of a call is bounded also where keys are few.
-    pub fn scan(
-        &mut self,
-        database: DatabaseId,
-        groups: GroupRange,
-        cursor: Cursor,
-        count_hint: usize,
-        each: &mut dyn FnMut(&Entry<'_>),
-    ) -> Cursor {
-        /// Steps over empty groups and buckets that a call takes whatever its count.
-        const STEPS_MIN: usize = 1024;
-        self.gates.fold_all();
-        let count = count_hint.max(1);
-        let mut steps = count.saturating_mul(10).max(STEPS_MIN);
-        let mut seen = 0;
-        let end = groups.end.min(GROUPS);
-        let mut cursor = cursor.max(Cursor::at_group(groups.start));
-        while cursor.group() < end && seen < count && steps > 0 {
-            steps -= 1;
-            let group = cursor.group();
-            let table = self.databases[database.index()].table(group as u8);
-            let now_ms = self.now_ms;
-            let next = table.and_then(|table| {
-                table.scan(&self.hasher, cursor.position(), |entry, _| {
-                    if !entry.is_expired(now_ms) {
-                        seen += 1;
-                        each(&entry);
-                    }
-                })
-            });
-            cursor = next.map_or(Cursor::at_group(group + 1), |position| Cursor::new(group, position));
-        }
-        if cursor.group() >= end { Cursor::at_group(groups.end) } else { cursor }
-    }
-
-    /// Visits up to `limit` keys of a hash slot in database 0.
-    pub fn keys_in_slot(&mut self, slot: u16, limit: usize, each: &mut dyn FnMut(&Entry<'_>)) {
-        self.gates.fold_all();
-        let entries =
-            self.databases[0].table(group_of(slot)).into_iter().flat_map(|table| table.in_slot(slot));
-        entries.filter(|entry| !entry.is_expired(self.now_ms)).take(limit).for_each(|entry| each(&entry));
-    }
-
-    /// How many keys of a hash slot database 0 has.
-    pub fn slot_len(&self, slot: u16) -> usize {
-        self.gates.fold_all();
-        self.databases[0].table(group_of(slot)).map_or(0, |table| table.in_slot(slot).count())
-    }
-
-    /// First of two hints that a key will be looked up soon: fetches its bucket.
-    #[inline]
-    pub fn prefetch_bucket(&self, database: DatabaseId, key: Key<'_>) {
-        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
-            table.prefetch_bucket(self.hasher.hash(key.bytes));
-        }
-    }
-
-    /// Second hint, a few keys later: reads the bucket, and fetches the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, database: DatabaseId, key: Key<'_>) {
-        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
-            table.prefetch_entry(self.hasher.hash(key.bytes), key.slot);
-        }
-    }
-
-    /// Memory of entries, tables, gates and expiry hints, as counted, of flushed data not yet reclaimed too. Takes a few
-    /// microseconds for each database in use.
-    pub fn memory_bytes(&self) -> usize {
-        let databases: usize = self.databases.iter().map(Database::memory_bytes).sum();
-        let garbage: usize = self.garbage.iter().map(Table::memory_bytes).sum();
-        let values: usize = self.garbage_values.iter().map(Collection::memory_bytes).sum();
-        let schedules: usize = self.garbage_schedules.iter().map(Schedule::memory_bytes).sum();
-        let others = self.gates.memory_bytes() + self.expiry.memory_bytes() + self.libraries.memory_bytes();
-        databases + garbage + schedules + values + others
-    }
-
-    // Work between commands.
-
-    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; and as many fields of
-    /// hashes. Each removal is a group of effects of its own. Returns how many keys and fields went. Not to be called while a command runs.
-    pub fn expire_cycle(&mut self, budget: usize) -> usize {
-        assert!(!self.wrote, "expiry while a command is running");
-        self.gates.taints.clear_group();
-        let before = self.stats.expired_keys;
-        let databases = &self.databases;
-        self.expiry.maybe_renew(self.now_ms, || databases.iter().map(Database::expiring).sum());
-        for _ in 0..budget {
-            let Some(due) = self.expiry.take_due(self.now_ms) else { break };
-            self.handle_due(due);
-        }
-        let fields = self.expire_fields(budget);
-        self.gates.take_command();
-        (self.stats.expired_keys - before) as usize + fields
-    }
-
-    /// Removes what has expired of the keys that a hint means, in whichever database, and places the hint anew for the
-    /// others: once, however many there are, or hints would multiply.
-    fn handle_due(&mut self, due: Due) {
-        let (Due::Expired(hint) | Due::Renewed(hint)) = due;
-        let mark = self.expiry.mark();
-        let mut next_ms: Option<u64> = None;
-        for index in 0..self.databases.len() {
-            let Some((at, expire_at_ms)) = self.expire_hinted(DatabaseId(index as u16), hint) else {
-                continue;
-            };
-            let table = self.databases[index].table_mut(hint.group());
-            let marked = table.entry(at).mark() == mark;
-            if matches!(due, Due::Expired(_)) || !marked {
-                next_ms = Some(next_ms.map_or(expire_at_ms, |next| next.min(expire_at_ms)));
-                table.set_mark(at, mark);
-            }
-        }
-        if let Some(next_ms) = next_ms {
-            self.expiry.place(hint, next_ms, self.now_ms);
-        }
-    }
-
-    /// Removes the expired keys that a hint means in a database. Returns the one, if any, that has yet to expire.
-    fn expire_hinted(&mut self, database: DatabaseId, hint: Hint) -> Option<(Position, u64)> {
-        loop {
-            let table = self.databases[database.index()].table(hint.group())?;
-            let at = table.find_expiring(&self.hasher, hint.hash(), HINT_HASH_MASK)?;
-            let expire_at_ms = table.entry(at).expire_at_ms()?;
-            if self.now_ms <= expire_at_ms {
-                return Some((at, expire_at_ms));
-            }
-            let hash = self.hasher.hash(table.entry(at).key());
-            if self.sink.holds(database, hash) {
-                /// How long a key's hint waits for a transaction that has changed the key.
-                const HELD_MS: u64 = 100;
-                return Some((at, self.now_ms + HELD_MS));
-            }
-            reached(Branch::ExpiredFound);
-            self.expire(database, hint.group(), hash, at);
-            self.end_group();
-        }
-    }
-
-    /// When [`Store::expire_cycle`] has work next, ms of Unix time: in the past if at once. None if there's no expiry.
-    pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiry.next_ms().into_iter().chain(self.next_fields_ms()).min()
-    }
-
-    /// Frees up to `budget` entries of flushed databases and elements of removed collections: each takes about half a
-    /// microsecond. True if there's more to do.
-    pub fn reclaim(&mut self, mut budget: usize) -> bool {
-        loop {
-            while let Some(value) = self.garbage_values.last_mut() {
-                budget = value.free(budget);
-                if !value.is_freed() {
-                    return true;
-                }
-                self.garbage_values.pop();
-            }
-            while let Some(schedule) = self.garbage_schedules.last_mut() {
-                budget = schedule.free(budget);
-                if !schedule.is_empty() {
-                    return true;
-                }
-                self.garbage_schedules.pop();
-            }
-            let Some(table) = self.garbage.last_mut() else { return false };
-            budget = table.free(budget, &mut self.garbage_values);
-            if !table.is_freed() && self.garbage_values.is_empty() {
-                return true;
-            }
-            if table.is_freed() {
-                self.garbage.pop();
-            }
-        }
-    }
-
-    // Recovery.
-
-    /// Applies an effect of a log without logging it again. Whoever calls this sorts out which keys are this shard's; `owner`
-    /// are the groups of the shard that wrote the log, which are those that its flushes and swaps mean. Keys whose
-    /// time has passed stay, and expire as usual afterwards.
-    pub fn apply(&mut self, effect: &Effect<'_>, owner: &GroupRange) {
-        match *effect {
-            Effect::Set { database, slot, key, value, expire_at_ms } => {
-                let key = Key { bytes: key, slot };
-                let found = self.find_applied(database, key);
-                self.put(database, found, key, value, expire_at_ms);
-            }
-            Effect::SetRange { database, slot, key, offset, bytes } => {
-                let key = Key { bytes: key, slot };
-                let mut found = self.find_applied(database, key);
-                if self.entry(database, &found).is_some_and(|entry| entry.string().is_none()) {
-                    // As with changes below.
-                    self.remove_applied(database, &found);
-                    found.at = None;
-                }
-                self.put_range(database, &found, key, offset as usize, bytes);
-            }
-            Effect::Delete { database, slot, key } => {
-                let found = self.find_applied(database, Key { bytes: key, slot });
-                self.remove_applied(database, &found);
-            }
-            Effect::Change { database, slot, key, change } => {
-                let key = Key { bytes: key, slot };
-                let mut found = self.find_applied(database, key);
-                // A checkpoint's image may have, of a large value, elements from after it was replaced by one of another
-                // type: whatever they were, the effects to come say it again.
-                let kind = self.entry(database, &found).map(|entry| entry.value().kind());
-                if kind.is_some_and(|kind| kind != change.kind()) {
-                    self.remove_applied(database, &found);
-                    found.at = None;
-                }
-                self.put_change(database, found, key, &change);
-            }
-            Effect::Expire { database, slot, key, expire_at_ms } => {
-                let found = self.find_applied(database, Key { bytes: key, slot });
-                self.put_expiry(database, &found, expire_at_ms);
-            }
-            Effect::FlushDatabase { database } => {
-                self.ensure(database);
-                self.detach(database, owner.clone());
-            }
-            Effect::SwapDatabases { a, b } => {
-                self.ensure(a.max(b));
-                if let Ok([a, b]) = self.databases.get_disjoint_mut([a.index(), b.index()]) {
-                    a.swap(b, owner.clone());
-                }
-            }
-            Effect::Library { name, body } => self.libraries.put(name, body),
-            Effect::FlushLibraries => self.libraries.clear(),
-        }
-    }
-
-    fn remove_applied(&mut self, database: DatabaseId, found: &Found) {
-        if let Some(at) = found.at {
-            let fields = self.fields_before(database, found);
-            self.note_fields(database, found, fields, None);
-            let table = self.databases[database.index()].table_mut(found.group);
-            self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
-        }
-    }
-
-    /// Finds a key, expired or not, and folds nothing.
-    fn find_applied(&mut self, database: DatabaseId, key: Key<'_>) -> Found {
-        self.ensure(database);
-        let hash = self.hasher.hash(key.bytes);
-        let group = group_of(key.slot);
-        let table = self.databases[database.index()].table(group);
-        Found { group, hash, at: table.and_then(|table| table.find(hash, key.slot, key.bytes)) }
-    }
-
-    /// Makes room for a database beyond the configured number: a log may be older than the configuration, and what is in
-    /// it must outlive that.
-    fn ensure(&mut self, database: DatabaseId) {
-        if database.index() >= self.databases.len() {
-            self.databases.resize_with(database.index() + 1, Database::default);
-        }
     }
 }
 
