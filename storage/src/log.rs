@@ -22,7 +22,9 @@ pub use options::{Durability, LogOptions, limits};
 pub use prepare::{SegmentRequest, is_spare_name, prepare_segment};
 pub use segment::{PreparedSegment, SegmentId};
 pub use sync::{SyncRequest, sync_segments};
-pub use writer::{CurrentSegment, Log, LogPosition, LogStart, LogState, LogWrite, WriteId, WriteRefusal};
+pub use writer::{
+    CurrentSegment, Log, LogPosition, LogStart, LogState, LogWrite, SealedSegment, WriteId, WriteRefusal,
+};
 
 /// Whose log it is: in every segment header, and folded into every frame's checksum, so that a frame of another
 /// directory, shard or epoch is never taken for one of ours.

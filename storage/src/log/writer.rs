@@ -19,23 +19,21 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::LogIdentity;
-use super::frame::{FLAG_CLEAN_STOP, FLAG_TRANSACTIONS, FRAME_HEADER_BYTES, FrameHeader, seal_frame};
+use super::frame::FRAME_HEADER_BYTES;
 use super::options::{Durability, LogOptions, limits};
-use super::prepare::{PAUSE_MAX, PIECE_BYTES_PACED, SegmentRequest};
-use super::record::{EncodedEffect, GROUP_END, LENGTH_BYTES_MAX};
-use super::segment::{PreparedSegment, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId};
+use super::segment::{PreparedSegment, SegmentId};
 use super::sync::SyncRequest;
 use super::undecided::Undecided;
 use crate::buffer::AlignedBuffer;
 use crate::coverage::{Branch, reached};
 use crate::disk::WriteSync;
-use crate::{Effect, EffectSink, GroupNote, Lsn, ShardId, TransactionId};
+use crate::{Lsn, ShardId, TransactionId};
 
-/// Fragments smaller than this aren't worth their header: the frame is closed instead.
-const FRAGMENT_BYTES_MIN: usize = 64;
+mod append;
+mod seal;
+mod segments;
 
 /// Where a log stands: what recovery found, or the beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +57,15 @@ pub struct CurrentSegment<F> {
     pub segment: PreparedSegment<F>,
     /// Where the next frame begins.
     pub offset: u64,
+}
+
+/// A segment that the log has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// The segment.
+    pub id: SegmentId,
+    /// The last effect that ends in it.
+    pub last_lsn: Lsn,
 }
 
 /// What a log begins with: comes from [`crate::recovery::recover_shard`].
@@ -316,76 +323,6 @@ pub struct Log<F> {
     written_bytes: u64,
 }
 
-impl<F: Clone> EffectSink for Log<F> {
-    #[inline]
-    fn append(&mut self, effect: Effect<'_>) -> Lsn {
-        self.maybe_note_time();
-        self.append_record(&EncodedEffect::new(&effect))
-    }
-
-    #[inline]
-    fn end_group(&mut self) {
-        if !self.group_open {
-            return;
-        }
-        self.group_open = false;
-        self.group_end_lsn = self.last_lsn;
-        if self.failure.is_none() {
-            // Within a group the open frame doesn't leave, and a frame is only closed to append to the next one:
-            // the last record is in the open frame.
-            self.open.buffer[self.last_head] |= GROUP_END;
-        }
-        if self.group_flags != 0 {
-            self.group_flags = 0;
-            self.undecided.end(self.last_lsn);
-        }
-    }
-
-    fn begin_transaction(&mut self, id: TransactionId, participants: &[ShardId]) -> Lsn {
-        let shard = self.options.shard;
-        assert!(!self.group_open, "shard {shard}: transaction {id} begins within a group");
-        let encoded: Vec<_> = participants.iter().map(|shard| shard.0.to_le_bytes()).collect();
-        let first = self.append_note(&GroupNote::Transaction { id, participants: &encoded });
-        self.greatest_transaction = self.greatest_transaction.max(id);
-        self.undecided.begin(id, first, shard, participants);
-        let failed = self.failed_peers.iter().copied().find(|peer| participants.contains(peer));
-        if let Some(peer) = failed {
-            self.latch(format!("transaction {id} waits for shard {peer}, whose log has failed"));
-        }
-        first
-    }
-
-    fn append_depends(&mut self, on: &[TransactionId]) -> Lsn {
-        let encoded: Vec<_> = on.iter().map(|id| id.0.to_le_bytes()).collect();
-        let first = self.group_end_lsn.next();
-        self.undecided.depend(on);
-        for on in encoded.chunks(limits::NOTE_LIST_MAX) {
-            self.append_note(&GroupNote::Depends { first, on });
-        }
-        self.last_lsn
-    }
-
-    fn set_time(&mut self, unix_ms: u64) {
-        self.unix_ms = unix_ms;
-    }
-
-    fn is_undecided(&self, id: TransactionId) -> bool {
-        self.undecided.contains(id)
-    }
-
-    fn undecided(&self, ids: &mut Vec<TransactionId>) {
-        ids.extend(self.undecided.ids());
-    }
-
-    fn decided_to(&self) -> Lsn {
-        self.horizon
-    }
-
-    fn is_settled(&self) -> bool {
-        self.horizon == self.last_lsn
-    }
-}
-
 impl<F: Clone> Log<F> {
     /// A log that goes on where `start` says.
     ///
@@ -551,27 +488,9 @@ impl<F: Clone> Log<F> {
         (self.writes, self.written_bytes)
     }
 
-    /// Segments that hold the log or are prepared ahead; how many of them are prepared ahead; and bytes of
-    /// a new one.
-    pub fn segments(&self) -> (u64, u64, u64) {
-        let segments = self.live.len() + self.prepared.len();
-        (segments as u64, self.prepared.len() as u64, self.options.segment_bytes)
-    }
-
     /// The shard's directory.
     pub fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// Gives up the segments that hold nothing but effects up to `lsn`: a checkpoint has them. Their files are the caller's from
-    /// now on, the oldest first.
-    pub fn release_segments(&mut self, lsn: Lsn) -> Vec<SegmentId> {
-        let mut released = Vec::new();
-        // The first effect of the next segment may begin in this one.
-        while self.live.get(1).is_some_and(|(_, first)| *first <= lsn) {
-            released.extend(self.live.pop_front().map(|(id, _)| id));
-        }
-        released
     }
 
     /// Bytes that wait or are in flight: what back-pressure looks at.
@@ -784,70 +703,6 @@ impl<F: Clone> Log<F> {
         }
     }
 
-    /// The segment that the shard should have prepared now, if any. One at a time: the answer is
-    /// [`Self::add_segment`] or [`Self::segment_failed`].
-    pub fn need_segment(&mut self, now_ns: u64) -> Option<SegmentRequest> {
-        self.now_ns = now_ns;
-        if self.segment_requested
-            || self.failure.is_some()
-            || self.segment_retry_at_ns.is_some_and(|at| now_ns < at)
-        {
-            return None;
-        }
-        self.segment_retry_at_ns = None;
-        let wanted = match self.closing {
-            Closing::No => {
-                self.prepared.len() < self.options.segments_ahead || self.room_bytes() < self.reserve_bytes()
-            }
-            Closing::Draining => self.prepared.is_empty() && self.room_bytes() < self.reserve_bytes(),
-            Closing::Marked | Closing::Closed => false,
-        };
-        if !wanted {
-            return None;
-        }
-        self.segment_requested = true;
-        Some(SegmentRequest {
-            directory: self.directory.clone(),
-            id: self.next_segment,
-            bytes: self.options.segment_bytes,
-            bytes_min: 4 * self.options.frame_bytes_max as u64,
-            pause: self.segment_pause(),
-        })
-    }
-
-    /// How much the next segment may take its time: it should be there when half of the time has passed in which the log has
-    /// filled the one before, a quarter of which the writing itself may take.
-    fn segment_pause(&self) -> Duration {
-        if self.room_bytes() < self.options.segment_bytes / 2 {
-            return Duration::ZERO;
-        }
-        let pieces = (self.options.segment_bytes / PIECE_BYTES_PACED as u64).max(1);
-        let budget_ns = self.segment_fill_ns.unwrap_or(u64::MAX) / 4;
-        PAUSE_MAX.min(Duration::from_nanos(budget_ns / pieces))
-    }
-
-    /// A segment is ready.
-    ///
-    /// # Panics
-    /// When it isn't the one that was asked for.
-    pub fn add_segment(&mut self, segment: PreparedSegment<F>) {
-        let shard = self.options.shard;
-        assert!(self.segment_requested, "shard {shard}: a segment that nobody asked for");
-        assert_eq!(segment.id, self.next_segment, "shard {shard}: a segment out of order");
-        self.segment_requested = false;
-        self.segment_error = None;
-        self.next_segment = self.next_segment.next();
-        self.prepared.push_back(segment);
-    }
-
-    /// The segment asked for could not be made. The log goes on with what it has, and asks again after a while.
-    pub fn segment_failed(&mut self, error: &io::Error) {
-        self.segment_requested = false;
-        reached(Branch::SegmentFailed);
-        self.segment_error = Some(format!("segment {} could not be made: {error}", self.next_segment));
-        self.segment_retry_at_ns = Some(self.now_ns.saturating_add(self.options.segment_retry_ns));
-    }
-
     /// Begins the clean stop: everything that waits is written, then a mark. Go on calling `poll_write` and `on_written`
     /// until [`Self::is_closed`]. A log that has failed, or that waits for space, does not get there: give up after a while.
     pub fn close(&mut self) {
@@ -868,269 +723,6 @@ impl<F: Clone> Log<F> {
         if self.current.is_none() && self.backlog_bytes() == 0 && self.in_flight.is_empty() {
             self.closing = Closing::Closed;
         }
-    }
-
-    fn due(&mut self, now_ns: u64) -> Option<Due> {
-        if !self.full.is_empty() {
-            return Some(Due::Full);
-        }
-        if self.group_open {
-            return None;
-        }
-        let quiet = self.in_flight.is_empty();
-        let waiting = match (self.open.is_empty(), self.closing) {
-            (false, Closing::Draining) => return Some(Due::Open),
-            (false, _) if self.options.durability == Durability::Always => return Some(Due::Open),
-            (true, Closing::Draining) => {
-                // What is not decided now, recovery would have to decide: a clean stop leaves nothing of the kind.
-                return (quiet && self.undecided.is_empty()).then_some(Due::CleanStop);
-            }
-            (_, Closing::Marked | Closing::Closed) => return None,
-            (false, Closing::No) => Due::Open,
-            (true, Closing::No) if quiet && self.claims_for_fence() => return Some(Due::Horizon),
-            (true, Closing::No) if quiet && self.announced < self.horizon => Due::Horizon,
-            (true, Closing::No) => {
-                self.waiting_since_ns = None;
-                return None;
-            }
-        };
-        let since = *self.waiting_since_ns.get_or_insert(now_ns);
-        (now_ns.saturating_sub(since) >= self.wait_ns()).then_some(waiting)
-    }
-
-    /// Whether a frame without effects would claim what somebody waits for, and none on its way does.
-    fn claims_for_fence(&self) -> bool {
-        self.written_claims < self.fence.min(self.horizon)
-    }
-
-    /// How long what waits now may wait.
-    fn wait_ns(&self) -> u64 {
-        match self.options.durability {
-            Durability::Always => self.options.horizon_idle_ns,
-            Durability::EverySec | Durability::None => self.options.interval_ns,
-        }
-    }
-
-    fn take_frame(&mut self, due: Due) -> Option<Frame> {
-        match due {
-            Due::Full => {
-                let frame = self.full.pop_front()?;
-                self.full_bytes -= (frame.used - FRAME_HEADER_BYTES) as u64;
-                Some(frame)
-            }
-            Due::Open | Due::Horizon | Due::CleanStop => Some(self.close_open(self.last_lsn.next())),
-        }
-    }
-
-    /// Takes the open frame, and puts an empty one in its place whose first effect to end is `first_lsn`.
-    fn close_open(&mut self, first_lsn: Lsn) -> Frame {
-        let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(self.options.frame_bytes_max));
-        let mut frame = std::mem::replace(&mut self.open, Frame::new(buffer, first_lsn, self.group_flags));
-        frame.durable_to = self.group_end_lsn;
-        frame
-    }
-
-    /// Gives a frame its place and its checksum.
-    fn seal(&mut self, mut frame: Frame, due: Due, frame_bytes: usize) -> Option<LogWrite<F>> {
-        let current = self.current.as_mut()?;
-        let offset = current.offset;
-        current.offset += frame_bytes as u64;
-        let (file, segment) = (current.segment.file.clone(), current.segment.id);
-        frame.buffer[frame.used..frame_bytes].fill(0);
-        let claims = match self.abandoned {
-            // The record is in a later frame.
-            Some(abandoned) if frame.first_lsn.0 + u64::from(frame.records) <= abandoned.recorded_at.0 => {
-                abandoned.before
-            }
-            _ => {
-                self.abandoned = None;
-                self.horizon
-            }
-        };
-        let header = FrameHeader {
-            previous: self.chain,
-            frame_bytes,
-            payload_bytes: frame.used - FRAME_HEADER_BYTES,
-            flags: frame.flags | if due == Due::CleanStop { FLAG_CLEAN_STOP } else { 0 },
-            incarnation: self.incarnation,
-            first_lsn: frame.first_lsn,
-            horizon: claims,
-            records: frame.records,
-            offset,
-            segment,
-        };
-        self.chain = seal_frame(&mut frame.buffer[..frame_bytes], &header, self.identity, self.seed);
-        self.announced = claims;
-        if due == Due::Horizon {
-            reached(Branch::HorizonFrame);
-        }
-        if due == Due::CleanStop {
-            self.closing = Closing::Marked;
-        }
-        Some(self.launch(file, offset, frame.buffer, frame_bytes, (frame.durable_to, claims)))
-    }
-
-    /// Takes the next prepared segment into use; the write is its header. Nothing if there's none: the shard learns so
-    /// from `need_segment`.
-    fn enter_next_segment(&mut self) -> Option<LogWrite<F>> {
-        let Some(segment) = self.prepared.pop_front() else {
-            reached(Branch::SegmentAwaited);
-            return None;
-        };
-        reached(Branch::SegmentFull);
-        let entered_before_ns = self.segment_entered_ns.replace(self.now_ns);
-        self.segment_fill_ns = entered_before_ns.map(|before| self.now_ns.saturating_sub(before));
-        let header = SegmentHeader {
-            identity: self.identity,
-            incarnation: self.incarnation,
-            id: segment.id,
-            first_lsn: self.full.front().map_or(self.open.first_lsn, |frame| frame.first_lsn),
-            chain: self.chain,
-            bytes: segment.bytes,
-        };
-        let mut block = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
-        header.encode(&mut block);
-        let file = segment.file.clone();
-        self.live.push_back((segment.id, header.first_lsn));
-        self.current = Some(CurrentSegment { segment, offset: SEGMENT_HEADER_BYTES as u64 });
-        // Its completion makes nothing durable by itself; what came before it may still be in flight.
-        let durable_to = self.in_flight.back().map_or(self.written_to, |write| write.durable_to);
-        Some(self.launch(file, 0, block, SEGMENT_HEADER_BYTES, (durable_to, Lsn::ZERO)))
-    }
-
-    fn launch(
-        &mut self,
-        file: F,
-        offset: u64,
-        buffer: AlignedBuffer,
-        len: usize,
-        (durable_to, claims): (Lsn, Lsn),
-    ) -> LogWrite<F> {
-        let id = WriteId(self.next_write);
-        self.next_write += 1;
-        let synced = self.options.durability != Durability::None || self.closing == Closing::Marked;
-        let segment = self.current.as_ref().map_or(SegmentId::FIRST, |current| current.segment.id);
-        let write = InFlight { id, segment, offset, len, durable_to, claims, synced, done: false };
-        self.in_flight.push_back(write);
-        self.in_flight_bytes += len as u64;
-        self.writes += 1;
-        self.written_bytes += len as u64;
-        let sync = if synced { WriteSync::DataSync } else { WriteSync::None };
-        #[cfg(feature = "planted")]
-        let sync = if crate::planted::planted().skip_commit_sync { WriteSync::None } else { sync };
-        LogWrite { id, file, offset, buffer, len, sync }
-    }
-
-    #[inline]
-    fn append_record(&mut self, record: &EncodedEffect<'_>) -> Lsn {
-        self.last_lsn = self.last_lsn.next();
-        self.group_open = true;
-        if record.record_bytes() <= self.open_room() {
-            self.push_whole(record);
-        } else {
-            self.append_beyond(record);
-        }
-        self.last_lsn
-    }
-
-    /// Every frame that has a part of the group from here on says so: a reader that asks about transactions alone sees
-    /// all of it.
-    fn append_note(&mut self, note: &GroupNote<'_>) -> Lsn {
-        self.maybe_note_time();
-        self.group_flags = FLAG_TRANSACTIONS;
-        self.open.flags |= FLAG_TRANSACTIONS;
-        self.append_record(&EncodedEffect::of_note(note))
-    }
-
-    /// Says what time it is before the first group of each millisecond: that is how a log is cut at a time.
-    #[inline]
-    fn maybe_note_time(&mut self) {
-        if !self.group_open && self.unix_ms > self.noted_ms {
-            self.noted_ms = self.unix_ms;
-            self.append_record(&EncodedEffect::of_note(&GroupNote::Time { unix_ms: self.unix_ms }));
-            self.end_group();
-        }
-    }
-
-    /// What recovery has dropped is said before anything else.
-    fn record_abandoned(&mut self, groups: &[Lsn]) {
-        let Some(first) = groups.first() else { return };
-        let encoded: Vec<_> = groups.iter().map(|lsn| lsn.0.to_le_bytes()).collect();
-        for groups in encoded.chunks(limits::NOTE_LIST_MAX) {
-            self.append_note(&GroupNote::Abandoned { groups });
-        }
-        self.end_group();
-        self.abandoned = Some(Abandoned { recorded_at: self.last_lsn, before: Lsn(first.0 - 1) });
-    }
-
-    #[inline]
-    const fn open_room(&self) -> usize {
-        self.options.frame_bytes_max - self.open.used
-    }
-
-    #[inline]
-    fn push_whole(&mut self, record: &EncodedEffect<'_>) {
-        let (bytes, head) = record.write(&mut self.open.buffer[self.open.used..]);
-        self.last_head = self.open.used + head;
-        self.open.used += bytes;
-        self.open.records += 1;
-    }
-
-    /// The record doesn't fit the open frame: into the next one, or, when it is larger than a frame, in pieces.
-    #[cold]
-    fn append_beyond(&mut self, record: &EncodedEffect<'_>) {
-        if self.failure.is_some() {
-            // Never to be written: only the numbering goes on.
-            self.open.used = FRAME_HEADER_BYTES;
-            self.open.records = 0;
-            return;
-        }
-        if record.record_bytes() <= self.options.frame_bytes_max - FRAME_HEADER_BYTES {
-            self.close_full();
-            self.push_whole(record);
-            return;
-        }
-        reached(Branch::EffectSplit);
-        let mut from = 0;
-        while from < record.body_bytes() {
-            if self.open_room() < LENGTH_BYTES_MAX + 1 + FRAGMENT_BYTES_MIN {
-                self.close_full();
-            }
-            let end = self.options.frame_bytes_max;
-            let out = &mut self.open.buffer[self.open.used..end];
-            let (taken, bytes, head) = record.write_fragment(from, out);
-            self.last_head = self.open.used + head;
-            self.open.used += bytes;
-            from += taken;
-        }
-        self.open.records += 1;
-    }
-
-    fn close_full(&mut self) {
-        let frame = self.close_open(self.last_lsn);
-        if !frame.is_empty() {
-            reached(Branch::FrameFull);
-            self.full_bytes += (frame.used - FRAME_HEADER_BYTES) as u64;
-            self.full.push_back(frame);
-        }
-    }
-
-    /// Room in the segments at hand beyond what waits already.
-    fn room_bytes(&self) -> u64 {
-        let current = self.current.as_ref().map_or(0, |it| it.segment.bytes - it.offset);
-        let prepared: u64 = self.prepared.iter().map(|it| it.bytes - SEGMENT_HEADER_BYTES as u64).sum();
-        // A frame is padded, and the last one of a segment leaves up to its own size unused.
-        let waste = (self.options.frame_bytes_max * (1 + self.prepared.len())) as u64;
-        (current + prepared).saturating_sub(self.backlog_bytes() + waste)
-    }
-
-    /// What admission leaves free.
-    fn reserve_bytes(&self) -> u64 {
-        limits::RESERVE_BYTES.min(self.options.segment_bytes / 8)
-    }
-
-    const fn padded(&self, bytes: usize) -> usize {
-        bytes.next_multiple_of(self.options.alignment)
     }
 
     fn latch(&mut self, reason: String) {
