@@ -45,7 +45,8 @@ fn serve(loaded: &Loaded) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let outcome = annulus::start::run(loaded);
+    let begun = tools::begin_data_directory(&loaded.settings).map_err(|error| error.to_string());
+    let outcome = begun.and_then(|()| annulus::start::run(loaded).map_err(|error| error.to_string()));
     if let (Err(error), Some(_)) = (&outcome, &loaded.settings.logfile) {
         tracing::error!("{error}");
     }

@@ -5,6 +5,7 @@ mod survey;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -16,7 +17,7 @@ use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::offline::NoLog;
 use annulus_storage::{
     ClosedLog, DataDirectory, DirectoryOptions, Effect, Log, LogOptions, OpenError, Opened, Outcomes,
-    RecoveryError, RecoveryOptions, RecoveryReport, ShardId, Store, StoreOptions, recover_shard,
+    RecoveryError, RecoveryOptions, RecoveryReport, Replay, ShardId, Store, StoreOptions, recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -669,21 +670,36 @@ fn recover(
     let shared = Arc::clone(&start.shared);
     let outcome = parts
         .block_on(async move {
-            let mut applied = 0;
-            let mut apply = |effect: &Effect<'_>, groups: &std::ops::Range<u16>| {
-                applied += 1;
-                if applied == LOADED_STEP {
-                    shared.note_loaded(std::mem::take(&mut applied));
-                }
-                store.apply(effect, groups);
-            };
-            let recovered = recover_shard(&disk, &directory, id, options, &outcomes, &mut apply).await;
-            recovered.map(|recovered| (recovered, store))
+            let mut loading = Loading { store, shared, applied: 0 };
+            let recovered = recover_shard(&disk, &directory, id, options, &outcomes, &mut loading).await;
+            recovered.map(|recovered| (recovered, loading.store))
         })
         .map_err(system(format!("shard {id}: the I/O driver failed")))?;
     let (recovered, store) = outcome.map_err(|error| ServeError::Recovery { shard: id, error })?;
     let log = Log::new(log_options, recovered.start);
     Ok((store.with_sink(log), recovered.report))
+}
+
+/// A store that is being filled.
+struct Loading {
+    store: Store<NoLog>,
+    shared: Arc<Shared>,
+    /// Effects since the last time that this was told.
+    applied: u64,
+}
+
+impl Replay for Loading {
+    fn apply(&mut self, effect: &Effect<'_>, groups: &Range<u16>) {
+        self.applied += 1;
+        if self.applied == LOADED_STEP {
+            self.shared.note_loaded(std::mem::take(&mut self.applied));
+        }
+        self.store.apply(effect, groups);
+    }
+
+    fn expect(&mut self, effect: &Effect<'_>) {
+        self.store.expect(effect);
+    }
 }
 
 fn log_options(shard: ShardId, settings: &Settings) -> LogOptions {

@@ -47,6 +47,8 @@ branches! {
     Damaged = "recovery: damage refused, a later frame is proof";
     /// A closed log did not end where the manifest says.
     ClosedChanged = "recovery: damage refused, a closed log has changed";
+    /// A scrub found damage.
+    ScrubFault = "scrub: damage found";
     /// A segment was not what it should be.
     WrongSegment = "recovery: damage refused, a wrong segment";
     /// A start with another number of shards.

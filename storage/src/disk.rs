@@ -69,6 +69,22 @@ pub struct DirectoryEntry {
     pub is_directory: bool,
 }
 
+/// How a file is read from front to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes of one read, a multiple of 4096.
+    pub piece_bytes: usize,
+    /// Reads in flight at once, at least one.
+    pub ahead: usize,
+}
+
+impl Reading {
+    /// As fast as the disk can: it fetches while what it has brought is looked at.
+    pub const FAST: Reading = Reading { piece_bytes: 1 << 20, ahead: 4 };
+    /// Beside somebody who waits for the disk, and for this thread.
+    pub const GENTLE: Reading = Reading { piece_bytes: 128 << 10, ahead: 1 };
+}
+
 /// Why a lock was not given.
 #[derive(Debug)]
 pub enum LockError {
@@ -166,6 +182,11 @@ pub trait Disk {
 
     /// What offsets and lengths of direct I/O on this file must be multiples of; 1 where nothing is asked.
     fn alignment(&self, file: &Self::File) -> impl Future<Output = io::Result<usize>>;
+
+    /// How files are to be read from front to end.
+    fn reading(&self) -> Reading {
+        Reading::FAST
+    }
 
     /// Ends after a while: background work paces itself with it.
     fn pause(&self, duration: Duration) -> impl Future<Output = ()>;

@@ -52,7 +52,8 @@ pub use manifest::{
     ClosedLog, DataDirectory, DirectoryOptions, Epoch, OpenError, Opened, open_data_directory,
 };
 pub use recovery::{
-    LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, recover_shard,
+    LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, Replay, ScrubFault,
+    recover_shard, scrub_shard,
 };
 pub use store::{Cursor, Expiry, GroupRange, Key, Store, StoreOptions, StoreStats};
 pub use touched::{Happened, Touched};

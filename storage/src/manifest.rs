@@ -31,7 +31,8 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SLOT_GROUPS: u16 = 256;
 
 const LOCK_NAME: &str = "LOCK";
-pub(crate) const MANIFEST_NAME: &str = "MANIFEST";
+/// The file that makes a directory a data directory.
+pub const MANIFEST_NAME: &str = "MANIFEST";
 const MANIFEST_NEW_NAME: &str = "MANIFEST.new";
 /// How long to rest after removing a file while serving.
 const RETIRE_PAUSE: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ mod rebuild;
 pub use backup::{Copied, PathError, backup_directory};
 pub use cut::{CutError, LogCut, Moment, consistent_cut};
 pub use exchange::{Examined, RDB_VERSIONS, examine_rdb, load_shard_from_rdb, write_keys_to_rdb};
-pub use read_only::ReadOnly;
+pub use read_only::{Pace, ReadOnly};
 pub use rebuild::{NoLog, load_shard, write_shard};
 
 use std::ops::Range;
@@ -53,7 +53,7 @@ pub async fn check_shard<D: Disk>(
 ) -> ShardCheck {
     let mut nowhere = |_: &Effect<'_>, _: &Range<u16>| {};
     let options = RecoveryOptions { alignment: ALIGNMENT_MIN };
-    let disk = &ReadOnly(disk);
+    let disk = &ReadOnly::new(disk);
     let none = Outcomes::default();
     let outcomes = outcomes.as_ref().unwrap_or(&none);
     let start = recover_shard(disk, directory, shard, options, outcomes, &mut nowhere).await;
@@ -73,7 +73,7 @@ pub async fn check_shard<D: Disk>(
 
 /// What becomes of transactions over several logs.
 pub async fn outcomes_of<D: Disk>(disk: &D, directory: &DataDirectory) -> Result<Outcomes, RecoveryError> {
-    survey_and_resolve(&ReadOnly(disk), directory).await
+    survey_and_resolve(&ReadOnly::new(disk), directory).await
 }
 
 #[cfg(test)]

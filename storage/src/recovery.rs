@@ -21,6 +21,7 @@ mod outcome;
 mod reader;
 mod salvage;
 mod scan;
+mod scrub;
 mod survey;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use image::{ImageReport, UnusedCheckpoint, verify_checkpoint};
 pub use listing::{Listed, list_log};
 pub use outcome::{LogSurvey, Outcomes};
 pub use salvage::{SalvageOptions, Salvaged, salvage_shard};
+pub use scrub::{ScrubFault, scrub_shard};
 pub use survey::{logs_to_survey, survey_and_resolve, survey_log};
 
 use image::{Before, Image};
@@ -45,6 +47,21 @@ use crate::disk::{Disk, OpenMode};
 use crate::log::{LogStart, SegmentId};
 use crate::manifest::{ClosedLog, DataDirectory, Epoch};
 use crate::{Effect, Lsn, ShardId};
+
+/// Who gets the effects that are read, in order, with the groups that they are about.
+pub trait Replay {
+    /// Takes an effect.
+    fn apply(&mut self, effect: &Effect<'_>, groups: &Range<u16>);
+
+    /// An effect is a few places ahead: what it will need can be fetched meanwhile.
+    fn expect(&mut self, _: &Effect<'_>) {}
+}
+
+impl<F: FnMut(&Effect<'_>, &Range<u16>)> Replay for F {
+    fn apply(&mut self, effect: &Effect<'_>, groups: &Range<u16>) {
+        self(effect, groups);
+    }
+}
 
 /// Settings of recovery.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +136,7 @@ pub async fn recover_shard<D: Disk>(
     shard: ShardId,
     options: RecoveryOptions,
     outcomes: &Outcomes,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
 ) -> Result<Recovered<D::File>, RecoveryError> {
     let mut report = RecoveryReport::default();
     let current = directory.epoch();

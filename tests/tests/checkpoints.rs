@@ -1,6 +1,7 @@
 //! Checkpoints of the real server: asked for, by growth of the log, at a stop; after each everything is there, and the log is short.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use annulus_tests::{
@@ -228,4 +229,65 @@ fn a_damaged_checkpoint_is_done_without_where_the_log_allows_it_and_refused_othe
     damage(&path, 100_000);
     server.start_again_as(&setup(1, &[]));
     verify(&mut server.connect(), 0..9000, 1);
+}
+
+/// Changes a bit of a file that a server has open.
+fn damage_in_use(path: &Path, at: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).expect("it can be opened");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it can be read");
+    file.write_all_at(&[byte[0] ^ 4], at).expect("it can be written");
+}
+
+fn await_scrub(connection: &mut Connection) {
+    wait_for("no scrub is under way", || info(connection, "scrub_in_progress") == 0);
+}
+
+#[test]
+fn damage_that_a_scrub_finds_is_repaired_from_memory() {
+    if target_is_redis() {
+        return;
+    }
+    for driver in ["uring", "epoll"] {
+        let arguments = ["--auto-aof-rewrite-percentage", "0", "--scrub-bandwidth", "0"];
+        let mut server = setup(2, &arguments).driver(driver).start();
+        let mut connection = server.connect();
+        assert!(connection.line("INFO persistence").text().contains("scrub_last_age_sec:-1"));
+        write(&mut connection, 0..6000, 1);
+        assert_eq!(connection.line("SAVE"), Value::ok());
+        write(&mut connection, 0..9000, 2);
+        assert_eq!(connection.line("BGSCRUB").text(), "Background scrub started");
+        await_scrub(&mut connection);
+        assert!(connection.line("INFO persistence").text().contains("scrub_last_status:ok"));
+        assert_eq!(info(&mut connection, "scrub_faults"), 0);
+        // The first two segments after the checkpoint, one of each shard, and a checkpoint.
+        let mut segments = files(server.data(), "0");
+        segments.dedup_by_key(|(path, _)| path.parent().map(Path::to_path_buf));
+        let (checkpoint, _) = files(server.data(), "checkpoint-").remove(0);
+        let damaged = [&segments[0].0, &segments[1].0, &checkpoint];
+        for path in damaged {
+            damage_in_use(path, 70_000);
+        }
+        assert_eq!(connection.line("BGSCRUB").text(), "Background scrub started");
+        await_scrub(&mut connection);
+        assert_eq!(info(&mut connection, "scrub_faults"), 3);
+        assert!(connection.line("INFO persistence").text().contains("scrub_last_status:err"));
+        let log = server.log();
+        for path in damaged {
+            let told = |line: &str| line.contains(&*path.to_string_lossy()) && line.contains("at offset");
+            assert!(log.lines().any(told), "{}: {log}", path.display());
+        }
+        wait_for("checkpoints of both shards", || info(&mut connection, "rdb_saves") == 4);
+        await_rest(&mut connection);
+        wait_for("the damaged segments are given up", || !segments[0].0.exists() && !segments[1].0.exists());
+        assert_eq!(connection.line("BGSCRUB").text(), "Background scrub started");
+        await_scrub(&mut connection);
+        // The older checkpoint is damaged still, and nothing needs it.
+        write(&mut connection, 0..10, 3);
+        server.kill();
+        server.start_again();
+        let mut connection = server.connect();
+        verify(&mut connection, 0..10, 3);
+        verify(&mut connection, 10..9000, 2);
+    }
 }

@@ -22,7 +22,7 @@ const EXPECTED: &str = "cl.throttle delex digest increx msetex set get getex get
     zscan zunion zinter zdiff zunionstore zinterstore zdiffstore zintercard del unlink exists touch type expire pexpire expireat pexpireat \
     ttl pttl expiretime pexpiretime persist rename renamenx copy move keys scan randomkey dbsize flushdb flushall swapdb \
     xadd xlen xrange xrevrange xread xreadgroup xack xclaim xautoclaim xpending xdel xtrim xsetid xgroup xinfo sort \
-    sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave lastsave bgrewriteaof \
+    sort_ro dump restore object ping echo hello auth select quit reset client info command config time debug save bgsave bgscrub lastsave bgrewriteaof \
     eval eval_ro evalsha evalsha_ro fcall fcall_ro function script shutdown module lolwut cluster";
 
 /// Subcommands likewise.

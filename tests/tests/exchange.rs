@@ -261,6 +261,19 @@ fn what_redis_has_saved_is_served_and_what_is_exported_redis_loads() {
     expect(&["check", text(&imported)], 0, "whole");
     expect(&["import", text(&rdb), text(&imported)], 2, "is there already");
 
+    // A server that has no data directory yet can begin with it, once.
+    let begins = Setup::annulus().durability("always").shards(2).arguments(&["--load-from", text(&rdb)]);
+    let mut begun = begins.start();
+    assert_same(&expected, &contents(&mut begun.connect()), seed);
+    begun.connect().line("SET written-later 1");
+    begun.kill();
+    begun.start_again();
+    assert_eq!(begun.connect().line("GETDEL written-later"), Value::bulk("1"));
+    assert_same(&expected, &contents(&mut begun.connect()), seed);
+    let absent = Setup::annulus().arguments(&["--load-from", text(&place("absent.rdb"))]);
+    let refused = format!("{:?}", absent.try_start().map(drop).expect_err("there is no such file"));
+    assert!(refused.contains("absent.rdb") && refused.contains("not found"), "{refused}");
+
     // The number of shards is no matter of the import.
     let mut ours = serve(&imported, 3);
     assert_same(&expected, &contents(&mut ours.connect()), seed);

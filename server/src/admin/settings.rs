@@ -113,6 +113,10 @@ settings! {
     ///
     /// One server at a time uses it. A directory that another program filled, or a newer version wrote, is refused.
     Start "dir" dir: PathBuf = PathBuf::from("./annulus-data");
+    /// What Redis has saved, for a data directory that does not exist yet to begin with: an RDB file, an append-only file, or a directory of such.
+    ///
+    /// It is imported before the first start is ready (as `annulus import` does). Where `dir` is a data directory already it is not looked at.
+    Start "load-from" load_from: Option<PathBuf> = None;
     /// The number of shards, each with a thread, a log and a part of the keys; `auto` is one for each core.
     ///
     /// May change from start to start: keys are taken over from the logs of the old shards.
@@ -228,6 +232,14 @@ settings! {
     ///
     /// While commits are under way it is half of that. Commits share the disk with what checkpoints write.
     Live "checkpoint-bandwidth" checkpoint_bandwidth: u64 = 256 << 20, (0, i64::MAX);
+    /// After how many seconds everything on the disk is read again, to find damage while it can be repaired from memory; 0 never does unasked.
+    ///
+    /// The first time is so long after a start, which reads everything too. `BGSCRUB` does it at once.
+    Live "scrub-interval" scrub_interval: u32 = 604_800;
+    /// How many bytes a second all shards together read for that; 0 is no limit.
+    ///
+    /// While commits are under way it is half of that.
+    Live "scrub-bandwidth" scrub_bandwidth: u64 = 32 << 20, (0, i64::MAX);
     /// Which keyspace events are told to those who listen to their channels; empty tells none.
     ///
     /// Letters as in Redis: `K` and `E` choose the channels (of the key, of the event), `g$lshzt` classes of commands,

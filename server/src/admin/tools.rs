@@ -24,7 +24,7 @@ use annulus_storage::rdb::file::FileError;
 use annulus_storage::{DataDirectory, Lsn, OpenError, RecoveryError, ShardId};
 
 pub use dump::Dump;
-pub use import::Import;
+pub use import::{Import, begin_data_directory};
 #[cfg(feature = "migrate")]
 pub use migrate::Migrate;
 

@@ -274,6 +274,8 @@ pub enum ConnectionCommand {
     Lastsave,
     /// `BGREWRITEAOF`
     Bgrewriteaof,
+    /// `BGSCRUB`
+    Bgscrub,
     /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`
     Shutdown,
     /// `MEMORY …`

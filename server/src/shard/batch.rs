@@ -273,7 +273,9 @@ pub enum Message {
         /// Who waits for it: the asking operation and its part, if any does.
         waiting: Option<(u32, u32)>,
     },
-    /// It has, or has failed to.
+    /// The receiver is to read again what it has on the disk.
+    Scrub,
+    /// It has taken its checkpoint, or has failed to.
     Saved {
         /// The asking operation.
         operation: u32,

@@ -112,6 +112,13 @@ pub(super) struct Checkpoints {
     counters: CheckpointCounters,
 }
 
+impl Checkpoints {
+    /// The data directory, if there is one.
+    pub(super) const fn directory(&self) -> Option<&DataDirectory> {
+        self.directory.as_ref()
+    }
+}
+
 impl Core {
     /// What recovery has found, for those to come.
     pub fn adopt_checkpoints(&mut self, directory: DataDirectory, report: &RecoveryReport) {
@@ -127,6 +134,7 @@ impl Core {
             self.shared.saves.note_first();
         }
         checkpoints.directory = Some(directory);
+        self.scrubs.begin_life(self.time.monotonic_ns);
     }
 
     /// Somebody wants a checkpoint that has all there is now; `Shared` has counted it.

@@ -270,6 +270,7 @@ impl Core {
             Message::Connection(socket) => self.intents.adopt.push(*socket),
             Message::Save { waiting: Some((operation, part)) } => self.on_save(from, operation, part),
             Message::Save { waiting: None } => self.want_checkpoint(),
+            Message::Scrub => self.want_scrub(),
             Message::Saved { operation, part, is_saved } => self.on_saved(operation, part, is_saved),
             Message::Fence => self.on_fence(from),
             Message::Fenced { is_claimed } => self.on_fenced(is_claimed),

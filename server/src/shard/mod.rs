@@ -34,6 +34,7 @@ mod pubsub;
 pub mod replies;
 pub mod saves;
 pub mod scripts;
+mod scrub;
 mod serve;
 pub mod shared;
 mod stats;
@@ -69,6 +70,7 @@ use self::outgoing::Waiting;
 use self::pause::Pause;
 use self::pubsub::Listeners;
 use self::scripts::Scripts;
+use self::scrub::Scrubs;
 use self::shared::Shared;
 use self::stop::Stopping;
 use self::tracking::Tracking;
@@ -106,6 +108,7 @@ pub struct Core {
     segments: SegmentInbox,
     synced: SyncInbox,
     checkpoints: Checkpoints,
+    scrubs: Scrubs,
     memory: MemoryLimit,
     commit_started: VecDeque<(WriteId, u64)>,
     connections: Connections,
@@ -193,6 +196,7 @@ impl Core {
             segments: SegmentInbox::default(),
             synced: SyncInbox::default(),
             checkpoints: Checkpoints::default(),
+            scrubs: Scrubs::default(),
             memory: MemoryLimit::default(),
             commit_started: VecDeque::new(),
             connections: Connections::default(),

@@ -124,6 +124,7 @@ impl Core {
         counters.log.commits_in_flight = self.commit_started.len() as u64;
         counters.log.failed = matches!(log.state(), LogState::Failed { .. });
         counters.checkpoint = self.checkpoint_counters();
+        counters.scrub = self.scrub_counters();
         counters.memory.dataset = self.store.memory_bytes() as u64;
         let (segments, spare, segment_bytes) = log.segments();
         counters.log.segments = segments;

@@ -220,6 +220,7 @@ impl Shard {
         core.collect_sync();
         core.more_background = core.background();
         core.more_background |= core.advance_checkpoint(&mut parts.executor, &parts.disk);
+        core.advance_scrub(&mut parts.executor, &parts.disk);
         core.maybe_sweep();
         core.expire_waits();
         core.expire_blocks();
@@ -285,6 +286,7 @@ impl Core {
             || self.synced.borrow().is_some()
             || !self.segments.borrow().is_empty()
             || self.has_checkpoint_news()
+            || self.has_scrub_news()
     }
 
     /// When the core wants a turn although nothing happens, monotonic ns.
@@ -304,6 +306,7 @@ impl Core {
             self.accept_again.iter().map(|(at, _)| *at).min(),
             self.stopping.deadline_ns(),
             self.checkpoint_deadline_ns(),
+            self.scrub_deadline_ns(),
         ]
         .into_iter()
         .flatten()

@@ -24,6 +24,8 @@ use crate::{
     Store, StoreOptions,
 };
 
+mod scrub;
+
 const DATABASES: u16 = 3;
 const LIBRARIES: u16 = u16::MAX;
 const SECOND: u64 = 1_000_000_000;

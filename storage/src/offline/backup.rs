@@ -43,7 +43,7 @@ pub async fn backup_directory<D: Disk>(
     directory: &DataDirectory,
     target: &Path,
 ) -> Result<Copied, PathError> {
-    let source = &ReadOnly(disk);
+    let source = &ReadOnly::new(disk);
     let mut copied = Copied::default();
     for epoch in &directory.epochs {
         let own = |shard| directory.shard_directory(*epoch, shard);

@@ -122,7 +122,7 @@ pub async fn consistent_cut<D: Disk>(
             Moment::Lsns(lsns) => lsns.iter().find(|(limited, _)| *limited == shard).map(|(_, lsn)| *lsn),
         };
         let mut each = |listed: Listed<'_>| chronicle.take(&listed, time_ms, limit.unwrap_or(Lsn::ZERO));
-        let listed = list_log(&ReadOnly(disk), directory, epoch, shard, &mut each).await;
+        let listed = list_log(&ReadOnly::new(disk), directory, epoch, shard, &mut each).await;
         listed.map_err(|error| CutError::Recovery { shard, error })?;
         let asked = match moment {
             Moment::Time(_) => {

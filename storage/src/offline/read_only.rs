@@ -1,23 +1,60 @@
 //! A disk that nothing can be changed on.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::buffer::AlignedBuffer;
-use crate::disk::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
+use crate::disk::{DirectoryEntry, Disk, LockError, OpenMode, Reading, WriteSync};
 
 /// Reads pass through. Files are opened for reading whatever was asked for; writes and syncs, such as recovery makes behind a torn
 /// end, do nothing and claim that they did; what changes names fails.
 #[derive(Debug)]
-pub struct ReadOnly<'d, D>(pub &'d D);
+pub struct ReadOnly<'d, D> {
+    disk: &'d D,
+    pace: Option<&'d Pace>,
+}
+
+/// How fast something is read in the background, and how far that has come. Who looks on may change it at any time.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Bytes a second at most; 0 is no limit.
+    pub bandwidth: Cell<u64>,
+    /// It is to end: reads fail from now on.
+    pub stopped: Cell<bool>,
+    /// Bytes read so far.
+    pub read_bytes: Cell<u64>,
+    /// Bytes that there are to read, when that is known.
+    pub total_bytes: Cell<u64>,
+}
+
+impl<'d, D> ReadOnly<'d, D> {
+    /// As fast as the disk can.
+    pub const fn new(disk: &'d D) -> Self {
+        Self { disk, pace: None }
+    }
+
+    /// In small pieces, with rests between them.
+    pub const fn paced(disk: &'d D, pace: &'d Pace) -> Self {
+        Self { disk, pace: Some(pace) }
+    }
+}
+
+impl Pace {
+    /// How long to rest for a read of this length.
+    fn rest(&self, len: usize) -> Option<Duration> {
+        let ns = (len as u64 * 1_000_000_000).checked_div(self.bandwidth.get())?;
+        Some(Duration::from_nanos(ns))
+    }
+}
 
 impl<D: Disk> Disk for ReadOnly<'_, D> {
     type File = D::File;
     type Lock = D::Lock;
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<D::File> {
-        self.0.open(path, OpenMode { read: true, write: false, create: false, direct: mode.direct }).await
+        self.disk.open(path, OpenMode { read: true, write: false, create: false, direct: mode.direct }).await
     }
     async fn read_at(
         &self,
@@ -26,7 +63,16 @@ impl<D: Disk> Disk for ReadOnly<'_, D> {
         offset: u64,
         len: usize,
     ) -> (io::Result<usize>, AlignedBuffer) {
-        self.0.read_at(file, buffer, offset, len).await
+        let Some(pace) = self.pace else { return self.disk.read_at(file, buffer, offset, len).await };
+        if let Some(rest) = pace.rest(len) {
+            self.disk.pause(rest).await;
+        }
+        if pace.stopped.get() {
+            return (Err(io::ErrorKind::Interrupted.into()), buffer);
+        }
+        let (read, buffer) = self.disk.read_at(file, buffer, offset, len).await;
+        pace.read_bytes.update(|bytes| bytes + *read.as_ref().unwrap_or(&0) as u64);
+        (read, buffer)
     }
     async fn write_at(
         &self,
@@ -42,7 +88,7 @@ impl<D: Disk> Disk for ReadOnly<'_, D> {
         Ok(())
     }
     async fn len(&self, file: &D::File) -> io::Result<u64> {
-        self.0.len(file).await
+        self.disk.len(file).await
     }
     async fn allocate(&self, _: &D::File, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
@@ -57,18 +103,21 @@ impl<D: Disk> Disk for ReadOnly<'_, D> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
-        self.0.list_dir(path).await
+        self.disk.list_dir(path).await
     }
     async fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
     async fn lock(&self, path: &Path) -> Result<D::Lock, LockError> {
-        self.0.lock(path).await
+        self.disk.lock(path).await
     }
     async fn alignment(&self, file: &D::File) -> io::Result<usize> {
-        self.0.alignment(file).await
+        self.disk.alignment(file).await
+    }
+    fn reading(&self) -> Reading {
+        if self.pace.is_some() { Reading::GENTLE } else { self.disk.reading() }
     }
     async fn pause(&self, duration: Duration) {
-        self.0.pause(duration).await;
+        self.disk.pause(duration).await;
     }
 }

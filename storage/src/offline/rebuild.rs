@@ -44,7 +44,7 @@ pub async fn load_shard<D: Disk>(
 ) -> Result<(Store<NoLog>, Salvaged), RecoveryError> {
     let mut store = Store::new(StoreOptions { databases: directory.databases, hash_seed }, NoLog);
     let mut apply = |effect: &Effect<'_>, groups: &Range<u16>| store.apply(effect, groups);
-    let disk = &ReadOnly(disk);
+    let disk = &ReadOnly::new(disk);
     let salvaged = if let Some(options) = salvage {
         salvage_shard(disk, directory, shard, outcomes, options, &mut apply).await
     } else {

@@ -1,15 +1,23 @@
 //! From records to effects: pieces become bodies, bodies wait for the end of their group, whole groups are applied.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::RecoveryReport;
 use super::scan::FrameTaker;
+use super::{RecoveryReport, Replay};
 use crate::checkpoint::window::Window;
 use crate::coverage::{Branch, reached};
 use crate::log::frame::FrameHeader;
 use crate::log::limits::RECORD_BYTES_MAX;
 use crate::log::record::{Record, RecordFault, decode_body, decode_note, is_note, take_record};
 use crate::{Effect, Lsn};
+
+/// How many effects are looked at before the first of them is applied, so that what each needs of the table is on its way
+/// when its turn comes.
+const AHEAD: usize = 16;
+
+/// Effects of a frame, each a group of its own, that are decoded and not yet applied.
+type Ahead<'p> = VecDeque<(Effect<'p>, Lsn)>;
 
 /// What is wrong with a frame's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +40,7 @@ pub(super) struct Assembler<'a> {
     wanted: Range<u16>,
     /// What the image has already.
     window: Option<&'a mut Window>,
-    apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &'a mut dyn Replay,
     report: &'a mut RecoveryReport,
     /// First effects of groups that are passed over, sorted.
     dropped: &'a [Lsn],
@@ -58,7 +66,7 @@ impl<'a> Assembler<'a> {
         wanted: Range<u16>,
         window: Option<&'a mut Window>,
         dropped: &'a [Lsn],
-        apply: &'a mut dyn FnMut(&Effect<'_>, &Range<u16>),
+        apply: &'a mut dyn Replay,
         report: &'a mut RecoveryReport,
     ) -> Self {
         Self {
@@ -89,7 +97,21 @@ impl<'a> Assembler<'a> {
     }
 
     /// Takes the records of a frame in which `records` effects are to end, the first of which is `first`.
-    fn take_records(&mut self, mut payload: &[u8], first: Lsn, records: u32) -> Result<(), PayloadFault> {
+    fn take_records(&mut self, payload: &[u8], first: Lsn, records: u32) -> Result<(), PayloadFault> {
+        let mut ahead = Ahead::with_capacity(AHEAD);
+        let taken = self.take_ahead(payload, first, records, &mut ahead);
+        // What was whole before a fault counts.
+        self.apply_ahead(&mut ahead, 0)?;
+        taken
+    }
+
+    fn take_ahead<'p>(
+        &mut self,
+        mut payload: &'p [u8],
+        first: Lsn,
+        records: u32,
+        ahead: &mut Ahead<'p>,
+    ) -> Result<(), PayloadFault> {
         let mut ended = 0;
         let mut lsn = first;
         while let Some(record) = take_record(&mut payload)? {
@@ -99,7 +121,16 @@ impl<'a> Assembler<'a> {
                 }
                 Record::Whole { body, group_end } => {
                     ended += 1;
-                    self.take_body(body, lsn, group_end)?;
+                    if group_end && !is_note(body) && self.takes_plain(lsn) {
+                        let effect = decode_body(body)?;
+                        self.report.effects += 1;
+                        self.apply.expect(&effect);
+                        ahead.push_back((effect, lsn));
+                        self.apply_ahead(ahead, AHEAD - 1)?;
+                    } else {
+                        self.apply_ahead(ahead, 0)?;
+                        self.take_body(body, lsn, group_end)?;
+                    }
                     lsn = lsn.next();
                 }
                 Record::Fragment { bytes, last, group_end } => {
@@ -107,6 +138,7 @@ impl<'a> Assembler<'a> {
                     if whole_bytes > RECORD_BYTES_MAX {
                         return Err(RecordFault::TooLarge { bytes: whole_bytes }.into());
                     }
+                    self.apply_ahead(ahead, 0)?;
                     self.fragment.extend_from_slice(bytes);
                     if last {
                         ended += 1;
@@ -126,6 +158,21 @@ impl<'a> Assembler<'a> {
         } else {
             Err(RecordFault::Count { expected: records, found: ended }.into())
         }
+    }
+
+    /// Whether an effect that ends a group is all of it, and is neither in the image nor passed over.
+    fn takes_plain(&self, lsn: Lsn) -> bool {
+        self.group.is_empty() && self.dropped.is_empty() && lsn <= self.until && !self.is_in_image(lsn)
+    }
+
+    /// Applies the first of these, until so many are left.
+    fn apply_ahead(&mut self, ahead: &mut Ahead<'_>, left: usize) -> Result<(), PayloadFault> {
+        while ahead.len() > left
+            && let Some((effect, lsn)) = ahead.pop_front()
+        {
+            self.apply_effect(&effect, lsn)?;
+        }
+        Ok(())
     }
 
     /// A planted mistake: the frame before this one is applied again, if both are whole in themselves.
@@ -205,8 +252,12 @@ impl<'a> Assembler<'a> {
             decode_note(body)?;
             return Ok(());
         }
-        let effect = decode_body(body)?;
-        let slot = match effect {
+        self.apply_effect(&decode_body(body)?, lsn)
+    }
+
+    #[inline]
+    fn apply_effect(&mut self, effect: &Effect<'_>, lsn: Lsn) -> Result<(), PayloadFault> {
+        let slot = match *effect {
             Effect::Set { slot, .. }
             | Effect::SetRange { slot, .. }
             | Effect::Delete { slot, .. }
@@ -226,11 +277,11 @@ impl<'a> Assembler<'a> {
                 return Ok(());
             }
         }
-        if self.window.as_mut().is_some_and(|window| !window.lacks(lsn, &effect)) {
+        if self.window.as_mut().is_some_and(|window| !window.lacks(lsn, effect)) {
             return Ok(());
         }
         self.report.applied += 1;
-        (self.apply)(&effect, &self.wanted);
+        self.apply.apply(effect, &self.wanted);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::reader::SegmentReader;
 use super::scan::{LogPlace, list_segments};
-use super::{RecoveryError, RecoveryReport};
+use super::{RecoveryError, RecoveryReport, Replay};
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint::Place;
 use crate::checkpoint::files::{checkpoint_name, numbers};
@@ -104,7 +104,7 @@ pub(super) async fn load_newest<D: Disk>(
     log: &LogPlace,
     wanted: &Range<u16>,
     before: Before,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
     report: &mut RecoveryReport,
 ) -> Result<Option<Image>, RecoveryError> {
     let Ok(entries) = disk.list_dir(&log.directory).await else {
@@ -152,7 +152,7 @@ pub async fn verify_checkpoint<D: Disk>(
     let epoch = directory.epoch();
     let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
     let path = log.directory.join(checkpoint_name(number));
-    match load(disk, &log, number, &epoch.groups(shard), &mut |_, _| {}).await {
+    match load(disk, &log, number, &epoch.groups(shard), &mut Nowhere).await {
         Ok(image) => Ok(Some(image.report)),
         Err(LoadError::Damaged { offset, fault, .. }) => Err(UnusedCheckpoint { path, offset, fault }),
         Err(LoadError::Refused(RecoveryError::Io { error, .. })) if error.kind() == ErrorKind::NotFound => {
@@ -164,11 +164,18 @@ pub async fn verify_checkpoint<D: Disk>(
     }
 }
 
-pub(super) fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>)) {
+pub(super) fn empty(databases: u16, groups: &Range<u16>, apply: &mut dyn Replay) {
     for database in (0..databases).map(DatabaseId) {
-        apply(&Effect::FlushDatabase { database }, groups);
+        apply.apply(&Effect::FlushDatabase { database }, groups);
     }
-    apply(&Effect::FlushLibraries, groups);
+    apply.apply(&Effect::FlushLibraries, groups);
+}
+
+/// Effects that only had to be read.
+pub(super) struct Nowhere;
+
+impl Replay for Nowhere {
+    fn apply(&mut self, _: &Effect<'_>, _: &Range<u16>) {}
 }
 
 /// Puts an image in the place of what older epochs have left: after a look at all of it, for that does not come back.
@@ -178,9 +185,9 @@ async fn replace<D: Disk>(
     number: u64,
     wanted: &Range<u16>,
     databases: u16,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
 ) -> Result<Image, LoadError> {
-    load(disk, log, number, wanted, &mut |_, _| {}).await.map_err(|error| match error {
+    load(disk, log, number, wanted, &mut Nowhere).await.map_err(|error| match error {
         LoadError::Damaged { offset, fault, .. } => LoadError::Damaged { offset, fault, databases: 0 },
         refused @ LoadError::Refused(_) => refused,
     })?;
@@ -256,7 +263,7 @@ pub(super) async fn load<D: Disk>(
     log: &LogPlace,
     number: u64,
     wanted: &Range<u16>,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
 ) -> Result<Image, LoadError> {
     let path = log.directory.join(checkpoint_name(number));
     let io = |doing| {
@@ -320,7 +327,7 @@ impl Loading<'_> {
         &mut self,
         header: &BlockHeader,
         payload: &[u8],
-        apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+        apply: &mut dyn Replay,
     ) -> Result<bool, CheckpointFault> {
         if header.flags & FLAG_LAST != 0 {
             let expected = payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
@@ -355,7 +362,7 @@ impl Loading<'_> {
         &mut self,
         mut payload: &[u8],
         as_of: Lsn,
-        apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+        apply: &mut dyn Replay,
     ) -> Result<u32, CheckpointFault> {
         let mut records = 0;
         while let Some(record) = take_record(&mut payload).map_err(|_| CheckpointFault::Record)? {
@@ -372,14 +379,14 @@ impl Loading<'_> {
                     }
                     if self.wanted.contains(&(slot >> 6)) {
                         self.databases = self.databases.max(database.0.saturating_add(1));
-                        apply(&effect, self.wanted);
+                        apply.apply(&effect, self.wanted);
                     }
                 }
                 Effect::FlushDatabase { database } => {
                     self.window.push_flush(database.0, as_of);
-                    apply(&effect, self.wanted);
+                    apply.apply(&effect, self.wanted);
                 }
-                Effect::Library { body: Some(_), .. } => apply(&effect, self.wanted),
+                Effect::Library { body: Some(_), .. } => apply.apply(&effect, self.wanted),
                 _ => return Err(CheckpointFault::Record),
             }
         }

@@ -7,12 +7,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use crate::buffer::{AlignedBuffer, BUFFER_ALIGNMENT};
-use crate::disk::Disk;
-
-/// One read: large enough for the disk's full bandwidth.
-const PIECE_BYTES: usize = 1 << 20;
-/// Reads in flight: the disk fetches while records are decoded.
-const PIECES_AHEAD: usize = 4;
+use crate::disk::{Disk, Reading};
 
 type Outcome = (io::Result<usize>, AlignedBuffer);
 
@@ -26,6 +21,7 @@ pub(super) struct SegmentReader<'d, D: Disk> {
     disk: &'d D,
     file: D::File,
     file_bytes: u64,
+    reading: Reading,
     /// Where the next read begins.
     next_read: u64,
     reads: VecDeque<Read<'d>>,
@@ -39,12 +35,14 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
     /// A reader from `from` on, rounded down to what direct I/O can read at.
     pub(super) fn new(disk: &'d D, file: D::File, file_bytes: u64, from: u64) -> Self {
         let from = from - from % BUFFER_ALIGNMENT as u64;
+        let reading = disk.reading();
         Self {
             disk,
             file,
             file_bytes,
+            reading,
             next_read: from,
-            reads: VecDeque::with_capacity(PIECES_AHEAD),
+            reads: VecDeque::with_capacity(reading.ahead),
             pool: Vec::new(),
             window: Vec::new(),
             window_at: from,
@@ -70,17 +68,18 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
     }
 
     async fn take_piece(&mut self) -> io::Result<()> {
-        while self.reads.len() < PIECES_AHEAD && self.next_read < self.file_bytes {
-            let rest = usize::try_from(self.file_bytes - self.next_read).unwrap_or(PIECE_BYTES);
-            let len = rest.next_multiple_of(BUFFER_ALIGNMENT).min(PIECE_BYTES);
+        let Reading { piece_bytes, ahead } = self.reading;
+        while self.reads.len() < ahead && self.next_read < self.file_bytes {
+            let rest = usize::try_from(self.file_bytes - self.next_read).unwrap_or(piece_bytes);
+            let len = rest.next_multiple_of(BUFFER_ALIGNMENT).min(piece_bytes);
             let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(len));
             let (disk, file, offset) = (self.disk, self.file.clone(), self.next_read);
             let read = async move { disk.read_at(&file, buffer, offset, len).await };
             self.reads.push_back(Read::Running(Box::pin(read)));
-            self.next_read += PIECE_BYTES as u64;
+            self.next_read += piece_bytes as u64;
         }
         let (result, buffer) = self.first_read().await;
-        let expected = (self.file_bytes - self.window_end()).min(PIECE_BYTES as u64) as usize;
+        let expected = (self.file_bytes - self.window_end()).min(piece_bytes as u64) as usize;
         let read = result?;
         if read < expected {
             return Err(io::ErrorKind::UnexpectedEof.into());

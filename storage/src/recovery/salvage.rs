@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::assemble::Assembler;
-use super::image::{self, Image, ImageReport, LoadError, Loading, read_front};
+use super::image::{self, Image, ImageReport, LoadError, Loading, Nowhere, read_front};
 use super::outcome::Outcomes;
 use super::reader::SegmentReader;
 use super::scan::{Given, LogPlace, judge_end, segment_ids, unbroken, walk};
-use super::{RecoveryError, RecoveryReport, intersection};
+use super::{RecoveryError, RecoveryReport, Replay, intersection};
 use crate::buffer::BUFFER_ALIGNMENT;
 use crate::checkpoint::files::{checkpoint_name, numbers};
 use crate::checkpoint::format::{
@@ -64,7 +64,7 @@ pub async fn salvage_shard<D: Disk>(
     shard: ShardId,
     outcomes: &Outcomes,
     options: SalvageOptions,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
 ) -> Salvaged {
     let mut salvaged = Salvaged::default();
     let current = directory.epoch();
@@ -135,7 +135,7 @@ async fn salvage_newest<D: Disk>(
     log: &LogPlace,
     wanted: Wanted<'_>,
     unknown: &mut Unknown,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
     salvaged: &mut Salvaged,
 ) -> Option<Image> {
     let Wanted { until, groups: wanted, databases } = wanted;
@@ -143,7 +143,7 @@ async fn salvage_newest<D: Disk>(
     for number in numbers(&entries) {
         let path = log.directory.join(checkpoint_name(number));
         // A look at all of it first: whether it is whole, and how far it goes.
-        let (offset, fault) = match image::load(disk, log, number, wanted, &mut |_, _| {}).await {
+        let (offset, fault) = match image::load(disk, log, number, wanted, &mut Nowhere).await {
             Ok(image) if image.window.to() > until => continue,
             Ok(_) => match image::load(disk, log, number, wanted, apply).await {
                 Ok(image) => {
@@ -191,7 +191,7 @@ async fn salvage_image<D: Disk>(
     number: u64,
     wanted: &Range<u16>,
     unknown: &mut Unknown,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
 ) -> Option<(Image, u64)> {
     let path = log.directory.join(checkpoint_name(number));
     let file = disk.open(&path, OpenMode::READ_DIRECT).await.ok()?;
@@ -245,7 +245,7 @@ async fn salvage_image<D: Disk>(
         }
         let mut noted = |effect: &Effect<'_>, groups: &Range<u16>| {
             if unknown.admits_of_image(effect) {
-                apply(effect, groups);
+                apply.apply(effect, groups);
             }
         };
         if loading.take_block(&block_header, &payload, &mut noted).is_err() {
@@ -301,7 +301,7 @@ async fn salvage_log<D: Disk>(
     mut image: Option<Image>,
     dropped: &[Lsn],
     unknown: &mut Unknown,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
     salvaged: &mut Salvaged,
 ) -> Lsn {
     let Part { log, wanted, until, begins_unknown } = part;
@@ -341,7 +341,7 @@ async fn salvage_log<D: Disk>(
     let window = image.as_mut().map(|image| &mut image.window);
     let mut admitted = |effect: &Effect<'_>, groups: &Range<u16>| {
         if unknown.admits(effect) {
-            apply(effect, groups);
+            apply.apply(effect, groups);
         }
     };
     let mut assembler =
@@ -422,16 +422,11 @@ impl Unknown {
     }
 
     /// What lies there is lost, and so are the pieces of what was begun before it.
-    fn lose(
-        &mut self,
-        stretch: Range<Place>,
-        apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
-        groups: &Range<u16>,
-    ) {
+    fn lose(&mut self, stretch: Range<Place>, apply: &mut dyn Replay, groups: &Range<u16>) {
         self.lost.push(stretch);
         for ((database, key), slot) in std::mem::take(&mut self.open) {
             // A value whose end is lost is not what it was: it goes.
-            apply(&Effect::Delete { database: DatabaseId(database), slot, key: &key }, groups);
+            apply.apply(&Effect::Delete { database: DatabaseId(database), slot, key: &key }, groups);
             self.cut.insert((database, key));
         }
     }

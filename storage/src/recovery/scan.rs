@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::assemble::{Assembler, PayloadFault};
 use super::image::{Claim, Image};
 use super::reader::SegmentReader;
-use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, TornTail};
+use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, Replay, TornTail};
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint::files::is_checkpoint_name;
 use crate::coverage::{Branch, reached};
@@ -22,7 +22,7 @@ use crate::log::{
     CurrentSegment, LogIdentity, LogPosition, LogStart, PreparedSegment, SegmentId, is_spare_name,
 };
 use crate::manifest::{ClosedLog, DataDirectory, Epoch};
-use crate::{Effect, Lsn, ShardId, TransactionId};
+use crate::{Lsn, ShardId, TransactionId};
 
 /// Where a log is and whose.
 pub(super) struct LogPlace {
@@ -98,6 +98,11 @@ impl<F> LogEnd<F> {
     /// The last effect.
     pub(super) const fn last_lsn(&self) -> Lsn {
         self.chain.last_lsn
+    }
+
+    /// Checksum of the last frame.
+    pub(super) const fn checksum(&self) -> u32 {
+        self.chain.checksum
     }
 
     pub(super) const fn clean_stop(&self) -> bool {
@@ -192,7 +197,7 @@ pub(super) async fn scan_log<D: Disk>(
     log: &LogPlace,
     wanted: Range<u16>,
     known: Known<'_>,
-    apply: &mut dyn FnMut(&Effect<'_>, &Range<u16>),
+    apply: &mut dyn Replay,
     report: &mut RecoveryReport,
 ) -> Result<LogEnd<D::File>, RecoveryError> {
     let given = known.image.as_ref().map_or(Given::Nothing, |image| Given::Up(image.window.from()));

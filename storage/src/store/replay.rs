@@ -60,6 +60,20 @@ impl<S: EffectSink> Store<S> {
         }
     }
 
+    /// Says that an effect will be applied soon: fetches the bucket of its key.
+    #[inline]
+    pub fn expect(&self, effect: &Effect<'_>) {
+        if let Effect::Set { database, slot, key, .. }
+        | Effect::SetRange { database, slot, key, .. }
+        | Effect::Delete { database, slot, key }
+        | Effect::Change { database, slot, key, .. }
+        | Effect::Expire { database, slot, key, .. } = *effect
+            && database.index() < self.databases.len()
+        {
+            self.prefetch_bucket(database, Key { bytes: key, slot });
+        }
+    }
+
     pub(super) fn remove_applied(&mut self, database: DatabaseId, found: &Found) {
         if let Some(at) = found.at {
             let fields = self.fields_before(database, found);

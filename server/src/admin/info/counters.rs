@@ -172,6 +172,25 @@ counters! {
 }
 
 counters! {
+    /// Reading again what is on the disk.
+    #[derive(Copy)]
+    ScrubCounters {
+        /// Shards that are at it.
+        sum in_progress: u64,
+        /// Bytes that those have read.
+        sum read_bytes: u64,
+        /// Bytes that those have to read.
+        sum total_bytes: u64,
+        /// Places found damaged the last time, and so far.
+        sum faults: u64,
+        /// Seconds since the last time ended.
+        max age_seconds: u64,
+        /// Whether there is a shard where there was none yet.
+        either never: bool,
+    }
+}
+
+counters! {
     /// Traffic between shards.
     MeshCounters {
         /// Batches sent to other shards, replies among them.
@@ -302,6 +321,8 @@ pub struct ShardCounters {
     pub transactions: TransactionCounters,
     /// Checkpoints.
     pub checkpoint: CheckpointCounters,
+    /// Reading again what is on the disk.
+    pub scrub: ScrubCounters,
     /// Traffic between shards.
     pub mesh: MeshCounters,
     /// Client-side caching.
@@ -328,6 +349,7 @@ impl ShardCounters {
         self.log.merge(&other.log);
         self.transactions.merge(&other.transactions);
         self.checkpoint.merge(&other.checkpoint);
+        self.scrub.merge(&other.scrub);
         self.mesh.merge(&other.mesh);
         self.tracking.merge(&other.tracking);
         self.names.merge(&other.names);

@@ -7,7 +7,8 @@ mod text;
 
 pub use counters::{
     CheckpointCounters, ClientCounters, CommandCounters, DatabaseCounters, KeyspaceCounters, LogCounters,
-    MemoryCounters, MeshCounters, NameSets, ShardCounters, TrackingCounters, TrafficCounters, TurnCounters,
+    MemoryCounters, MeshCounters, NameSets, ScrubCounters, ShardCounters, TrackingCounters, TrafficCounters,
+    TurnCounters,
 };
 pub use text::human_bytes;
 

@@ -148,6 +148,11 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
     let save_status = if saved.failed { "err" } else { "ok" };
     let last_seconds = if saved.completed == 0 { -1 } else { saved.last_seconds as i64 };
     let current_seconds = if saved.in_progress == 0 { -1 } else { saved.current_seconds as i64 };
+    let scrub = &total.scrub;
+    let progress = match scrub.total_bytes {
+        0 => 0.0,
+        total => 100.0 * scrub.read_bytes as f64 / total as f64,
+    };
     out.heading("Persistence")
         .field("loading", u8::from(facts.loading))
         .field("async_loading", 0)
@@ -199,6 +204,11 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("checkpoint_bytes", saved.bytes)
         .field("checkpoint_lsn", saved.lsn)
         .field("checkpoint_memory_bytes", saved.memory)
+        .field("scrub_in_progress", u8::from(scrub.in_progress > 0))
+        .field("scrub_progress_perc", format!("{progress:.2}"))
+        .field("scrub_last_age_sec", if scrub.never { -1 } else { scrub.age_seconds as i64 })
+        .field("scrub_last_status", if scrub.faults > 0 { "err" } else { "ok" })
+        .field("scrub_faults", scrub.faults)
         .field("recovery_records", log.recovered_records)
         .field("recovery_usec", log.recovery_us);
 }

@@ -168,7 +168,8 @@ fn dump_log(
             failed = write_listed(&listed, what, out);
         }
     };
-    let listed = run_ready(list_log(&ReadOnly(&StdDisk), directory, directory.epoch(), shard, &mut each));
+    let listed =
+        run_ready(list_log(&ReadOnly::new(&StdDisk), directory, directory.epoch(), shard, &mut each));
     listed.map_err(|error| ToolError::Recovery { shard, error })?;
     Ok(failed?)
 }

@@ -54,6 +54,12 @@ pub(super) const ROWS: &[Command] = &[
         "Has every shard take a checkpoint",
         "[SCHEDULE]",
     ),
+    row("bgscrub", 1, ConnectionCommand::Bgscrub).flags(SAVING).docs(
+        "0.1.0",
+        "O(1)",
+        "Has every shard read again what it has on the disk, to find damage",
+        "",
+    ),
     row("command", -1, ConnectionCommand::Command(CommandCommand::All))
         .flags(ANYTIME)
         .acl(&[A::CONNECTION])

@@ -10,17 +10,19 @@ mod commands;
 mod replay;
 mod sources;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use annulus_storage::disk::blocking::{Sequential, StdDisk, run_ready};
 use annulus_storage::disk::{Disk, OpenMode};
+use annulus_storage::manifest::MANIFEST_NAME;
 use annulus_storage::offline::{Examined, examine_rdb, load_shard_from_rdb, write_shard};
 use annulus_storage::rdb::file::FileError;
 use annulus_storage::{DirectoryOptions, Effect, StoreOptions, open_data_directory};
 
 use self::sources::{CommandFile, Sources};
 use super::{ToolError, at, free_name, names, rename};
+use crate::admin::Settings;
 use crate::runtime::Rng;
 use crate::script::{encode_library, inspect_library, parse_library_header};
 
@@ -35,6 +37,42 @@ pub struct Import {
     pub shards: u16,
     /// Its databases, at least.
     pub databases: u16,
+}
+
+/// Before a server starts: makes its data directory of what `load-from` names, if there is no directory yet.
+pub fn begin_data_directory(settings: &Settings) -> Result<(), ToolError> {
+    let Some(source) = settings.load_from.clone() else { return Ok(()) };
+    if names(&settings.dir)?.is_some_and(|names| names.iter().any(|name| name == MANIFEST_NAME)) {
+        tracing::info!(dir = %settings.dir.display(), "the data directory is there: load-from is not looked at");
+        return Ok(());
+    }
+    let what = Import {
+        source,
+        target: settings.dir.clone(),
+        shards: u16::try_from(settings.shards).unwrap_or(u16::MAX),
+        databases: u16::try_from(settings.databases).unwrap_or(u16::MAX),
+    };
+    import(&what, &mut LogLines(Vec::new())).map(drop)
+}
+
+/// Text goes to the server's log, line by line.
+struct LogLines(Vec<u8>);
+
+impl Write for LogLines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        for &byte in text {
+            if byte == b'\n' {
+                tracing::info!("{}", String::from_utf8_lossy(&std::mem::take(&mut self.0)));
+            } else {
+                self.0.push(byte);
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn import(what: &Import, out: &mut dyn Write) -> Result<u8, ToolError> {
