@@ -230,7 +230,7 @@ settings! {
     Live "save" save: SavePoints = SavePoints::default();
     /// How many bytes a second all shards together write at most for checkpoints; 0 is no limit.
     ///
-    /// While commits are under way it is half of that. Commits share the disk with what checkpoints write.
+    /// While commits are under way it is an eighth of that, for they share the disk with what checkpoints write; a checkpoint that gets late has half.
     Live "checkpoint-bandwidth" checkpoint_bandwidth: u64 = 256 << 20, (0, i64::MAX);
     /// After how many seconds everything on the disk is read again, to find damage while it can be repaired from memory; 0 never does unasked.
     ///

@@ -30,7 +30,7 @@ use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 
 use super::Core;
 use super::batch::Message;
-use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS};
+use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS, CHECKPOINT_YIELD, CHECKPOINT_YIELD_LATE};
 use super::transactions::Signal;
 use crate::admin::info::CheckpointCounters;
 use crate::runtime::{Executor, RuntimeDisk};
@@ -395,7 +395,7 @@ impl Core {
         }
     }
 
-    /// How long the writer rests after a block: what the bandwidth asks for, and twice that while commits are under way. A stop
+    /// How long the writer rests after a block: what the bandwidth asks for, and some times that while commits are under way. A stop
     /// waits for it, and there is nobody to spare.
     fn checkpoint_pause(&self, backlog: u64) -> Duration {
         if self.stopping.has_begun() {
@@ -405,7 +405,11 @@ impl Core {
         let Some(ns) = (BLOCK_BYTES_MAX as u64 * 1_000_000_000).checked_div(limit) else {
             return Duration::ZERO;
         };
-        Duration::from_nanos(if backlog > 0 { 2 * ns } else { ns })
+        Duration::from_nanos(match (backlog, self.has_grown()) {
+            (0, _) => ns,
+            (_, false) => CHECKPOINT_YIELD * ns,
+            (_, true) => CHECKPOINT_YIELD_LATE * ns,
+        })
     }
 
     fn settle_checkpoint(
