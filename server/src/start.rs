@@ -438,6 +438,32 @@ fn greet(listeners: &Listeners) -> Result<Porter, ServeError> {
     copies.and_then(Porter::start).map_err(system("cannot answer connections while recovering"))
 }
 
+/// The cores that shards are kept on, if they are.
+fn cores_of(settings: &Settings) -> Vec<usize> {
+    match &settings.pin {
+        Pin::Auto if threads::cores().len() <= settings.shards => Vec::new(),
+        Pin::Auto | Pin::Yes => threads::cores(),
+        Pin::No => Vec::new(),
+        Pin::Cores(cores) => cores.clone(),
+    }
+}
+
+/// What the operator should know of what a shard has read.
+fn tell_of_recovery(shard: ShardId, report: &RecoveryReport) {
+    for torn in &report.torn_tails {
+        tracing::warn!(
+            shard = shard.0, path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes,
+            "the log ends in an unfinished write, which was never acknowledged: cut off"
+        );
+    }
+    for unused in &report.unused {
+        tracing::error!(
+            shard = shard.0, path = %unused.path.display(), offset = unused.offset, fault = %unused.fault,
+            "a checkpoint is damaged: the log reached back far enough to do without it"
+        );
+    }
+}
+
 fn start_shards(
     shared: &Arc<Shared>,
     directory: &DataDirectory,
@@ -449,12 +475,7 @@ fn start_shards(
     let (ready, readiness) = mpsc::channel::<Readiness>();
     let settings = shared.settings().0;
     let hash_seed = random.next_u64();
-    let cores = match &settings.pin {
-        Pin::Auto if threads::cores().len() <= settings.shards => Vec::new(),
-        Pin::Auto | Pin::Yes => threads::cores(),
-        Pin::No => Vec::new(),
-        Pin::Cores(cores) => cores.clone(),
-    };
+    let cores = cores_of(&settings);
     let began_ns = clock.monotonic_ns();
     let porter = greet(&listeners)?;
     let mut starting = Starting::default();
@@ -499,18 +520,7 @@ fn start_shards(
     let mut recovered = RecoveryReport::default();
     for _ in 0..starting.threads.len() {
         let (shard, report) = await_shard(&readiness, shared, clock, began_ns)?;
-        for torn in &report.torn_tails {
-            tracing::warn!(
-                shard = shard.0, path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes,
-                "the log ends in an unfinished write, which was never acknowledged: cut off"
-            );
-        }
-        for unused in &report.unused {
-            tracing::error!(
-                shard = shard.0, path = %unused.path.display(), offset = unused.offset, fault = %unused.fault,
-                "a checkpoint is damaged: the log reached back far enough to do without it"
-            );
-        }
+        tell_of_recovery(shard, &report);
         recovered.closed.extend(report.closed);
         recovered.effects += report.effects;
         recovered.applied += report.applied;

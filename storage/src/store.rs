@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::ImageStart;
-pub use look::Cursor;
+pub use look::{Cursor, Prefetched};
 
 use crate::awaited::AwaitedKeys;
 use crate::checkpoint::walk::Walk;

@@ -15,6 +15,7 @@ mod slot;
 use crate::entry::{Entry, OwnedEntry};
 use crate::value::Collection;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+pub(crate) use segment::Prefetched as PrefetchedBucket;
 use segment::{BUCKET_SLOTS, BUCKETS_MAX, SIZES, Segment, buckets_for};
 use slot::{Slot, Tag};
 
@@ -161,17 +162,9 @@ impl Table {
     }
 
     #[inline(always)]
-    pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        if let Some(segment) = self.segment_of(hash) {
-            self.segments[segment].prefetch_bucket(hash);
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn prefetch_entry(&self, hash: u64, slot: u16) {
-        if let Some(segment) = self.segment_of(hash) {
-            self.segments[segment].prefetch_entry(hash, Tag::new(hash, slot));
-        }
+    pub(crate) fn prefetch_bucket(&self, hash: u64, slot: u16) -> Option<PrefetchedBucket<'_>> {
+        let segment = self.segment_of(hash)?;
+        Some(self.segments[segment].prefetch_bucket(hash, Tag::new(hash, slot)))
     }
 
     #[inline(always)]

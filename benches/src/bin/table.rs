@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use annulus_protocol::slot;
 use annulus_storage::{
-    DatabaseId, Effect, EffectSink, Expiry, Key, Lsn, ShardId, Store, StoreOptions, TransactionId,
+    DatabaseId, Effect, EffectSink, Expiry, Key, Lsn, Prefetched, ShardId, Store, StoreOptions, TransactionId,
 };
 
 #[global_allocator]
@@ -233,12 +233,9 @@ fn one_by_one(store: &mut Store<Dropped>, lookups: &Keys) {
 fn prefetched(store: &mut Store<Dropped>, lookups: &Keys) {
     let start = Moment::now();
     for first in (0..LOOKUPS).step_by(PIPELINE) {
-        for index in first..first + PIPELINE {
-            store.prefetch_bucket(DB, lookups.key(index));
-        }
-        for index in first..first + PIPELINE {
-            store.prefetch_entry(DB, lookups.key(index));
-        }
+        let hints = (first..first + PIPELINE).filter_map(|index| store.prefetch(DB, lookups.key(index)));
+        let hints: Vec<_> = hints.collect();
+        hints.into_iter().for_each(Prefetched::prefetch_entry);
         for index in first..first + PIPELINE {
             verify(store, lookups.key(index));
         }

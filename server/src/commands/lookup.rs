@@ -58,7 +58,7 @@ pub enum Refusal {
 }
 
 /// The row of a client's request, with its subcommand and the number of its arguments checked.
-#[inline]
+#[inline(always)]
 pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, Refusal> {
     let command = args.first().and_then(|name| lookup(name)).ok_or(Refusal::UnknownCommand)?;
     if command.is_internal() {

@@ -6,7 +6,7 @@
 
 use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, peek_key, slot};
 use annulus_storage::coverage::{Branch, reached};
-use annulus_storage::{DatabaseId, Key, Lsn, ShardId};
+use annulus_storage::{Key, Lsn, Prefetched, ShardId};
 use smallvec::SmallVec;
 
 use super::connection::{Hold, Modes, ReplyMode};
@@ -218,7 +218,7 @@ impl Core {
     fn prefetch(&self, socket: SocketId, data: &[u8], ahead: &mut [Parsed]) {
         let Some(connection) = self.connections.get(socket) else { return };
         let database = connection.session.database;
-        let mut keys: SmallVec<[Key<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
+        let mut hints: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
         for parsed in ahead {
             // The second argument is the first key of every command that is worth it; for others a wrong line is fetched.
             if parsed.args.len() < 2 {
@@ -227,20 +227,19 @@ impl Core {
             let bytes = parsed.args.get(1, &data[parsed.start..parsed.end]);
             let key = Key { bytes, slot: slot(bytes) };
             parsed.slot = Some(key.slot);
-            if self.owner(key.slot) == self.id {
-                self.store.prefetch_bucket(database, key);
-                keys.push(key);
+            if self.owner(key.slot) == self.id
+                && let Some(hint) = self.store.prefetch(database, key)
+            {
+                hints.push(hint);
             }
         }
-        for key in keys {
-            self.store.prefetch_entry(database, key);
-        }
+        hints.into_iter().for_each(Prefetched::prefetch_entry);
     }
 
     /// Fetches the table lines of the first commands of several connections' inputs. Unpipelined connections are many:
     /// what a pipeline gives one of them, a turn gives all of them.
     pub(super) fn prefetch_events(&self, events: &[Event], driver: &impl Driver) {
-        let mut keys: SmallVec<[(DatabaseId, Key<'_>); PIPELINE_COMMANDS]> = SmallVec::new();
+        let mut hints: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
         if events.len() < 2 {
             return;
         }
@@ -252,15 +251,13 @@ impl Core {
                 continue;
             };
             let key = Key { bytes, slot: slot(bytes) };
-            if self.owner(key.slot) == self.id {
-                let database = connection.session.database;
-                self.store.prefetch_bucket(database, key);
-                keys.push((database, key));
+            if self.owner(key.slot) == self.id
+                && let Some(hint) = self.store.prefetch(connection.session.database, key)
+            {
+                hints.push(hint);
             }
         }
-        for (database, key) in keys {
-            self.store.prefetch_entry(database, key);
-        }
+        hints.into_iter().for_each(Prefetched::prefetch_entry);
     }
 
     /// Writes a protocol error and closes behind it.
@@ -301,6 +298,7 @@ impl Core {
     }
 
     /// Runs one command of a connection.
+    #[inline(always)]
     pub(super) fn run_command(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
         if self.stopping.has_begun() {
             return Flow::Again;
@@ -502,8 +500,8 @@ impl Core {
             }
             return Flow::Continue;
         }
-        self.intents.mark_dirty(&mut self.connections, socket);
         let Some(mut connection) = self.connections.take(socket) else { return Flow::Stop };
+        self.intents.mark(&mut connection, socket);
         let suppressed = connection.suppresses_reply();
         let call = connection.call(slot);
         let gate = connection

@@ -5,7 +5,7 @@ use annulus_storage::coverage::{Branch, reached};
 
 use super::connection::{Hold, Modes};
 use super::limits::{OUTPUT_POOL_MAX, OUTPUT_POOLED_BYTES_MAX};
-use super::{Connections, Core};
+use super::{Connection, Connections, Core};
 use crate::runtime::driver::{DiskOp, DiskToken, SendNotice};
 use crate::runtime::{Driver, NewSocket, SocketId};
 
@@ -36,7 +36,14 @@ impl Intents {
     /// Lists a connection for the flush at the end of the turn, and lends it a buffer to write into.
     #[inline]
     pub(super) fn mark_dirty(&mut self, connections: &mut Connections, socket: SocketId) {
-        let Some(connection) = connections.get_mut(socket) else { return };
+        if let Some(connection) = connections.get_mut(socket) {
+            self.mark(connection, socket);
+        }
+    }
+
+    /// The same for one that is at hand.
+    #[inline(always)]
+    pub(super) fn mark(&mut self, connection: &mut Connection, socket: SocketId) {
         if !connection.replies.has_buffer() {
             let buffer = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(OUTPUT_BYTES_FIRST));
             connection.replies.lend_buffer(buffer);

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 
 use annulus_storage::coverage::{Branch, reached};
-use annulus_storage::{Lsn, ShardId};
+use annulus_storage::{Lsn, Prefetched, ShardId};
+use smallvec::SmallVec;
 
 use super::Core;
 use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
-use super::limits::{BATCH_BYTES, NOTICES_WAITING_BYTES_MAX, OUTBOX_MESSAGES_MAX};
+use super::limits::{BATCH_BYTES, NOTICES_WAITING_BYTES_MAX, OUTBOX_MESSAGES_MAX, PIPELINE_COMMANDS};
 use super::pubsub::notices::{Notice, NoticeBatch};
 use super::transactions::{Part, Signal};
 use crate::admin::info::MeshCounters;
@@ -310,13 +311,10 @@ impl Core {
             }
             Work::Core(_) | Work::Part | Work::Round(..) | Work::Script(..) | Work::Call { .. } => None,
         });
-        let keys: smallvec::SmallVec<[_; 32]> = keys.take(super::limits::PIPELINE_COMMANDS).collect();
-        for (database, key) in &keys {
-            self.store.prefetch_bucket(*database, *key);
-        }
-        for (database, key) in &keys {
-            self.store.prefetch_entry(*database, *key);
-        }
+        let hints =
+            keys.take(PIPELINE_COMMANDS).filter_map(|(database, key)| self.store.prefetch(database, key));
+        let hints: SmallVec<[_; PIPELINE_COMMANDS]> = hints.collect();
+        hints.into_iter().for_each(Prefetched::prefetch_entry);
     }
 
     /// Runs a request of another shard, or of this one.

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use annulus_protocol::{Version, Words};
-use annulus_storage::{DatabaseId, Key, ShardId};
+use annulus_storage::{DatabaseId, Key, Prefetched, ShardId};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -354,19 +354,15 @@ impl Core {
             return;
         }
         let database = connection.session.database;
-        let mut keys: SmallVec<[Key<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
+        let mut hints: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
         for command in commands {
             if let (Some(slot), Some(bytes)) = (command.slot, command.words.get(1))
                 && self.owner(slot) == self.id
             {
-                let key = Key { bytes, slot };
-                self.store.prefetch_bucket(database, key);
-                keys.push(key);
+                hints.extend(self.store.prefetch(database, Key { bytes, slot }));
             }
         }
-        for key in keys {
-            self.store.prefetch_entry(database, key);
-        }
+        hints.into_iter().for_each(Prefetched::prefetch_entry);
     }
 }
 

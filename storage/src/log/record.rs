@@ -115,7 +115,7 @@ pub(crate) struct EncodedEffect<'a> {
 impl<'a> EncodedEffect<'a> {
     const EMPTY: Self = Self { prefix: [0; PREFIX_ROOM], prefix_bytes: 0, key: &[], first: &[], value: &[] };
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(effect: &Effect<'a>) -> Self {
         let mut encoded = Self::EMPTY;
         match *effect {

@@ -276,19 +276,7 @@ pub(super) async fn load<D: Disk>(
     let front = reader.bytes_at(0, HEADER_BYTES).await.map_err(io("read"))?;
     let at_header = |fault| LoadError::Damaged { offset: 0, fault, databases: 0 };
     let (header, mut chain) = CheckpointHeader::decode(front, log.identity, number).map_err(at_header)?;
-    let hasher = Hasher::new(header.hash_seed);
-    if hasher.check() != header.hash_check {
-        return Err(at_header(CheckpointFault::Order));
-    }
-    let mut loading = Loading {
-        window: Window::new(header.from, hasher),
-        logging: &log.groups,
-        wanted,
-        payload: Vec::new(),
-        until: Place::default(),
-        records: 0,
-        databases: 0,
-    };
+    let mut loading = Loading::new(log, &header, wanted).map_err(at_header)?;
     let (mut offset, mut index) = (HEADER_BYTES as u64, 0);
     loop {
         let front = reader.bytes_at(offset, BLOCK_HEADER_BYTES).await.map_err(io("read"))?;
@@ -308,20 +296,44 @@ pub(super) async fn load<D: Disk>(
         }
         (chain, index) = (checksum, index + 1);
     }
-    let window = loading.window;
-    let report = ImageReport {
-        path,
-        number,
-        bytes: offset,
-        records: loading.records,
-        unix_ms: header.unix_ms,
-        from: window.from(),
-        to: window.to(),
-    };
-    Ok(Image { window, report })
+    Ok(loading.into_image(path, &header, number, offset))
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    /// Before the first slice.
+    pub(super) fn new(
+        log: &'a LogPlace,
+        header: &CheckpointHeader,
+        wanted: &'a Range<u16>,
+    ) -> Result<Self, CheckpointFault> {
+        let hasher = Hasher::new(header.hash_seed);
+        if hasher.check() != header.hash_check {
+            return Err(CheckpointFault::Order);
+        }
+        Ok(Loading {
+            window: Window::new(header.from, hasher),
+            logging: &log.groups,
+            wanted,
+            payload: Vec::new(),
+            until: Place::default(),
+            records: 0,
+            databases: 0,
+        })
+    }
+
+    /// What has been loaded, of so many bytes.
+    pub(super) fn into_image(
+        self,
+        path: PathBuf,
+        header: &CheckpointHeader,
+        number: u64,
+        bytes: u64,
+    ) -> Image {
+        let (from, to) = (self.window.from(), self.window.to());
+        let (records, unix_ms) = (self.records, header.unix_ms);
+        Image { report: ImageReport { path, number, bytes, records, unix_ms, from, to }, window: self.window }
+    }
+
     /// Takes a block; true if it is the last.
     pub(super) fn take_block(
         &mut self,

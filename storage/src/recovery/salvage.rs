@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::assemble::Assembler;
-use super::image::{self, Image, ImageReport, LoadError, Loading, Nowhere, read_front};
+use super::image::{self, Image, LoadError, Loading, Nowhere, read_front};
 use super::outcome::Outcomes;
 use super::reader::SegmentReader;
 use super::scan::{Given, LogPlace, judge_end, segment_ids, unbroken, walk};
@@ -199,19 +199,7 @@ async fn salvage_image<D: Disk>(
     let mut reader = SegmentReader::new(disk, file, file_bytes, 0);
     let front = reader.bytes_at(0, HEADER_BYTES).await.ok()?;
     let (header, mut chain) = CheckpointHeader::decode(front, log.identity, number).ok()?;
-    let hasher = Hasher::new(header.hash_seed);
-    if hasher.check() != header.hash_check {
-        return None;
-    }
-    let mut loading = Loading {
-        window: Window::new(header.from, hasher),
-        logging: &log.groups,
-        wanted,
-        payload: Vec::new(),
-        until: Place::default(),
-        records: 0,
-        databases: 0,
-    };
+    let mut loading = Loading::new(log, &header, wanted).ok()?;
     unknown.window = Some(Window::new(header.from, Hasher::new(header.hash_seed)));
     let (mut offset, mut index, mut is_broken, mut slices_lost) = (HEADER_BYTES as u64, 0_u64, false, 0);
     while offset < file_bytes {
@@ -257,17 +245,7 @@ async fn salvage_image<D: Disk>(
         unknown.lose(loading.until..Place::END, apply, wanted);
         loading.window.push_lost(Place::END);
     }
-    let (from, to) = (loading.window.from(), loading.window.to());
-    let report = ImageReport {
-        path,
-        number,
-        bytes: offset,
-        records: loading.records,
-        unix_ms: header.unix_ms,
-        from,
-        to,
-    };
-    Some((Image { window: loading.window, report }, slices_lost))
+    Some((loading.into_image(path, &header, number, offset), slices_lost))
 }
 
 /// The block at an offset if it is whole, by itself.

@@ -3,9 +3,27 @@
 use super::{GroupRange, Key, Store};
 use crate::database::{Database, GROUPS, group_of};
 use crate::schedule::Schedule;
-use crate::table::{POSITION_BITS, Table};
+use crate::table::{POSITION_BITS, PrefetchedBucket, Table};
 use crate::value::Collection;
 use crate::{DatabaseId, EffectSink, Entry};
+
+/// A key that will be looked up soon.
+#[derive(Clone, Copy)]
+pub struct Prefetched<'a>(PrefetchedBucket<'a>);
+
+impl Prefetched<'_> {
+    /// Once its bucket has come: fetches its entry.
+    #[inline]
+    pub fn prefetch_entry(self) {
+        self.0.prefetch_entry();
+    }
+}
+
+impl std::fmt::Debug for Prefetched<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prefetched").finish_non_exhaustive()
+    }
+}
 
 /// Where a scan goes on. `Cursor(0)` is the start; otherwise a group and a position in hash order within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,20 +154,11 @@ impl<S: EffectSink> Store<S> {
         self.databases[0].table(group_of(slot)).map_or(0, |table| table.in_slot(slot).count())
     }
 
-    /// First of two hints that a key will be looked up soon: fetches its bucket.
+    /// Says that a key will be looked up soon: fetches its bucket. What comes back fetches the entry, a few keys later.
     #[inline]
-    pub fn prefetch_bucket(&self, database: DatabaseId, key: Key<'_>) {
-        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
-            table.prefetch_bucket(self.hasher.hash(key.bytes));
-        }
-    }
-
-    /// Second hint, a few keys later: reads the bucket, and fetches the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, database: DatabaseId, key: Key<'_>) {
-        if let Some(table) = self.databases[database.index()].table(group_of(key.slot)) {
-            table.prefetch_entry(self.hasher.hash(key.bytes), key.slot);
-        }
+    pub fn prefetch(&self, database: DatabaseId, key: Key<'_>) -> Option<Prefetched<'_>> {
+        let table = self.databases[database.index()].table(group_of(key.slot))?;
+        table.prefetch_bucket(self.hasher.hash(key.bytes), key.slot).map(Prefetched)
     }
 
     /// Memory of entries, tables, gates and expiry hints, as counted, of flushed data not yet reclaimed too. Takes a few

@@ -70,7 +70,7 @@ impl<S: EffectSink> Store<S> {
         | Effect::Expire { database, slot, key, .. } = *effect
             && database.index() < self.databases.len()
         {
-            self.prefetch_bucket(database, Key { bytes: key, slot });
+            let _ = self.prefetch(database, Key { bytes: key, slot });
         }
     }
 

@@ -5,7 +5,7 @@
 //! - An entry is displaced only while its home is full, so that a lookup looks further only from a full bucket.
 //! - Insertion refuses when no free slot is within reach; the group then grows or splits the segment.
 
-use super::slot::{Slot, Tag, prefetch};
+use super::slot::{Slot, Tag, matching, prefetch};
 use crate::entry::Entry;
 
 /// Entries of a bucket: two cache lines.
@@ -38,10 +38,7 @@ impl Bucket {
 
     #[inline(always)]
     fn find(&self, tag: Tag, key: &[u8]) -> Option<usize> {
-        let mut candidates = 0_u32;
-        for (index, slot) in self.0.iter().enumerate() {
-            candidates |= u32::from(slot.may_be(tag)) << index;
-        }
+        let mut candidates = matching(&self.0, tag);
         while candidates != 0 {
             let index = candidates.trailing_zeros() as usize;
             if self.0[index].entry().is_some_and(|entry| entry.key() == key) {
@@ -50,6 +47,25 @@ impl Bucket {
             candidates &= candidates - 1;
         }
         None
+    }
+}
+
+/// A bucket that was asked for, and whom it was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefetched<'a> {
+    bucket: &'a Bucket,
+    tag: Tag,
+}
+
+impl Prefetched<'_> {
+    /// Reads the bucket, and asks for those of its entries that have the tag.
+    #[inline(always)]
+    pub(crate) fn prefetch_entry(self) {
+        let mut candidates = matching(&self.bucket.0, self.tag);
+        while candidates != 0 {
+            self.bucket.0[candidates.trailing_zeros() as usize].prefetch();
+            candidates &= candidates - 1;
+        }
     }
 }
 
@@ -103,20 +119,11 @@ impl Segment {
     }
 
     #[inline(always)]
-    pub(super) fn prefetch_bucket(&self, hash: u64) {
-        let bucket = &self.buckets[self.home(hash)].0;
-        prefetch(&raw const bucket[0]);
-        prefetch(&raw const bucket[BUCKET_SLOTS / 2]);
-    }
-
-    /// Prefetches what entries of the key's home bucket have its tag.
-    #[inline(always)]
-    pub(super) fn prefetch_entry(&self, hash: u64, tag: Tag) {
-        for slot in &self.buckets[self.home(hash)].0 {
-            if slot.may_be(tag) {
-                slot.prefetch();
-            }
-        }
+    pub(super) fn prefetch_bucket(&self, hash: u64, tag: Tag) -> Prefetched<'_> {
+        let bucket = &self.buckets[self.home(hash)];
+        prefetch(&raw const bucket.0[0]);
+        prefetch(&raw const bucket.0[BUCKET_SLOTS / 2]);
+        Prefetched { bucket, tag }
     }
 
     /// The index of a key's slot.

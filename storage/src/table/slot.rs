@@ -78,12 +78,6 @@ impl Slot {
         self.0.is_null()
     }
 
-    /// Whether the tags are equal; an empty slot may equal an all-zero tag.
-    #[inline(always)]
-    pub(super) fn may_be(&self, tag: Tag) -> bool {
-        (self.0.addr() ^ tag.0) & !POINTER_MASK == 0
-    }
-
     pub(super) fn tag(&self) -> Tag {
         Tag(self.0.addr() & !POINTER_MASK)
     }
@@ -142,6 +136,37 @@ impl Drop for Slot {
         if !self.is_empty() {
             drop(self.take_entry());
         }
+    }
+}
+
+/// A bit for each of the slots whose tag is this one; an empty slot's may be, if the tag is all zero.
+#[inline(always)]
+pub(super) fn matching(slots: &[Slot; 16], tag: Tag) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            __m128, __m128i, _mm_castps_si128, _mm_cmpeq_epi16, _mm_loadu_ps, _mm_movemask_epi8,
+            _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi16, _mm_shuffle_ps, _mm_srai_epi32,
+        };
+        let words: *const f32 = slots.as_ptr().cast();
+        // SAFETY: SSE2 is part of x86-64; 64 words of four bytes are what 16 slots take, and a load may be unaligned.
+        unsafe {
+            // The upper halves of four slots, and of those the tags, as signed numbers that packing leaves as they are.
+            let four = |at: usize| -> __m128i {
+                let (two, more): (__m128, __m128) =
+                    (_mm_loadu_ps(words.add(4 * at)), _mm_loadu_ps(words.add(4 * at + 4)));
+                _mm_srai_epi32::<16>(_mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(two, more)))
+            };
+            let tag = _mm_set1_epi16((tag.0 >> POINTER_BITS) as i16);
+            let low = _mm_cmpeq_epi16(_mm_packs_epi32(four(0), four(2)), tag);
+            let high = _mm_cmpeq_epi16(_mm_packs_epi32(four(4), four(6)), tag);
+            _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let equal = |slot: &Slot| (slot.0.addr() ^ tag.0) & !POINTER_MASK == 0;
+        slots.iter().enumerate().fold(0, |bits, (index, slot)| bits | u32::from(equal(slot)) << index)
     }
 }
 

@@ -108,6 +108,15 @@ impl Core {
         self.run_prepared(from, request, command, prepared, args);
     }
 
+    /// As if it had not run.
+    fn undo_run(&mut self, mut running: Running, group: DeferredGroup, mark: usize) {
+        let undone = self.take_outgoing_since(mark);
+        self.undo_outgoing(undone);
+        self.store.roll_back(group);
+        running.machine.abandon();
+        self.keep_machine(running.machine, running.loaded);
+    }
+
     fn run_prepared(
         &mut self,
         from: ShardId,
@@ -160,19 +169,11 @@ impl Core {
                 self.keep_machine(running.machine, running.loaded);
             }
             Some(Leave::Again) if group.is_undoable() => {
-                let undone = self.take_outgoing_since(mark);
-                self.undo_outgoing(undone);
-                self.store.roll_back(group);
-                running.machine.abandon();
-                self.keep_machine(running.machine, running.loaded);
+                self.undo_run(running, group, mark);
                 self.start_script_again(from, request, command, args);
             }
             Some(Leave::Refused(text)) => {
-                let undone = self.take_outgoing_since(mark);
-                self.undo_outgoing(undone);
-                self.store.roll_back(group);
-                running.machine.abandon();
-                self.keep_machine(running.machine, running.loaded);
+                self.undo_run(running, group, mark);
                 self.refuse_here(from, request, command, text.as_bytes(), Lsn::ZERO);
             }
             Some(left) => {

@@ -159,6 +159,17 @@ struct Tally {
 }
 
 impl Tally {
+    /// Says what has become of a file's commands.
+    fn tell(&self, path: &Path, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}: {} commands", path.display(), self.commands)?;
+        if self.errors > 0 {
+            let errors = self.errors;
+            writeln!(out, "{errors} of them were answered with an error, as they will have been before:")?;
+            self.shown.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        }
+        out.flush()
+    }
+
     fn take(&mut self, path: &Path, offset: u64, reply: &[u8]) {
         let Some(text) = parse_error_reply(reply) else { return };
         let said = format!("{}: offset {offset}: {}", path.display(), String::from_utf8_lossy(text));
@@ -238,14 +249,5 @@ fn replay_file(
             path.display()
         )?;
     }
-    writeln!(out, "{}: {} commands", path.display(), tally.commands)?;
-    if tally.errors > 0 {
-        writeln!(
-            out,
-            "{} of them were answered with an error, as they will have been before:",
-            tally.errors
-        )?;
-        tally.shown.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
-    }
-    Ok(out.flush()?)
+    Ok(tally.tell(path, out)?)
 }
