@@ -1,56 +1,89 @@
-//! A rate limiter that any number of processes share: so many calls per user and window.
+//! A rate limiter that any number of processes share: so many calls per user and window. The server counts, in a script: so it's one round
+//! trip, and one clock.
 //!
-//! `cargo run -p annulus-client --features embedded --example rate_limiter [-- redis://127.0.0.1:6379 | embedded:./data]`
+//! `cargo run -p annulus-client --features embedded --example rate_limiter [-- --calls 5 --window 10 embedded:./data]`
 
 mod place;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use annulus_client::{
-    Client, Command, Error, Pipeline, Value,
-    commands::{ServerCommands as _, Time},
-};
+use annulus_client::{Client, Error, Script, commands::ScriptCommands as _};
+use clap::Parser;
 
-use self::place::Place;
+use self::place::{Fault, Whereabouts, end};
 
-const WINDOW: Duration = Duration::from_secs(10);
-const CALLS_MAX: i64 = 5;
+/// The first call begins a window; whoever comes later in it counts on. Answers the count, and the milliseconds that the window still has.
+const COUNT: &str = "
+    local calls = redis.call('INCR', KEYS[1])
+    if calls == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+    return {calls, redis.call('PTTL', KEYS[1])}";
+
+/// A rate limiter that any number of processes share: each call below is admitted, or told when to come again.
+#[derive(Parser)]
+struct Arguments {
+    /// Who calls.
+    #[arg(long, default_value = "ada")]
+    user: String,
+    /// Calls that a window has room for.
+    #[arg(long, default_value_t = 5)]
+    calls: u64,
+    /// Seconds of a window.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    window: u64,
+    /// Calls to make.
+    #[arg(long, default_value_t = 8)]
+    attempts: u64,
+    #[command(flatten)]
+    whereabouts: Whereabouts,
+}
 
 struct Limiter {
     client: Client,
+    count: Script,
+    calls_max: u64,
+    window: Duration,
+}
+
+enum Answer {
+    Admitted,
+    ComeAgainIn(Duration),
 }
 
 impl Limiter {
-    /// Counts a call, and says whether it may go on. The window's number is in the key, so that a new
-    /// window starts from nothing and old ones expire by themselves; the server's clock, not ours, says which it is.
-    async fn admit(&self, user: &str) -> Result<bool, Error> {
-        let Time(now) = self.client.time().await?;
-        let window = now.as_secs() / WINDOW.as_secs();
-        // The braces keep both commands on the shard of this user.
-        let key = format!("rate:{{{user}}}:{window}");
-        let pipeline = Pipeline::new()
-            .with(Command::new("INCR").key(&key))
-            .with(Command::new("PEXPIRE").key(&key).arg((2 * WINDOW).as_millis().to_string()).arg("NX"));
-        let mut replies = self.client.pipeline(pipeline).await?.into_iter();
-        match replies.next() {
-            Some(Ok(Value::Integer(calls))) => Ok(calls <= CALLS_MAX),
-            Some(Err(error)) => Err(error),
-            other => Err(Error::Protocol(format!("INCR answered {other:?}"))),
-        }
+    fn new(client: &Client, calls_max: u64, window: Duration) -> Self {
+        Self { client: client.clone(), count: Script::new(COUNT), calls_max, window }
+    }
+
+    /// Counts a call, and says whether it may go on.
+    async fn admit(&self, user: &str) -> Result<Answer, Error> {
+        let window_ms = self.window.as_millis().to_string();
+        let (calls, left_ms): (u64, u64) =
+            self.client.script(&self.count, [format!("rate:{user}")], [window_ms]).await?;
+        Ok(if calls <= self.calls_max {
+            Answer::Admitted
+        } else {
+            Answer::ComeAgainIn(Duration::from_millis(left_ms))
+        })
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let place = Place::open().await?;
-    let limiter = Limiter { client: place.client.clone() };
-    for call in 1..=CALLS_MAX + 3 {
-        // When the store cannot be asked, letting calls through is this program's choice.
-        let admitted = match limiter.admit("ada").await {
-            Err(error) if error.is_connection() => true,
-            answer => answer?,
-        };
-        println!("call {call}: {}", if admitted { "admitted" } else { "too many" });
+async fn run(arguments: Arguments) -> Result<(), Fault> {
+    let place = arguments.whereabouts.open().await?;
+    let limiter = Limiter::new(&place.client, arguments.calls, Duration::from_secs(arguments.window));
+    for call in 1..=arguments.attempts {
+        match limiter.admit(&arguments.user).await {
+            Ok(Answer::Admitted) => println!("call {call}: admitted"),
+            Ok(Answer::ComeAgainIn(left)) => println!("call {call}: too many, come again in {left:.1?}"),
+            // When the store cannot be asked, letting calls through is this program's choice.
+            Err(error) if error.is_connection() => println!("call {call}: admitted, unasked ({error})"),
+            Err(error) => return Err(error.into()),
+        }
     }
+    drop(limiter);
     place.close()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    end(run(Arguments::parse()).await)
 }

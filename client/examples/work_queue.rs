@@ -2,82 +2,79 @@
 //! A job that was handed out stays pending until its worker has acknowledged it; what a dead worker has left pending for too long, another
 //! one claims. A job may so be done twice, never not at all: its outcome is written together with the acknowledgement.
 //!
-//! `cargo run -p annulus-client --features embedded --example work_queue [-- redis://127.0.0.1:6379 | embedded:./data]`
+//! `cargo run -p annulus-client --features embedded --example work_queue [-- --jobs 1000 --workers 2 embedded:./data]`
 
 mod place;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use annulus_client::{Client, Command, Error, Pipeline, Result, Session, Value, commands::KeyCommands as _};
-use bytes::Bytes;
+use annulus_client::{
+    Client, Command, Error, Pipeline, Result, Session,
+    commands::{
+        After, Claim, GroupRead, GroupReader, KeyCommands as _, SetCommands as _, StreamCommands as _,
+        StreamEntry, StreamId,
+    },
+};
+use clap::Parser;
 
-use self::place::Place;
+use self::place::{Fault, Whereabouts, end};
 
 // The braces keep all of them on one shard, so that what a worker writes is one shard's affair.
 const QUEUE: &str = "{queue}:jobs";
 const DONE: &str = "{queue}:done";
 const GROUP: &str = "workers";
-const JOBS: u32 = 1000;
 /// Jobs taken at a time.
-const BATCH: i64 = 16;
+const BATCH: u32 = 16;
 /// How long a worker waits for a job before it looks whether it shall stop.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a job may be pending before its worker is taken for dead.
-const ABANDONED: Duration = Duration::from_millis(100);
 
-/// A job as it stands in the stream.
-struct Job {
-    id: Bytes,
-    text: Bytes,
+/// A queue of jobs for a group of workers, one of which dies with jobs in its hands.
+#[derive(Parser)]
+struct Arguments {
+    /// How many jobs there are to do.
+    #[arg(long, default_value_t = 1000)]
+    jobs: u64,
+    /// How many workers do them.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+    /// Milliseconds that a job may be pending before its worker is taken for dead.
+    #[arg(long, default_value_t = 100)]
+    abandoned_ms: u64,
+    #[command(flatten)]
+    whereabouts: Whereabouts,
 }
 
 struct Worker {
     client: Client,
     session: Session,
-    name: &'static str,
+    reader: GroupReader,
+    claim: Claim,
 }
 
 impl Worker {
-    async fn start(client: &Client, name: &'static str) -> Result<Self> {
-        Ok(Self { client: client.clone(), session: client.session().await?, name })
+    async fn start(client: &Client, name: &str, abandoned: Duration) -> Result<Self> {
+        Ok(Self {
+            client: client.clone(),
+            session: client.session().await?,
+            reader: GroupReader::new(GROUP, name).count(BATCH),
+            claim: Claim::new(GROUP, name, abandoned),
+        })
     }
 
     /// New jobs, as soon as there are some; none if none has come for a while.
-    async fn take(&self) -> Result<Vec<Job>> {
-        let command = Command::new("XREADGROUP")
-            .args(["GROUP", GROUP, self.name, "COUNT"])
-            .number(BATCH)
-            .arg("BLOCK")
-            .number(PATIENCE.as_millis() as i64)
-            .arg("STREAMS")
-            .key(QUEUE)
-            .arg(">");
-        match self.session.wait_for(command, Some(PATIENCE)).await? {
-            // By stream; there is one.
-            Value::Map(streams) => {
-                streams.into_iter().next().map_or(Ok(Vec::new()), |(_, jobs)| jobs_of(jobs))
-            }
-            _ => Ok(Vec::new()),
-        }
+    async fn take(&self) -> Result<Vec<StreamEntry>> {
+        let jobs =
+            self.session.xreadgroup_wait(&self.reader, [(QUEUE, GroupRead::New)], Some(PATIENCE)).await?;
+        Ok(jobs.into_entries().collect())
     }
 
     /// Jobs that others have begun and not finished.
-    async fn claim(&self) -> Result<Vec<Job>> {
-        let command = Command::new("XAUTOCLAIM")
-            .key(QUEUE)
-            .args([GROUP, self.name])
-            .number(ABANDONED.as_millis() as i64)
-            .args(["0", "COUNT"])
-            .number(BATCH);
-        match self.client.command(command).await? {
-            // The next cursor, the jobs, and the ids of those that are gone.
-            Value::Array(parts) => parts.into_iter().nth(1).map_or(Ok(Vec::new()), jobs_of),
-            _ => Ok(Vec::new()),
-        }
+    async fn claim(&self) -> Result<Vec<StreamEntry>> {
+        Ok(self.client.xautoclaim(QUEUE, &self.claim, StreamId::MIN, BATCH).await?.claimed)
     }
 
     /// Does jobs until there are none, its own and others'. Returns how many.
-    async fn run(&self) -> Result<u32> {
+    async fn run(&self) -> Result<u64> {
         let mut count = 0;
         loop {
             let mut jobs = self.take().await?;
@@ -88,68 +85,67 @@ impl Worker {
                 return Ok(count);
             }
             for job in jobs {
-                self.work(job).await?;
+                self.work(&job).await?;
                 count += 1;
             }
         }
     }
 
-    async fn work(&self, job: Job) -> Result<()> {
+    async fn work(&self, job: &StreamEntry) -> Result<()> {
+        let Some(text) = job.get("job") else {
+            return Err(Error::Protocol(format!("{} is no job: it has {:?}", job.id, job.fields)));
+        };
         // In life something slow. The outcome and the acknowledgement are one: after a crash both are there, or neither.
         let done = Pipeline::new()
-            .with(Command::new("SADD").key(DONE).arg(&job.text))
-            .with(Command::new("XACK").key(QUEUE).arg(GROUP).arg(&job.id));
-        for reply in self.client.transaction(done).await? {
-            reply?;
-        }
-        Ok(())
+            .with(Command::new("SADD").key(DONE).arg(text))
+            .with(Command::new("XACK").key(QUEUE).arg(GROUP).arg(job.id.to_string()));
+        self.client.transaction(done).await?.into_iter().try_for_each(|reply| reply.map(drop))
     }
 }
 
-/// Entries of a stream: pairs of an id and a list of fields and values, of which a job has one.
-fn jobs_of(entries: Value) -> Result<Vec<Job>> {
-    let strange = |what: &Value| Error::Protocol(format!("a job that is {what:?}"));
-    let Value::Array(entries) = entries else { return Err(strange(&entries)) };
-    let job = |entry: Value| match &entry {
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::Bulk(id), Value::Array(fields)] => match fields.as_slice() {
-                [_, Value::Bulk(text)] => Ok(Job { id: id.clone(), text: text.clone() }),
-                _ => Err(strange(&entry)),
-            },
-            _ => Err(strange(&entry)),
-        },
-        _ => Err(strange(&entry)),
-    };
-    entries.into_iter().map(job).collect()
+/// Makes the queue anew.
+async fn prepare(client: &Client) -> Result<()> {
+    client.del([QUEUE, DONE]).await?;
+    client.xgroup_create_mkstream(QUEUE, GROUP, After::Beginning).await
 }
 
-#[tokio::main]
-async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let place = Place::open().await?;
+async fn run(arguments: Arguments) -> std::result::Result<(), Fault> {
+    let place = arguments.whereabouts.open().await?;
     let client = &place.client;
-    client.del([QUEUE, DONE]).await?;
-    client
-        .command::<()>(Command::new("XGROUP").arg("CREATE").key(QUEUE).args([GROUP, "0", "MKSTREAM"]))
-        .await?;
-    let feeder = client.clone();
+    prepare(client).await?;
+    let (feeder, jobs) = (client.clone(), arguments.jobs);
     let feed = tokio::spawn(async move {
-        for number in 0..JOBS {
-            let job = Command::new("XADD").key(QUEUE).args(["*", "job"]).arg(format!("job {number}"));
-            feeder.command::<Bytes>(job).await?;
+        for number in 0..jobs {
+            feeder.xadd(QUEUE, [("job", format!("job {number}"))]).await?;
         }
         Ok::<_, Error>(())
     });
     // One takes jobs and dies; the others do all of them, its own too.
-    let lost = Worker::start(client, "unlucky").await?.take().await?.len();
-    let (ada, grace) = (Worker::start(client, "ada").await?, Worker::start(client, "grace").await?);
-    let (by_ada, by_grace) = tokio::join!(ada.run(), grace.run());
+    let abandoned = Duration::from_millis(arguments.abandoned_ms);
+    let lost = Worker::start(client, "unlucky", abandoned).await?.take().await?.len();
+    let mut workers = Vec::new();
+    for number in 1..=arguments.workers {
+        let worker = Worker::start(client, &format!("worker {number}"), abandoned).await?;
+        workers.push(tokio::spawn(async move { worker.run().await }));
+    }
+    let mut counts = Vec::new();
+    for worker in workers {
+        counts.push(worker.await??);
+    }
     feed.await??;
     // What the feeder was still writing when they had no more patience.
-    let rest = ada.run().await?;
-    println!("unlucky left {lost}; ada did {}, grace did {}", by_ada? + rest, by_grace?);
-    let done: i64 = client.command(Command::new("SCARD").key(DONE).reads()).await?;
-    assert_eq!(done, i64::from(JOBS), "every job was done");
+    let rest = Worker::start(client, "the last", Duration::ZERO).await?.run().await?;
+    println!("one died with {lost} jobs; the others did {counts:?}, and {rest} were left");
+    let done = client.scard(DONE).await?;
+    if done != arguments.jobs {
+        return Err(format!("{} jobs, and {done} were done", arguments.jobs).into());
+    }
+    println!("all {done} jobs were done");
     client.del([QUEUE, DONE]).await?;
-    drop((ada, grace));
     place.close()
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    end(run(Arguments::parse()).await)
 }

@@ -1,13 +1,17 @@
 //! A cache before a slow source: filled once however many ask at the same time, written through on change.
 //! Each row has one writer at a time; two that race could leave the older value in the cache until it expires.
 //!
-//! `cargo run -p annulus-client --features embedded --example write_through_cache [-- redis://127.0.0.1:6379 | embedded:./data]`
+//! `cargo run -p annulus-client --features embedded --example write_through_cache [-- --readers 4 embedded:./data]`
 
 mod place;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU32, Ordering},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,9 +20,23 @@ use annulus_client::{
     commands::{KeyCommands as _, SetOptions, StringCommands as _},
 };
 use bytes::Bytes;
+use clap::Parser;
 use tokio::{sync::Mutex, time::sleep};
 
-use self::place::Place;
+use self::place::{Fault, Whereabouts, end};
+
+/// Reads a row of a slow source through a cache, many readers at once, and changes it.
+#[derive(Parser)]
+struct Arguments {
+    /// Which row.
+    #[arg(long, default_value = "7")]
+    row: String,
+    /// How many ask for it at the same time.
+    #[arg(long, default_value_t = 4)]
+    readers: usize,
+    #[command(flatten)]
+    whereabouts: Whereabouts,
+}
 
 /// How long a value may be served at most after the source has changed behind the cache's back.
 const FRESH: Duration = Duration::from_mins(5);
@@ -44,12 +62,13 @@ impl Source {
     }
 }
 
-struct Cache<'a> {
+#[derive(Clone)]
+struct Cache {
     client: Client,
-    source: &'a Source,
+    source: Arc<Source>,
 }
 
-impl Cache<'_> {
+impl Cache {
     /// From the cache, or from the source by way of it.
     async fn read(&self, id: &str) -> Result<Option<Bytes>, Error> {
         let (row, filler) = (format!("row:{{{id}}}"), format!("filling:{{{id}}}"));
@@ -81,19 +100,31 @@ impl Cache<'_> {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let place = Place::open().await?;
-    let source = Source::default();
-    source.write("7", "seven").await;
-    let cache = Cache { client: place.client.clone(), source: &source };
-    cache.client.del(["row:{7}"]).await?;
+async fn run(arguments: Arguments) -> Result<(), Fault> {
+    let place = arguments.whereabouts.open().await?;
+    let (source, row) = (Arc::new(Source::default()), &arguments.row);
+    source.write(row, "the first value").await;
+    let cache = Cache { client: place.client.clone(), source: Arc::clone(&source) };
+    cache.client.del([format!("row:{{{row}}}")]).await?;
 
-    let (a, b, c, d) = tokio::join!(cache.read("7"), cache.read("7"), cache.read("7"), cache.read("7"));
-    println!("four readers at once: {:?}", [a?, b?, c?, d?]);
+    let readers: Vec<_> = (0..arguments.readers)
+        .map(|_| {
+            let (cache, row) = (cache.clone(), row.clone());
+            tokio::spawn(async move { cache.read(&row).await })
+        })
+        .collect();
+    for reader in readers {
+        println!("a reader has {:?}", reader.await??);
+    }
     println!("the source was read {} time(s)", source.reads.load(Ordering::Relaxed));
-    cache.write("7", "VII").await?;
-    println!("after a write: {:?}", cache.read("7").await?);
+    cache.write(row, "the second value").await?;
+    println!("after a write: {:?}", cache.read(row).await?);
     println!("the source was read {} time(s)", source.reads.load(Ordering::Relaxed));
+    drop(cache);
     place.close()
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    end(run(Arguments::parse()).await)
 }

@@ -25,7 +25,7 @@ use crate::{
     Client, Command, Error, FromValue, Options, Result, Routing, Value,
     codec::Version,
     command::Touched,
-    commands::Execute,
+    commands::{Execute, Script, is_unknown},
     convert::result_of,
     handshake::{Link, accept},
 };
@@ -158,6 +158,17 @@ impl Execute for Cache {
 
     fn execute<T: FromValue>(&self, command: Command) -> CacheCall<'_, T> {
         CacheCall { cache: self, state: State::New(command, Checked::Yes), result: PhantomData }
+    }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> CacheCall<'_, T> {
+        let text = script.text().clone();
+        let work = async move {
+            match self.execute(by_digest.clone()).await {
+                Err(error) if is_unknown(&error) => self.execute(by_digest.with_script(text)).await,
+                result => result,
+            }
+        };
+        CacheCall { cache: self, state: State::Asked(Box::pin(work)), result: PhantomData }
     }
 }
 

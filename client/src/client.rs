@@ -8,13 +8,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
+
 use crate::{
     Cache, CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, Routing, Scan, ScanFilter,
     Session, Subscriber, Value,
     command::Payload,
-    commands::Execute,
+    commands::{Execute, Script, is_unknown},
     connection::{Connection, Reply, orphaned},
     convert::result_of,
+    scan::Walk,
     shards::Shards,
     transaction,
 };
@@ -191,7 +194,22 @@ impl Client {
 
     /// Walks over all keys, a batch at a time; see [`Scan`].
     pub fn scan(&self, filter: ScanFilter) -> Scan<'_> {
-        Scan::new(self, filter)
+        Scan::new(self, Walk::over_keys(filter))
+    }
+
+    /// Walks over the fields of a hash with their values.
+    pub fn hscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_, (Bytes, Bytes)> {
+        Scan::new(self, Walk::over("HSCAN", key, filter))
+    }
+
+    /// Walks over the members of a set.
+    pub fn sscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_> {
+        Scan::new(self, Walk::over("SSCAN", key, filter))
+    }
+
+    /// Walks over the members of a sorted set with their scores.
+    pub fn zscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_, (Bytes, f64)> {
+        Scan::new(self, Walk::over("ZSCAN", key, filter))
     }
 }
 
@@ -208,6 +226,17 @@ impl Execute for Client {
 
     fn execute<T: FromValue>(&self, command: Command) -> Call<'_, T> {
         Call { client: self, state: State::New(command), result: PhantomData }
+    }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> Call<'_, T> {
+        let text = script.text().clone();
+        let work = async move {
+            match self.execute(by_digest.clone()).await {
+                Err(error) if is_unknown(&error) => self.execute(by_digest.with_script(text)).await,
+                result => result,
+            }
+        };
+        Call { client: self, state: State::Slow(Box::pin(work)), result: PhantomData }
     }
 }
 

@@ -1,14 +1,19 @@
 //! Received bytes to values.
 //!
 //! Two passes, because a reply comes in as many pieces as the network likes: a scanner that reads no line twice says
-//! when a reply is whole, and only then the codec (`redis-protocol`) builds its value, once. The scanner also counts
-//! nesting, which the other side chooses and the codec would follow with the stack.
+//! when a reply is whole, and only then its value is built, once. All replies that are whole are taken off the buffer together, so that
+//! their values share one block.
+//!
+//! The plain reader ([`crate::read`]) knows what servers send; `redis-protocol` knows all of RESP, and has the rest. (Its sets and maps are
+//! hashed, and refuse some of what Redis sends in them.) Nesting, which the other side chooses and both would follow with the stack, is bounded.
+
+use std::collections::VecDeque;
 
 use annulus_protocol::ReplyScanner;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::{resp2, resp3};
 
-use crate::{Error, Result, Value};
+use crate::{Error, Result, Value, read::Reader};
 
 /// No command nests deeper than a handful.
 const DEPTH_MAX: usize = 64;
@@ -23,35 +28,67 @@ pub(crate) enum Version {
 /// The receiving half of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// Received, from the start of a reply.
+    /// Received, behind the replies that were taken off, from the start of a reply.
     pub(crate) buffer: BytesMut,
     scanner: ReplyScanner,
+    /// Whole replies that were taken off the buffer, and where each of those ends that have not been read.
+    whole: Reader,
+    ends: VecDeque<usize>,
     pub(crate) version: Version,
 }
 
 impl Decoder {
     pub(crate) fn new(version: Version) -> Self {
-        Self { buffer: BytesMut::new(), scanner: ReplyScanner::new(), version }
+        let whole = Reader::new(Bytes::new());
+        Self { buffer: BytesMut::new(), scanner: ReplyScanner::new(), whole, ends: VecDeque::new(), version }
     }
 
     /// The next whole reply. After an error the connection has lost its place and is of no use.
     pub(crate) fn next(&mut self) -> Result<Option<Value>> {
-        let found = self.scanner.scan(&self.buffer).map_err(|error| Error::Protocol(error.to_string()))?;
-        let Some(length) = found else { return Ok(None) };
-        let reply = self.buffer.split_to(length).freeze();
-        value(&reply, self.version).map(Some)
+        if self.ends.is_empty() {
+            self.take_whole()?;
+        }
+        let Some(end) = self.ends.pop_front() else { return Ok(None) };
+        let start = self.whole.at();
+        match self.whole.next() {
+            Ok(Some(value)) if self.whole.at() == end => Ok(Some(value)),
+            _ => decode(&self.whole.skip(start, end), self.version).map(Some),
+        }
+    }
+
+    /// Takes off all replies that are whole.
+    fn take_whole(&mut self) -> Result<()> {
+        let mut whole = 0;
+        loop {
+            let rest = self.buffer.get(whole..).unwrap_or_default();
+            match self.scanner.scan(rest) {
+                Ok(Some(length)) => {
+                    whole += length;
+                    self.ends.push_back(whole);
+                }
+                Ok(None) => break,
+                // First what came before it; the next time it's the first.
+                Err(_) if whole > 0 => {
+                    self.scanner = ReplyScanner::new();
+                    break;
+                }
+                Err(error) => return Err(Error::Protocol(error.to_string())),
+            }
+        }
+        if whole > 0 {
+            self.whole = Reader::new(self.buffer.split_to(whole));
+        }
+        Ok(())
     }
 }
 
-fn value(reply: &Bytes, version: Version) -> Result<Value> {
+/// A reply that has what only `redis-protocol` knows, or is none.
+fn decode(reply: &Bytes, version: Version) -> Result<Value> {
     match reply.first() {
         // Not by the codec, which refuses errors that quote what isn't UTF-8.
         Some(b'-') => return Ok(Value::Error(reply.slice(1..reply.len() - 2))),
         Some(b'*' | b'%' | b'~' | b'>' | b'|') => check_depth(reply)?,
         _ => {}
-    }
-    if matches!(reply.as_ref(), b"$-1\r\n" | b"*-1\r\n") {
-        return Ok(Value::Null);
     }
     let decoded = match version {
         Version::Resp3 => resp3::decode::complete::decode_bytes(reply)
@@ -187,6 +224,22 @@ mod tests {
         {
             assert!(matches!(decode(Version::Resp3, input), Err(Error::Protocol(_))), "{input:?}");
         }
+    }
+
+    #[test]
+    fn replies_before_what_is_none_still_come() {
+        let mut decoder = Decoder::new(Version::Resp3);
+        decoder.buffer.extend_from_slice(b"+OK\r\n:1\r\nHTTP/1.1 400\r\n");
+        assert_eq!(decoder.next(), Ok(Some(Value::Simple(Bytes::from_static(b"OK")))));
+        assert_eq!(decoder.next(), Ok(Some(Value::Integer(1))));
+        assert!(matches!(decoder.next(), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn attributes_are_passed_over_and_texts_in_pieces_put_together() {
+        let input = b"|1\r\n+ttl\r\n:3600\r\n$1\r\nx\r\n+OK\r\n";
+        let expected = vec![bulk("x"), Value::Simple(Bytes::from_static(b"OK"))];
+        assert_eq!(decode(Version::Resp3, input), Ok(expected));
     }
 
     #[test]

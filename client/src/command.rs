@@ -81,6 +81,54 @@ const CACHED: &[&str] = &[
     "XREVRANGE",
 ];
 
+/// Subcommands of CLIENT that change the connection for all who share it.
+const CONNECTION_STATE: &[&str] = &["TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH"];
+
+/// What the server may answer only when something happens; and XREAD and XREADGROUP with BLOCK.
+const WAITING: &[&str] = &[
+    "BLPOP",
+    "BRPOP",
+    "BLMOVE",
+    "BRPOPLPUSH",
+    "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "WAIT",
+    "WAITAOF",
+];
+
+const SUBSCRIBING: &[&str] =
+    &["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"];
+
+/// What writes without a key, or keys that it does not name.
+const TOUCHES_ANYTHING: &[&str] = &["FLUSHALL", "FLUSHDB", "SWAPDB", "EVAL", "EVALSHA", "FCALL", "FUNCTION"];
+
+/// Whether a command of this name may be one that a shared connection does not carry: a look at its length and first letter, since it's
+/// asked of every command. GET, SET, HGET, INCR and their like are out at once.
+fn may_be_special(name: &[u8]) -> bool {
+    let first = name.first().map(u8::to_ascii_uppercase);
+    name.len() > 3
+        && matches!(
+            first,
+            Some(
+                b'A' | b'B'
+                    | b'C'
+                    | b'D'
+                    | b'E'
+                    | b'H'
+                    | b'M'
+                    | b'P'
+                    | b'Q'
+                    | b'R'
+                    | b'S'
+                    | b'U'
+                    | b'W'
+                    | b'X'
+            )
+        )
+}
+
 impl Command {
     /// A command of this name. A subcommand is an argument: `Command::new("CLIENT").arg("ID")`.
     pub fn new(name: &str) -> Self {
@@ -123,6 +171,47 @@ impl Command {
         keys.into_iter().fold(self, Self::key)
     }
 
+    /// Adds how many keys there are, and the keys, as commands want it that take arguments behind them.
+    #[must_use]
+    pub fn counted_keys<K: AsRef<[u8]>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        let keys: Vec<K> = keys.into_iter().collect();
+        self.unsigned(keys.len() as u64).keys(keys)
+    }
+
+    /// Adds how many arguments there are, and the arguments.
+    #[must_use]
+    pub fn counted_args<A: AsRef<[u8]>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
+        let arguments: Vec<A> = arguments.into_iter().collect();
+        self.unsigned(arguments.len() as u64).args(arguments)
+    }
+
+    /// Adds a number that has no sign.
+    #[must_use]
+    pub fn unsigned(self, number: u64) -> Self {
+        self.arg(itoa::Buffer::new().format(number))
+    }
+
+    /// Adds a time, in whole milliseconds.
+    #[must_use]
+    pub fn millis(self, time: Duration) -> Self {
+        self.arg(itoa::Buffer::new().format(time.as_millis()))
+    }
+
+    /// Adds a word, if it is said.
+    #[must_use]
+    pub(crate) fn flag(self, word: &str, is_said: bool) -> Self {
+        if is_said { self.arg(word) } else { self }
+    }
+
+    /// Adds a word with a number, if there is one.
+    #[must_use]
+    pub(crate) fn option(self, word: &str, number: Option<u64>) -> Self {
+        match number {
+            Some(number) => self.arg(word).unsigned(number),
+            None => self,
+        }
+    }
+
     /// Adds an integer.
     #[must_use]
     pub fn number(self, number: impl Into<i64>) -> Self {
@@ -142,10 +231,24 @@ impl Command {
         self
     }
 
-    /// The text of an argument, in upper case, where it is one.
-    fn word(&self, index: usize) -> String {
-        let word = self.words.get(index).unwrap_or_default();
-        String::from_utf8_lossy(word).to_ascii_uppercase()
+    /// Whether an argument is this word, in whichever case.
+    fn is_word(&self, index: usize, word: &str) -> bool {
+        self.words.get(index).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// The word of a list that an argument is.
+    fn word_of(&self, index: usize, words: &[&'static str]) -> Option<&'static str> {
+        words.iter().find(|word| self.is_word(index, word)).copied()
+    }
+
+    /// A call of a script by its digest, as one that brings the script along.
+    pub(crate) fn with_script(mut self, text: Bytes) -> Self {
+        let by_digest = std::mem::take(&mut self.words);
+        let name = if by_digest.get(0) == Some(b"EVALSHA_RO") { "EVAL_RO" } else { "EVAL" };
+        self.words.push(name.as_bytes());
+        self.words.push_bytes(text);
+        by_digest.iter().skip(2).for_each(|word| self.words.push(word));
+        self
     }
 
     /// Adds how long to wait, in seconds as blocking commands take them; `None`: for ever.
@@ -154,46 +257,62 @@ impl Command {
         self.float(wait.map_or(0.0, |wait| wait.as_secs_f64().max(0.001)))
     }
 
+    /// Adds how long to wait, in milliseconds as streams take them; `None`: for ever.
+    pub(crate) fn block(self, wait: Option<Duration>) -> Self {
+        let ms = wait.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.arg("BLOCK").unsigned(ms)
+    }
+
     /// Why this command cannot share a connection: it changes for all others what the connection means, how
     /// many replies come, or when.
     pub(crate) fn refusal(&self) -> Option<String> {
-        let name = self.word(0);
-        match name.as_str() {
-            "SELECT" | "AUTH" | "HELLO" => Some(format!("{name}: say it in the URL or the options")),
-            "WATCH" | "UNWATCH" | "ASKING" | "READONLY" | "READWRITE" => Some(name),
-            "CLIENT" if matches!(self.word(1).as_str(), "TRACKING" | "CACHING") => {
-                Some(format!("CLIENT {}", self.word(1)))
-            }
-            _ if self.blocks() => Some(format!("{name} waits, and would hold up all others: use a session")),
-            _ => self.disorder(),
+        // Most commands are none of these: their first letters say so before anything is compared.
+        if !self.words.get(0).is_some_and(may_be_special) {
+            return None;
+        }
+        if let Some(name) = self.word_of(0, &["SELECT", "AUTH", "HELLO"]) {
+            return Some(format!("{name}: say it in the URL or the options"));
+        }
+        if let Some(name) = self.word_of(0, &["WATCH", "UNWATCH", "ASKING", "READONLY", "READWRITE"]) {
+            return Some(name.to_owned());
+        }
+        if self.is_word(0, "CLIENT")
+            && let Some(what) = self.word_of(1, CONNECTION_STATE)
+        {
+            return Some(format!("CLIENT {what}"));
+        }
+        match self.waiting() {
+            Some(name) => Some(format!("{name} waits, and would hold up all others: use a session")),
+            None => self.disorder(),
         }
     }
 
-    /// Whether the server may answer only when something happens.
-    fn blocks(&self) -> bool {
-        match self.word(0).as_str() {
-            "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BLMPOP" | "BZPOPMIN" | "BZPOPMAX" | "BZMPOP"
-            | "WAIT" | "WAITAOF" => true,
-            "XREAD" | "XREADGROUP" => (1..self.words.len())
-                .map(|index| self.word(index))
-                .take_while(|word| word != "STREAMS")
-                .any(|word| word == "BLOCK"),
-            _ => false,
-        }
+    /// Its name, if the server may answer only when something happens.
+    fn waiting(&self) -> Option<&'static str> {
+        self.word_of(0, WAITING).or_else(|| {
+            self.word_of(0, &["XREAD", "XREADGROUP"]).filter(|_| {
+                (1..self.words.len())
+                    .take_while(|&index| !self.is_word(index, "STREAMS"))
+                    .any(|index| self.is_word(index, "BLOCK"))
+            })
+        })
     }
 
     /// Why no connection here can carry this command: it changes how many replies come, or what may follow.
     pub(crate) fn disorder(&self) -> Option<String> {
-        let name = self.word(0);
-        match name.as_str() {
-            "QUIT" | "RESET" | "HELLO" | "MONITOR" | "SYNC" | "PSYNC" => Some(name),
-            "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {
-                Some(format!("{name}: use a subscriber"))
-            }
-            "MULTI" | "EXEC" | "DISCARD" => Some(format!("{name}: give the commands to a transaction")),
-            "CLIENT" if self.word(1) == "REPLY" => Some("CLIENT REPLY".to_owned()),
-            _ => None,
+        if !self.words.get(0).is_some_and(may_be_special) {
+            return None;
         }
+        if let Some(name) = self.word_of(0, &["QUIT", "RESET", "HELLO", "MONITOR", "SYNC", "PSYNC"]) {
+            return Some(name.to_owned());
+        }
+        if let Some(name) = self.word_of(0, SUBSCRIBING) {
+            return Some(format!("{name}: use a subscriber"));
+        }
+        if let Some(name) = self.word_of(0, &["MULTI", "EXEC", "DISCARD"]) {
+            return Some(format!("{name}: give the commands to a transaction"));
+        }
+        (self.is_word(0, "CLIENT") && self.is_word(1, "REPLY")).then(|| "CLIENT REPLY".to_owned())
     }
 
     pub(crate) fn only_reads(&self) -> bool {
@@ -215,16 +334,15 @@ impl Command {
     /// The key, if the reply tells of one key something that changes only with it.
     pub(crate) fn cached_key(&self) -> Option<Bytes> {
         let key = self.only_key().filter(|_| self.reads)?;
-        CACHED.contains(&self.word(0).as_str()).then_some(key)
+        self.word_of(0, CACHED).map(|_| key)
     }
 
     /// What it may change.
     pub(crate) fn touched(&self) -> Touched {
-        match (self.only_key(), self.word(0).as_str()) {
-            (Some(key), _) => Touched::Key(key),
-            (None, "FLUSHALL" | "FLUSHDB" | "SWAPDB" | "EVAL" | "EVALSHA" | "FCALL") => Touched::Anything,
-            (None, _) if self.keys > 0 => Touched::Anything,
-            (None, _) => Touched::Nothing,
+        match self.only_key() {
+            Some(key) => Touched::Key(key),
+            None if self.keys > 0 || self.word_of(0, TOUCHES_ANYTHING).is_some() => Touched::Anything,
+            None => Touched::Nothing,
         }
     }
 

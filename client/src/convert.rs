@@ -92,6 +92,14 @@ impl FromValue for u64 {
     }
 }
 
+impl FromValue for u16 {
+    fn from_value(value: Value) -> Result<Self> {
+        let number = u64::from_value(value)?;
+        Self::try_from(number)
+            .map_err(|_| Error::Unexpected { expected: "number of 16 bits", found: number.to_string() })
+    }
+}
+
 impl FromValue for f64 {
     fn from_value(value: Value) -> Result<Self> {
         match value {
@@ -141,23 +149,37 @@ impl<T: FromValue + Ord> FromValue for BTreeSet<T> {
     }
 }
 
+/// An array of so many values.
+pub(crate) fn array<const N: usize>(value: Value) -> Result<[Value; N]> {
+    let values = Vec::<Value>::from_value(value)?;
+    values.try_into().map_err(|values: Vec<Value>| Error::Unexpected {
+        expected: "array of the right length",
+        found: format!("{} instead of {N} values", values.len()),
+    })
+}
+
 impl<A: FromValue, B: FromValue> FromValue for (A, B) {
     fn from_value(value: Value) -> Result<Self> {
-        let values = Vec::<Value>::from_value(value)?;
-        let pair: [Value; 2] = values.try_into().map_err(|_| Error::Unexpected {
-            expected: "pair",
-            found: "another number of values".to_owned(),
-        })?;
-        let [first, second] = pair;
+        let [first, second] = array(value)?;
         Ok((A::from_value(first)?, B::from_value(second)?))
     }
 }
 
-/// The pairs of a map, or of the flat array that RESP2 has instead.
-fn pairs<K: FromValue, V: FromValue>(value: Value) -> Result<Vec<(K, V)>> {
+impl<A: FromValue, B: FromValue, C: FromValue> FromValue for (A, B, C) {
+    fn from_value(value: Value) -> Result<Self> {
+        let [first, second, third] = array(value)?;
+        Ok((A::from_value(first)?, B::from_value(second)?, C::from_value(third)?))
+    }
+}
+
+/// The pairs of a map, of an array of pairs, or of the flat array that RESP2 has instead. No key is an array.
+pub(crate) fn pairs<K: FromValue, V: FromValue>(value: Value) -> Result<Vec<(K, V)>> {
     let convert = |(key, value)| Ok((K::from_value(key)?, V::from_value(value)?));
     match value {
         Value::Map(pairs) => pairs.into_iter().map(convert).collect(),
+        Value::Array(pairs) if pairs.iter().all(|pair| matches!(pair, Value::Array(_))) => {
+            pairs.into_iter().map(<(K, V)>::from_value).collect()
+        }
         Value::Array(flat) if flat.len().is_multiple_of(2) => {
             let mut found = Vec::with_capacity(flat.len() / 2);
             let mut flat = flat.into_iter();
@@ -167,6 +189,21 @@ fn pairs<K: FromValue, V: FromValue>(value: Value) -> Result<Vec<(K, V)>> {
             Ok(found)
         }
         other => unexpected("map", &other),
+    }
+}
+
+/// A map whose keys are known: a description of something. What is not asked for is let pass, since later servers tell more.
+pub(crate) struct Described(Vec<(String, Value)>);
+
+impl Described {
+    pub(crate) fn new(value: Value) -> Result<Self> {
+        pairs(value).map(Self)
+    }
+
+    /// What is said under a name; as null if it isn't.
+    pub(crate) fn take<T: FromValue>(&mut self, name: &str) -> Result<T> {
+        let found = self.0.iter_mut().find(|(known, _)| known == name);
+        T::from_value(found.map_or(Value::Null, |(_, value)| std::mem::replace(value, Value::Null)))
     }
 }
 
@@ -199,6 +236,37 @@ mod tests {
         let expected = BTreeMap::from([("a".to_owned(), 1_i64), ("b".to_owned(), 2)]);
         assert_eq!(BTreeMap::from_value(map), Ok(expected.clone()));
         assert_eq!(BTreeMap::from_value(flat), Ok(expected));
+    }
+
+    #[test]
+    fn pairs_come_as_a_map_as_pairs_or_flat() {
+        let two = |key, value| Value::Array(vec![bulk(key), value]);
+        let expected = vec![("a".to_owned(), 1_i64), ("b".to_owned(), 2)];
+        for value in [
+            Value::Map(vec![(bulk("a"), Value::Integer(1)), (bulk("b"), Value::Integer(2))]),
+            Value::Array(vec![two("a", Value::Integer(1)), two("b", Value::Integer(2))]),
+            Value::Array(vec![bulk("a"), Value::Integer(1), bulk("b"), Value::Integer(2)]),
+        ] {
+            assert_eq!(pairs::<String, i64>(value), Ok(expected.clone()));
+        }
+        assert_eq!(pairs::<String, i64>(Value::Array(Vec::new())), Ok(Vec::new()));
+        // Values that are arrays do not make a flat array one of pairs.
+        let flat = Value::Array(vec![bulk("a"), Value::Array(vec![bulk("x"), bulk("y")])]);
+        assert_eq!(
+            pairs::<String, Vec<String>>(flat),
+            Ok(vec![("a".to_owned(), vec!["x".to_owned(), "y".to_owned()])])
+        );
+        assert!(pairs::<String, i64>(Value::Array(vec![two("a", Value::Null)])).is_err());
+        assert!(pairs::<String, i64>(Value::Integer(1)).is_err());
+    }
+
+    #[test]
+    fn a_description_is_read_by_name_and_may_say_more_or_less() {
+        let value = Value::Map(vec![(bulk("length"), Value::Integer(3)), (bulk("new"), Value::Null)]);
+        let mut described = Described::new(value).unwrap();
+        assert_eq!(described.take("length"), Ok(3_i64));
+        assert_eq!(described.take("lag"), Ok(None::<i64>));
+        assert!(described.take::<i64>("lag").is_err());
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod connection;
 mod driver;
 mod handshake;
 mod in_flight;
+mod read;
 mod shards;
 mod stream;
 mod transaction;
@@ -66,12 +67,13 @@ mod wire;
 pub use cache::{Cache, CacheCall, CacheOptions, CacheStats};
 pub use client::{Call, Client};
 pub use command::{Command, Pipeline};
+pub use commands::Script;
 pub use convert::FromValue;
 #[cfg(feature = "embedded")]
 pub use embedded::{Durability, Embedded, EmbeddedOptions, StoreError};
 pub use error::{Error, Result};
 pub use options::{Endpoint, Options, Routing};
-pub use scan::{Scan, ScanFilter};
+pub use scan::{Scan, ScanFilter, Scanned};
 pub use session::{Session, SessionCall};
 pub use subscriber::{Message, Subscriber};
 #[cfg(feature = "tls")]

@@ -19,7 +19,10 @@ use tokio::{
 use crate::{
     Command, Error, FromValue, Options, Pipeline, Result, Value,
     command::Payload,
-    commands::{Execute, Side},
+    commands::{
+        After, Execute, GroupRead, GroupReader, ScoreEnd, Scored, Script, Side, StreamReads, is_unknown,
+        read_streams,
+    },
     convert::result_of,
     transaction,
     wire::Wire,
@@ -162,9 +165,84 @@ impl Session {
         self.wait_for(command.seconds(wait), wait).await
     }
 
+    /// Pops up to `count` elements from this side of the first list that has any, waiting up to `wait` (`None`: for ever). Tells which
+    /// list, and what.
+    pub async fn blmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        side: Side,
+        count: u32,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Vec<Bytes>)>> {
+        let command = Command::new("BLMPOP").seconds(wait).counted_keys(keys).arg(side.word());
+        self.wait_for(command.arg("COUNT").number(count), wait).await
+    }
+
+    /// Pops the member with the lowest score of the first sorted set that has any, waiting up to `wait` (`None`: for ever). Tells which set,
+    /// and what.
+    pub async fn bzpopmin<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Bytes, f64)>> {
+        self.wait_for(Command::new("BZPOPMIN").keys(keys).seconds(wait), wait).await
+    }
+
+    /// The same with the highest score.
+    pub async fn bzpopmax<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Bytes, f64)>> {
+        self.wait_for(Command::new("BZPOPMAX").keys(keys).seconds(wait), wait).await
+    }
+
+    /// Pops up to `count` members from this end of the first sorted set that has any, waiting up to `wait` (`None`: for ever). Tells which
+    /// set, and what.
+    pub async fn bzmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        end: ScoreEnd,
+        count: u32,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Scored)>> {
+        let command = Command::new("BZMPOP").seconds(wait).counted_keys(keys).arg(end.word());
+        self.wait_for(command.arg("COUNT").number(count), wait).await
+    }
+
+    /// Reads streams as [`xread`](crate::commands::StreamCommands::xread) does, waiting up to `wait` (`None`: for ever) until one of them has
+    /// something. Nothing if none had.
+    pub async fn xread_wait<K: AsRef<[u8]>>(
+        &self,
+        streams: impl IntoIterator<Item = (K, After)>,
+        count: Option<u32>,
+        wait: Option<Duration>,
+    ) -> Result<StreamReads> {
+        let command = Command::new("XREAD").option("COUNT", count.map(u64::from)).block(wait);
+        self.wait_for(read_streams(command, streams), wait).await
+    }
+
+    /// Reads as a consumer of a group, waiting up to `wait` (`None`: for ever) until there's something. Nothing if there was nothing.
+    pub async fn xreadgroup_wait<K: AsRef<[u8]>>(
+        &self,
+        reader: &GroupReader,
+        streams: impl IntoIterator<Item = (K, GroupRead)>,
+        wait: Option<Duration>,
+    ) -> Result<StreamReads> {
+        let command = reader.add(Command::new("XREADGROUP")).block(wait);
+        self.wait_for(read_streams(command, streams), wait).await
+    }
+
+    /// Waits until what this session has written is on disk here (`local`) and on so many replicas, or the time is over; tells on how many
+    /// it is (WAITAOF).
+    pub async fn wait_durable(&self, local: bool, replicas: u32, wait: Duration) -> Result<(u64, u64)> {
+        let command = Command::new("WAITAOF").number(local).number(replicas).millis(wait);
+        self.wait_for(command, Some(wait)).await
+    }
+
     /// Waits until what this session has written is on so many replicas, or the time is over; tells on how many it is (WAIT).
     pub async fn wait_replicas(&self, replicas: u32, wait: Duration) -> Result<u64> {
-        let command = Command::new("WAIT").number(replicas).arg(wait.as_millis().to_string());
+        let command = Command::new("WAIT").number(replicas).millis(wait);
         self.wait_for(command, Some(wait)).await
     }
 
@@ -268,6 +346,16 @@ impl Execute for Session {
 
     fn execute<T: FromValue>(&self, command: Command) -> SessionCall<'_, T> {
         SessionCall::new(self.ask(command, Some(Duration::ZERO)))
+    }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> SessionCall<'_, T> {
+        let text = script.text().clone();
+        SessionCall::new(async move {
+            match self.execute(by_digest.clone()).await {
+                Err(error) if is_unknown(&error) => self.execute(by_digest.with_script(text)).await,
+                result => result,
+            }
+        })
     }
 }
 

@@ -16,6 +16,22 @@ pub fn annulus() -> &'static Path {
 }
 
 fn build_annulus() -> PathBuf {
+    build(&["--package", "annulus", "--bin", "annulus"]);
+    profile_dir().join("annulus")
+}
+
+/// The directory of the client's examples, built once per test process. Built with all of the workspace, so that what
+/// `cargo test --workspace` has made is what is taken.
+pub fn client_examples() -> &'static Path {
+    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLES.get_or_init(|| {
+        build(&["--workspace", "--examples"]);
+        profile_dir().join("examples")
+    })
+}
+
+/// Builds something in the profile and the directory that these tests were built in.
+fn build(what: &[&str]) {
     let profile_dir = profile_dir();
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -23,14 +39,14 @@ fn build_annulus() -> PathBuf {
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "annulus", "--bin", "annulus", "--profile", profile])
+        .args(["build", "--quiet", "--profile", profile])
+        .args(what)
         .arg("--target-dir")
         .arg(profile_dir.parent().expect("a profile directory lies in the target directory"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .status()
         .expect("cargo can be started");
-    assert!(status.success(), "building the annulus binary failed: {status}");
-    profile_dir.join("annulus")
+    assert!(status.success(), "building {what:?} failed: {status}");
 }
 
 /// `target/<profile>`: test executables lie in its `deps`.

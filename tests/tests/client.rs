@@ -7,8 +7,10 @@
     reason = "tests are outside the server: they start threads and watch real clocks"
 )]
 
+mod client_commands;
 mod client_connections;
 mod client_embedded;
+mod client_examples;
 
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 

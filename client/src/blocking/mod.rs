@@ -23,7 +23,8 @@ use tokio::runtime::{Builder, Runtime};
 pub use own::{Cache, Session, Subscriber};
 
 use crate::{
-    CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Value, commands::Execute,
+    CacheOptions, Command, Error, FromValue, Options, Pipeline, Result, ScanFilter, Scanned, Value,
+    commands::{Execute, Script, is_unknown},
     scan::Walk,
 };
 #[cfg(feature = "embedded")]
@@ -123,7 +124,22 @@ impl Client {
 
     /// Walks over all keys; see [`crate::Scan`].
     pub fn scan(&self, filter: ScanFilter) -> Scan<'_> {
-        Scan { client: self, walk: Walk::new(filter) }
+        Scan { client: self, walk: Walk::over_keys(filter) }
+    }
+
+    /// Walks over the fields of a hash with their values; see [`crate::Scan`].
+    pub fn hscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_, (Bytes, Bytes)> {
+        Scan { client: self, walk: Walk::over("HSCAN", key, filter) }
+    }
+
+    /// Walks over the members of a set; see [`crate::Scan`].
+    pub fn sscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_> {
+        Scan { client: self, walk: Walk::over("SSCAN", key, filter) }
+    }
+
+    /// Walks over the members of a sorted set with their scores; see [`crate::Scan`].
+    pub fn zscan(&self, key: impl AsRef<[u8]>, filter: ScanFilter) -> Scan<'_, (Bytes, f64)> {
+        Scan { client: self, walk: Walk::over("ZSCAN", key, filter) }
     }
 }
 
@@ -137,22 +153,29 @@ impl Execute for Client {
         }
         self.background.wait(self.client.execute(command))
     }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> Result<T> {
+        match self.execute(by_digest.clone()) {
+            Err(error) if is_unknown(&error) => self.execute(by_digest.with_script(script.text().clone())),
+            result => result,
+        }
+    }
 }
 
-/// Keys, as an iterator. It ends after an error.
+/// Keys, or elements of one, as an iterator. It ends after an error.
 #[derive(Debug)]
-pub struct Scan<'a> {
+pub struct Scan<'a, T = Bytes> {
     client: &'a Client,
-    walk: Walk,
+    walk: Walk<T>,
 }
 
-impl Iterator for Scan<'_> {
-    type Item = Result<Bytes>;
+impl<T: Scanned> Iterator for Scan<'_, T> {
+    type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(key) = self.walk.next_found() {
-                return Some(Ok(key));
+            if let Some(found) = self.walk.next_found() {
+                return Some(Ok(found));
             }
             let command = self.walk.next_command()?;
             if let Err(error) = self.walk.on_step(self.client.execute(command)) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Background;
 use crate::{
     CacheOptions, CacheStats, Command, FromValue, Message, Pipeline, Result, Value,
-    commands::{Execute, Side},
+    commands::{After, Execute, GroupRead, GroupReader, ScoreEnd, Scored, Script, Side, StreamReads},
 };
 
 /// As [`crate::Session`]; each call waits for its result.
@@ -91,6 +91,76 @@ impl Session {
     ) -> Result<Option<Bytes>> {
         self.background.wait(self.session.blmove(from, to, wait))
     }
+
+    /// See [`crate::Session::blmpop`].
+    pub fn blmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        side: Side,
+        count: u32,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Vec<Bytes>)>> {
+        self.background.wait(self.session.blmpop(keys, side, count, wait))
+    }
+
+    /// See [`crate::Session::bzpopmin`].
+    pub fn bzpopmin<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Bytes, f64)>> {
+        self.background.wait(self.session.bzpopmin(keys, wait))
+    }
+
+    /// See [`crate::Session::bzpopmax`].
+    pub fn bzpopmax<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Bytes, f64)>> {
+        self.background.wait(self.session.bzpopmax(keys, wait))
+    }
+
+    /// See [`crate::Session::bzmpop`].
+    pub fn bzmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        end: ScoreEnd,
+        count: u32,
+        wait: Option<Duration>,
+    ) -> Result<Option<(Bytes, Scored)>> {
+        self.background.wait(self.session.bzmpop(keys, end, count, wait))
+    }
+
+    /// See [`crate::Session::xread_wait`].
+    pub fn xread_wait<K: AsRef<[u8]>>(
+        &self,
+        streams: impl IntoIterator<Item = (K, After)>,
+        count: Option<u32>,
+        wait: Option<Duration>,
+    ) -> Result<StreamReads> {
+        self.background.wait(self.session.xread_wait(streams, count, wait))
+    }
+
+    /// See [`crate::Session::xreadgroup_wait`].
+    pub fn xreadgroup_wait<K: AsRef<[u8]>>(
+        &self,
+        reader: &GroupReader,
+        streams: impl IntoIterator<Item = (K, GroupRead)>,
+        wait: Option<Duration>,
+    ) -> Result<StreamReads> {
+        self.background.wait(self.session.xreadgroup_wait(reader, streams, wait))
+    }
+
+    /// See [`crate::Session::wait_replicas`].
+    pub fn wait_replicas(&self, replicas: u32, wait: Duration) -> Result<u64> {
+        self.background.wait(self.session.wait_replicas(replicas, wait))
+    }
+
+    /// See [`crate::Session::wait_durable`].
+    pub fn wait_durable(&self, local: bool, replicas: u32, wait: Duration) -> Result<(u64, u64)> {
+        self.background.wait(self.session.wait_durable(local, replicas, wait))
+    }
 }
 
 impl Execute for Session {
@@ -98,6 +168,10 @@ impl Execute for Session {
 
     fn execute<T: FromValue>(&self, command: Command) -> Result<T> {
         self.background.wait(self.session.execute(command))
+    }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> Result<T> {
+        self.background.wait(self.session.execute_script(by_digest, script))
     }
 }
 
@@ -203,5 +277,9 @@ impl Execute for Cache {
 
     fn execute<T: FromValue>(&self, command: Command) -> Result<T> {
         self.background.wait(self.cache.execute(command))
+    }
+
+    fn execute_script<T: FromValue>(&self, by_digest: Command, script: &Script) -> Result<T> {
+        self.background.wait(self.cache.execute_script(by_digest, script))
     }
 }

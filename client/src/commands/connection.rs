@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Execute;
-use crate::Command;
+use crate::{Command, Value};
 
 /// Commands on connections.
 pub trait ConnectionCommands: Execute {
@@ -57,9 +57,30 @@ pub trait ConnectionCommands: Execute {
         self.execute(Command::new("CLIENT").arg("KILL").arg("ID").number(id))
     }
 
+    /// Ends the waiting of another connection, as if its time were over, or with an error; tells whether it was waiting.
+    fn client_unblock(&self, id: i64, with_error: bool) -> Self::Output<'_, bool> {
+        let command = Command::new("CLIENT").arg("UNBLOCK").number(id);
+        self.execute(command.arg(if with_error { "ERROR" } else { "TIMEOUT" }))
+    }
+
+    /// The connection that invalidations of this one go to: 0 for itself, -1 if it asks for none.
+    fn client_getredir(&self) -> Self::Output<'_, i64> {
+        self.execute(Command::new("CLIENT").arg("GETREDIR").reads())
+    }
+
+    /// What the server does for this connection's cache, as it tells it.
+    fn client_trackinginfo(&self) -> Self::Output<'_, Value> {
+        self.execute(Command::new("CLIENT").arg("TRACKINGINFO").reads())
+    }
+
+    /// Makes the server hold back all commands for a time.
+    fn client_pause(&self, time: Duration) -> Self::Output<'_, ()> {
+        self.execute(Command::new("CLIENT").arg("PAUSE").millis(time).arg("ALL"))
+    }
+
     /// Makes the server hold back all writes for a time.
     fn client_pause_writes(&self, time: Duration) -> Self::Output<'_, ()> {
-        self.execute(Command::new("CLIENT").arg("PAUSE").arg(time.as_millis().to_string()).arg("WRITE"))
+        self.execute(Command::new("CLIENT").arg("PAUSE").millis(time).arg("WRITE"))
     }
 
     /// Ends a pause.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Execute;
+use super::{Execute, Expiry};
 use crate::{Command, Error, FromValue, Result, Value};
 
 /// How long a key lives.
@@ -58,7 +58,7 @@ pub enum ExpireCondition {
 }
 
 impl ExpireCondition {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::IfNone => "NX",
             Self::IfAny => "XX",
@@ -66,6 +66,84 @@ impl ExpireCondition {
             Self::IfSooner => "LT",
         }
     }
+}
+
+/// How to sort the elements of a list, a set or a sorted set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sort {
+    by: Option<Bytes>,
+    limit: Option<(u64, i64)>,
+    get: Vec<Bytes>,
+    descending: bool,
+    as_text: bool,
+}
+
+impl Sort {
+    /// As numbers, the smallest first.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// By what the keys of this pattern hold (`weight_*`, `user:*->age`), an element being put for the asterisk; a pattern without one: not at all.
+    #[must_use]
+    pub fn by(mut self, pattern: impl AsRef<[u8]>) -> Self {
+        self.by = Some(Bytes::copy_from_slice(pattern.as_ref()));
+        self
+    }
+
+    /// Only `count` of them (all for -1) behind the first `offset`.
+    #[must_use]
+    pub fn limit(mut self, offset: u64, count: i64) -> Self {
+        self.limit = Some((offset, count));
+        self
+    }
+
+    /// Instead of the element, what the key of this pattern holds (`#`: the element). May be said more than once: then each element gives as many.
+    #[must_use]
+    pub fn get(mut self, pattern: impl AsRef<[u8]>) -> Self {
+        self.get.push(Bytes::copy_from_slice(pattern.as_ref()));
+        self
+    }
+
+    /// The largest first.
+    #[must_use]
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// As texts.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.as_text = true;
+        self
+    }
+
+    fn add(&self, mut command: Command) -> Command {
+        if let Some(by) = &self.by {
+            command = command.arg("BY").arg(by);
+        }
+        if let Some((offset, count)) = self.limit {
+            command = command.arg("LIMIT").unsigned(offset).number(count);
+        }
+        command = self.get.iter().fold(command, |command, pattern| command.arg("GET").arg(pattern));
+        command.flag("DESC", self.descending).flag("ALPHA", self.as_text)
+    }
+}
+
+fn restore(
+    key: impl AsRef<[u8]>,
+    expiry: Option<Expiry>,
+    dumped: impl AsRef<[u8]>,
+    replace: bool,
+) -> Command {
+    let command = Command::new("RESTORE").key(key);
+    let (command, is_absolute) = match expiry {
+        None => (command.arg("0"), false),
+        Some(Expiry::In(time)) => (command.millis(time), false),
+        Some(Expiry::At(time)) => (command.millis(time), true),
+    };
+    command.arg(dumped).flag("REPLACE", replace).flag("ABSTTL", is_absolute)
 }
 
 /// Commands on keys of any type.
@@ -97,7 +175,7 @@ pub trait KeyCommands: Execute {
 
     /// Sets when a key expires, in whole milliseconds from now; tells whether there's such a key.
     fn expire(&self, key: impl AsRef<[u8]>, time: Duration) -> Self::Output<'_, bool> {
-        self.execute(Command::new("PEXPIRE").key(key).arg(time.as_millis().to_string()))
+        self.execute(Command::new("PEXPIRE").key(key).millis(time))
     }
 
     /// The same under a condition; tells whether it was set.
@@ -107,13 +185,23 @@ pub trait KeyCommands: Execute {
         time: Duration,
         condition: ExpireCondition,
     ) -> Self::Output<'_, bool> {
-        let command = Command::new("PEXPIRE").key(key).arg(time.as_millis().to_string());
+        let command = Command::new("PEXPIRE").key(key).millis(time);
         self.execute(command.arg(condition.word()))
     }
 
     /// Sets when a key expires, in whole milliseconds since the Unix epoch; tells whether there's such a key.
     fn expire_at(&self, key: impl AsRef<[u8]>, time: Duration) -> Self::Output<'_, bool> {
-        self.execute(Command::new("PEXPIREAT").key(key).arg(time.as_millis().to_string()))
+        self.execute(Command::new("PEXPIREAT").key(key).millis(time))
+    }
+
+    /// The same under a condition; tells whether it was set.
+    fn expire_at_if(
+        &self,
+        key: impl AsRef<[u8]>,
+        time: Duration,
+        condition: ExpireCondition,
+    ) -> Self::Output<'_, bool> {
+        self.execute(Command::new("PEXPIREAT").key(key).millis(time).arg(condition.word()))
     }
 
     /// How long a key will live, to the millisecond.
@@ -169,6 +257,51 @@ pub trait KeyCommands: Execute {
     /// How a key's value is stored.
     fn object_encoding(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<String>> {
         self.execute(Command::new("OBJECT").arg("ENCODING").key(key).reads())
+    }
+
+    /// How often a key is used, on a logarithmic scale; an error unless `maxmemory-policy` is one of LFU.
+    fn object_freq(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<u64>> {
+        self.execute(Command::new("OBJECT").arg("FREQ").key(key).reads())
+    }
+
+    /// How many references a key's value has.
+    fn object_refcount(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<u64>> {
+        self.execute(Command::new("OBJECT").arg("REFCOUNT").key(key).reads())
+    }
+
+    /// What a key holds as bytes that [`KeyCommands::restore`] takes, here or on another server; without its expiry.
+    fn dump(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<Bytes>> {
+        self.execute(Command::new("DUMP").key(key).reads())
+    }
+
+    /// Makes a key of what [`KeyCommands::dump`] gave. An error (`BUSYKEY`) if there's such a key.
+    fn restore(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Option<Expiry>,
+        dumped: impl AsRef<[u8]>,
+    ) -> Self::Output<'_, ()> {
+        self.execute(restore(key, expiry, dumped, false))
+    }
+
+    /// The same, over whatever the key holds.
+    fn restore_over(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Option<Expiry>,
+        dumped: impl AsRef<[u8]>,
+    ) -> Self::Output<'_, ()> {
+        self.execute(restore(key, expiry, dumped, true))
+    }
+
+    /// The elements of a list, a set or a sorted set, sorted; `None` where a key that was to be got is not there.
+    fn sort(&self, key: impl AsRef<[u8]>, sort: &Sort) -> Self::Output<'_, Vec<Option<Bytes>>> {
+        self.execute(sort.add(Command::new("SORT").key(key)).reads())
+    }
+
+    /// Keeps them in a list; returns its length.
+    fn sort_store(&self, key: impl AsRef<[u8]>, sort: &Sort, to: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
+        self.execute(sort.add(Command::new("SORT").key(key)).arg("STORE").key(to))
     }
 
     /// For how many seconds nobody has used a key.

@@ -76,6 +76,67 @@ pub trait ListCommands: Execute {
         self.execute(Command::new("RPOP").key(key).number(count))
     }
 
+    /// Adds elements at the left if there's such a list; returns the length, 0 if there's none.
+    fn lpushx<V: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("LPUSHX").key(key).args(values))
+    }
+
+    /// Adds elements at the right if there's such a list; returns the length, 0 if there's none.
+    fn rpushx<V: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("RPUSHX").key(key).args(values))
+    }
+
+    /// Removes up to `count` elements of the first list that has any, from this end; tells which list, and what.
+    fn lmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        side: Side,
+        count: u32,
+    ) -> Self::Output<'_, Option<(Bytes, Vec<Bytes>)>> {
+        self.execute(Command::new("LMPOP").counted_keys(keys).arg(side.word()).arg("COUNT").number(count))
+    }
+
+    /// Adds an element at a side of the first that is equal to `pivot`; returns the length, 0 if there's no list and -1 if there's no such
+    /// element.
+    fn linsert(
+        &self,
+        key: impl AsRef<[u8]>,
+        side: Side,
+        pivot: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Self::Output<'_, i64> {
+        let side = match side {
+            Side::Left => "BEFORE",
+            Side::Right => "AFTER",
+        };
+        self.execute(Command::new("LINSERT").key(key).arg(side).arg(pivot).arg(value))
+    }
+
+    /// The index of the first element equal to this one.
+    fn lpos(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self::Output<'_, Option<u64>> {
+        self.execute(Command::new("LPOS").key(key).arg(value).reads())
+    }
+
+    /// The indices of elements equal to this one: up to `count` (all for 0), from the `rank`th on (from the right for negative ones).
+    fn lpos_many(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        rank: i64,
+        count: u32,
+    ) -> Self::Output<'_, Vec<u64>> {
+        let command = Command::new("LPOS").key(key).arg(value).arg("RANK").number(rank);
+        self.execute(command.arg("COUNT").number(count).reads())
+    }
+
     /// The length; 0 if there's no list.
     fn llen(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
         self.execute(Command::new("LLEN").key(key).reads())

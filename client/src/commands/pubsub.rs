@@ -41,6 +41,19 @@ pub trait PubSubCommands: Execute {
         self.execute(Command::new("PUBSUB").arg("NUMSUB").args(channels).reads())
     }
 
+    /// Shard channels that match a glob pattern and that somebody listens to.
+    fn pubsub_shardchannels(&self, pattern: impl AsRef<[u8]>) -> Self::Output<'_, Vec<Bytes>> {
+        self.execute(Command::new("PUBSUB").arg("SHARDCHANNELS").arg(pattern).reads())
+    }
+
+    /// How many connections listen to shard channels.
+    fn pubsub_shardnumsub<N: AsRef<[u8]>>(
+        &self,
+        channels: impl IntoIterator<Item = N>,
+    ) -> Self::Output<'_, BTreeMap<Bytes, u64>> {
+        self.execute(Command::new("PUBSUB").arg("SHARDNUMSUB").args(channels).reads())
+    }
+
     /// How many patterns are listened by.
     fn pubsub_numpat(&self) -> Self::Output<'_, u64> {
         self.execute(Command::new("PUBSUB").arg("NUMPAT").reads())

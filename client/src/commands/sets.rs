@@ -47,6 +47,15 @@ pub trait SetCommands: Execute {
         self.execute(Command::new("SISMEMBER").key(key).arg(member).reads())
     }
 
+    /// Which of these are members, each where it stands.
+    fn smismember<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<bool>> {
+        self.execute(Command::new("SMISMEMBER").key(key).args(members).reads())
+    }
+
     /// The number of members.
     fn scard(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
         self.execute(Command::new("SCARD").key(key).reads())
@@ -55,6 +64,16 @@ pub trait SetCommands: Execute {
     /// Removes some member, and returns it.
     fn spop(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<Bytes>> {
         self.execute(Command::new("SPOP").key(key))
+    }
+
+    /// Removes up to `count` members, whichever, and returns them.
+    fn spop_many(&self, key: impl AsRef<[u8]>, count: u32) -> Self::Output<'_, BTreeSet<Bytes>> {
+        self.execute(Command::new("SPOP").key(key).number(count))
+    }
+
+    /// Some members: up to `count` different ones, or exactly `-count` of which some may be the same.
+    fn srandmember_many(&self, key: impl AsRef<[u8]>, count: i32) -> Self::Output<'_, Vec<Bytes>> {
+        self.execute(Command::new("SRANDMEMBER").key(key).number(count).reads())
     }
 
     /// Some member.
@@ -85,6 +104,43 @@ pub trait SetCommands: Execute {
     /// What the first has and none of the others.
     fn sdiff<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Self::Output<'_, BTreeSet<Bytes>> {
         self.execute(Command::new("SDIFF").keys(keys).reads())
+    }
+
+    /// How many members all of the sets have; stops counting at a limit.
+    fn sintercard<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        limit: Option<u32>,
+    ) -> Self::Output<'_, u64> {
+        let command = Command::new("SINTERCARD").counted_keys(keys);
+        self.execute(command.option("LIMIT", limit.map(u64::from)).reads())
+    }
+
+    /// Keeps what all of the sets have under a key; returns how many members.
+    fn sinterstore<K: AsRef<[u8]>>(
+        &self,
+        to: impl AsRef<[u8]>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SINTERSTORE").key(to).keys(keys))
+    }
+
+    /// Keeps what any of the sets has under a key; returns how many members.
+    fn sunionstore<K: AsRef<[u8]>>(
+        &self,
+        to: impl AsRef<[u8]>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SUNIONSTORE").key(to).keys(keys))
+    }
+
+    /// Keeps what the first has and none of the others under a key; returns how many members.
+    fn sdiffstore<K: AsRef<[u8]>>(
+        &self,
+        to: impl AsRef<[u8]>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("SDIFFSTORE").key(to).keys(keys))
     }
 }
 

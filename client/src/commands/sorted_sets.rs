@@ -6,36 +6,46 @@
 //!
 //! client.zadd("points", [(12.0, "ada"), (7.5, "grace")]).await?;
 //! let best = client.zrevrange("points", 0, 9).await?;
+//! let passed = client.zcount("points", 10.0..).await?;
+//! let next = client.zrange_told("points", &Ranked::by_score(10.0..).reversed().limit(10, 10)).await?;
+//! let of_both = client.zunion(&Combine::of(["points", "bonus"]).weights([1.0, 0.5])).await?;
 //! # Ok(())
 //! # }
 //! ```
 
+use std::ops::RangeBounds;
+
 use bytes::Bytes;
 
 use super::Execute;
-use crate::{Command, Error, FromValue, Result, Value};
+use super::ranges::{Combine, LexRange, Ranked, ScoreOptions, scores};
+use crate::{Command, FromValue, Result, Value, convert::pairs};
 
 /// Members with their scores, in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scored(pub Vec<(Bytes, f64)>);
 
-/// Pairs in RESP3, a flat array in RESP2.
 impl FromValue for Scored {
     fn from_value(value: Value) -> Result<Self> {
-        let values = Vec::<Value>::from_value(value)?;
-        if values.iter().all(|value| matches!(value, Value::Array(_))) {
-            return values.into_iter().map(<(Bytes, f64)>::from_value).collect::<Result<_>>().map(Self);
+        pairs(value).map(Self)
+    }
+}
+
+/// An end of a sorted set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreEnd {
+    /// Where the lowest score is.
+    Lowest,
+    /// The other.
+    Highest,
+}
+
+impl ScoreEnd {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Lowest => "MIN",
+            Self::Highest => "MAX",
         }
-        let mut values = values.into_iter();
-        let mut scored = Vec::with_capacity(values.len() / 2);
-        while let Some(member) = values.next() {
-            let score = values.next().ok_or_else(|| Error::Unexpected {
-                expected: "members with scores",
-                found: "a member without one".to_owned(),
-            })?;
-            scored.push((Bytes::from_value(member)?, f64::from_value(score)?));
-        }
-        Ok(Self(scored))
     }
 }
 
@@ -53,6 +63,31 @@ pub trait SortedSetCommands: Execute {
         )
     }
 
+    /// Adds members, or gives those that are there another score, as the options say; returns how many are new, or have changed.
+    fn zadd_with<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: ScoreOptions,
+        members: impl IntoIterator<Item = (f64, M)>,
+    ) -> Self::Output<'_, u64> {
+        let command = options.add(Command::new("ZADD").key(key));
+        self.execute(
+            members.into_iter().fold(command, |command, (score, member)| command.float(score).arg(member)),
+        )
+    }
+
+    /// Adds to a member's score as the options say; returns the sum, or `None` if they forbid it.
+    fn zadd_incr(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: ScoreOptions,
+        by: f64,
+        member: impl AsRef<[u8]>,
+    ) -> Self::Output<'_, Option<f64>> {
+        let command = options.add(Command::new("ZADD").key(key));
+        self.execute(command.arg("INCR").float(by).arg(member))
+    }
+
     /// Removes members; returns how many there were.
     fn zrem<M: AsRef<[u8]>>(
         &self,
@@ -65,6 +100,31 @@ pub trait SortedSetCommands: Execute {
     /// A member's score.
     fn zscore(&self, key: impl AsRef<[u8]>, member: impl AsRef<[u8]>) -> Self::Output<'_, Option<f64>> {
         self.execute(Command::new("ZSCORE").key(key).arg(member).reads())
+    }
+
+    /// The scores of members, each where its member stands.
+    fn zmscore<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<Option<f64>>> {
+        self.execute(Command::new("ZMSCORE").key(key).args(members).reads())
+    }
+
+    /// A member's rank, the highest score first.
+    fn zrevrank(&self, key: impl AsRef<[u8]>, member: impl AsRef<[u8]>) -> Self::Output<'_, Option<u64>> {
+        self.execute(Command::new("ZREVRANK").key(key).arg(member).reads())
+    }
+
+    /// How many members have such scores: `..`, `1.0..`, `1.0..=2.0`.
+    fn zcount(&self, key: impl AsRef<[u8]>, range: impl RangeBounds<f64>) -> Self::Output<'_, u64> {
+        let (least, most) = scores(&range);
+        self.execute(Command::new("ZCOUNT").key(key).arg(least).arg(most).reads())
+    }
+
+    /// How many members are in such a place, where all have the same score.
+    fn zlexcount(&self, key: impl AsRef<[u8]>, range: &LexRange) -> Self::Output<'_, u64> {
+        self.execute(Command::new("ZLEXCOUNT").key(key).arg(range.least()).arg(range.most()).reads())
     }
 
     /// A member's rank, the lowest score first.
@@ -97,6 +157,106 @@ pub trait SortedSetCommands: Execute {
         self.execute(
             Command::new("ZRANGEBYSCORE").key(key).float(least).float(most).arg("WITHSCORES").reads(),
         )
+    }
+
+    /// The members that stand in a range of ranks, scores or names.
+    fn zrange_by(&self, key: impl AsRef<[u8]>, range: &Ranked) -> Self::Output<'_, Vec<Bytes>> {
+        self.execute(range.add(Command::new("ZRANGE").key(key)).reads())
+    }
+
+    /// The same with their scores; not for ranges of names.
+    fn zrange_told(&self, key: impl AsRef<[u8]>, range: &Ranked) -> Self::Output<'_, Scored> {
+        self.execute(range.add(Command::new("ZRANGE").key(key)).arg("WITHSCORES").reads())
+    }
+
+    /// Keeps such a range under another key; returns how many members it has.
+    fn zrangestore(
+        &self,
+        to: impl AsRef<[u8]>,
+        from: impl AsRef<[u8]>,
+        range: &Ranked,
+    ) -> Self::Output<'_, u64> {
+        self.execute(range.add(Command::new("ZRANGESTORE").key(to).key(from)))
+    }
+
+    /// Removes the members from rank `start` to rank `stop`; returns how many.
+    fn zremrangebyrank(&self, key: impl AsRef<[u8]>, start: i64, stop: i64) -> Self::Output<'_, u64> {
+        self.execute(Command::new("ZREMRANGEBYRANK").key(key).number(start).number(stop))
+    }
+
+    /// Removes the members with such scores; returns how many.
+    fn zremrangebyscore(&self, key: impl AsRef<[u8]>, range: impl RangeBounds<f64>) -> Self::Output<'_, u64> {
+        let (least, most) = scores(&range);
+        self.execute(Command::new("ZREMRANGEBYSCORE").key(key).arg(least).arg(most))
+    }
+
+    /// Removes the members in such a place, where all have the same score; returns how many.
+    fn zremrangebylex(&self, key: impl AsRef<[u8]>, range: &LexRange) -> Self::Output<'_, u64> {
+        self.execute(Command::new("ZREMRANGEBYLEX").key(key).arg(range.least()).arg(range.most()))
+    }
+
+    /// Some member.
+    fn zrandmember(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, Option<Bytes>> {
+        self.execute(Command::new("ZRANDMEMBER").key(key).reads())
+    }
+
+    /// Some members with their scores: up to `count` different ones, or exactly `-count` of which some may be the same.
+    fn zrandmember_many(&self, key: impl AsRef<[u8]>, count: i32) -> Self::Output<'_, Scored> {
+        self.execute(Command::new("ZRANDMEMBER").key(key).number(count).arg("WITHSCORES").reads())
+    }
+
+    /// What any of the sets has.
+    fn zunion(&self, sets: &Combine) -> Self::Output<'_, Scored> {
+        self.execute(sets.add(Command::new("ZUNION")).arg("WITHSCORES").reads())
+    }
+
+    /// What all of the sets have.
+    fn zinter(&self, sets: &Combine) -> Self::Output<'_, Scored> {
+        self.execute(sets.add(Command::new("ZINTER")).arg("WITHSCORES").reads())
+    }
+
+    /// What the first has and none of the others.
+    fn zdiff<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Self::Output<'_, Scored> {
+        self.execute(Command::new("ZDIFF").counted_keys(keys).arg("WITHSCORES").reads())
+    }
+
+    /// How many members all of the sets have; stops counting at a limit.
+    fn zintercard<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        limit: Option<u32>,
+    ) -> Self::Output<'_, u64> {
+        let command = Command::new("ZINTERCARD").counted_keys(keys);
+        self.execute(command.option("LIMIT", limit.map(u64::from)).reads())
+    }
+
+    /// Keeps what any of the sets has; returns how many members.
+    fn zunionstore(&self, to: impl AsRef<[u8]>, sets: &Combine) -> Self::Output<'_, u64> {
+        self.execute(sets.add(Command::new("ZUNIONSTORE").key(to)))
+    }
+
+    /// Keeps what all of the sets have; returns how many members.
+    fn zinterstore(&self, to: impl AsRef<[u8]>, sets: &Combine) -> Self::Output<'_, u64> {
+        self.execute(sets.add(Command::new("ZINTERSTORE").key(to)))
+    }
+
+    /// Keeps what the first has and none of the others; returns how many members.
+    fn zdiffstore<K: AsRef<[u8]>>(
+        &self,
+        to: impl AsRef<[u8]>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self::Output<'_, u64> {
+        self.execute(Command::new("ZDIFFSTORE").key(to).counted_keys(keys))
+    }
+
+    /// Removes up to `count` members of the first set that has any, from this end; tells which set, and what.
+    fn zmpop<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        end: ScoreEnd,
+        count: u32,
+    ) -> Self::Output<'_, Option<(Bytes, Scored)>> {
+        self.execute(Command::new("ZMPOP").counted_keys(keys).arg(end.word()).arg("COUNT").number(count))
     }
 
     /// Removes up to `count` members with the lowest scores, and returns them.

@@ -8,6 +8,10 @@
 //! client.set("page", b"\x00any bytes\xff").await?;
 //! let taken = client.set_with("lock", "me", &SetOptions::if_absent().expires_in(Duration::from_secs(10))).await?;
 //! let total = client.incrby("total", 5).await?;
+//! // At most a hundred calls a minute, counted from the first one.
+//! let call = Increase::by(1).at_most(100).expires_in(Duration::from_secs(60)).unless_it_expires();
+//! let (calls, added) = client.increx("calls:ada", call).await?;
+//! let is_too_much = added == 0;
 //! # Ok(())
 //! # }
 //! ```
@@ -17,7 +21,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Execute;
-use crate::Command;
+use crate::{
+    Command, FromValue, Result, Value,
+    convert::{Described, array},
+};
 
 /// When a key shall expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +36,39 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    fn add(self, command: Command) -> Command {
+    pub(super) fn add(self, command: Command) -> Command {
         match self {
-            Self::In(time) => command.arg("PX").arg(time.as_millis().to_string()),
-            Self::At(time) => command.arg("PXAT").arg(time.as_millis().to_string()),
+            Self::In(time) => command.arg("PX").millis(time),
+            Self::At(time) => command.arg("PXAT").millis(time),
+        }
+    }
+}
+
+/// What a value must be like (Annulus, Redis 8.4; the first one also Valkey 8.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueIs {
+    /// Equal to this.
+    Equal(Bytes),
+    /// Anything but this.
+    NotEqual(Bytes),
+    /// One with this [digest](StringCommands::digest).
+    Digest(String),
+    /// One with any other digest.
+    NotDigest(String),
+}
+
+impl ValueIs {
+    /// Equal to this.
+    pub fn equal(value: impl AsRef<[u8]>) -> Self {
+        Self::Equal(Bytes::copy_from_slice(value.as_ref()))
+    }
+
+    fn add(&self, command: Command) -> Command {
+        match self {
+            Self::Equal(value) => command.arg("IFEQ").arg(value),
+            Self::NotEqual(value) => command.arg("IFNE").arg(value),
+            Self::Digest(digest) => command.arg("IFDEQ").arg(digest),
+            Self::NotDigest(digest) => command.arg("IFDNE").arg(digest),
         }
     }
 }
@@ -45,10 +81,8 @@ pub enum Condition {
     Absent,
     /// There's such a key.
     Present,
-    /// The key holds this value (Annulus, Valkey 8.1, Redis 8.4).
-    Equal(Bytes),
-    /// The key does not hold this value (Annulus, Redis 8.4).
-    NotEqual(Bytes),
+    /// The key holds such a value.
+    Value(ValueIs),
 }
 
 /// How to set a string.
@@ -77,7 +111,7 @@ impl SetOptions {
 
     /// Only if the key holds this value: compare and set.
     pub fn if_equal(value: impl AsRef<[u8]>) -> Self {
-        Self::default().condition(Condition::Equal(Bytes::copy_from_slice(value.as_ref())))
+        Self::default().condition(Condition::Value(ValueIs::equal(value)))
     }
 
     /// Only if this is so.
@@ -114,14 +148,193 @@ impl SetOptions {
             None => command,
             Some(Condition::Absent) => command.arg("NX"),
             Some(Condition::Present) => command.arg("XX"),
-            Some(Condition::Equal(value)) => command.arg("IFEQ").arg(value),
-            Some(Condition::NotEqual(value)) => command.arg("IFNE").arg(value),
+            Some(Condition::Value(value_is)) => value_is.add(command),
         };
         match self.expiry {
             Some(expiry) => expiry.add(command),
             None if self.keep_ttl => command.arg("KEEPTTL"),
             None => command,
         }
+    }
+}
+
+/// How INCREX adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Increase<T> {
+    by: T,
+    least: Option<T>,
+    most: Option<T>,
+    saturate: bool,
+    expiry: Option<Expiry>,
+    persist: bool,
+    only_new_expiry: bool,
+}
+
+impl<T> Increase<T> {
+    /// By this number, an integer or a floating-point one.
+    pub const fn by(number: T) -> Self {
+        Self {
+            by: number,
+            least: None,
+            most: None,
+            saturate: false,
+            expiry: None,
+            persist: false,
+            only_new_expiry: false,
+        }
+    }
+
+    /// But not to less than this.
+    #[must_use]
+    pub fn at_least(mut self, bound: T) -> Self {
+        self.least = Some(bound);
+        self
+    }
+
+    /// But not to more than this.
+    #[must_use]
+    pub fn at_most(mut self, bound: T) -> Self {
+        self.most = Some(bound);
+        self
+    }
+
+    /// Goes to the bound where it would go beyond; otherwise it does nothing then.
+    #[must_use]
+    pub fn saturate(mut self) -> Self {
+        self.saturate = true;
+        self
+    }
+
+    /// With an expiry.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.expiry = Some(expiry);
+        self.persist = false;
+        self
+    }
+
+    /// To expire after this time.
+    #[must_use]
+    pub fn expires_in(self, time: Duration) -> Self {
+        self.expiry(Expiry::In(time))
+    }
+
+    /// With the expiry that was said, where the key has none yet: a window that begins with its first count.
+    #[must_use]
+    pub fn unless_it_expires(mut self) -> Self {
+        self.only_new_expiry = true;
+        self
+    }
+
+    /// Without an expiry, whatever the key had.
+    #[must_use]
+    pub fn persist(mut self) -> Self {
+        self.expiry = None;
+        self.persist = true;
+        self
+    }
+
+    fn command(self, key: impl AsRef<[u8]>, kind: &str, number: fn(Command, T) -> Command) -> Command {
+        let mut command = number(Command::new("INCREX").key(key).arg(kind), self.by);
+        if let Some(least) = self.least {
+            command = number(command.arg("LBOUND"), least);
+        }
+        if let Some(most) = self.most {
+            command = number(command.arg("UBOUND"), most);
+        }
+        command = command.flag("SATURATE", self.saturate);
+        command = match self.expiry {
+            Some(expiry) => expiry.add(command),
+            None => command.flag("PERSIST", self.persist),
+        };
+        command.flag("ENX", self.only_new_expiry)
+    }
+}
+
+/// A rate: a bucket of units that fills steadily, from which callers take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    burst: u32,
+    count: u32,
+    period: Duration,
+}
+
+impl Rate {
+    /// So many units in a period (in whole seconds), and one at a time.
+    pub const fn new(count: u32, period: Duration) -> Self {
+        Self { burst: 0, count, period }
+    }
+
+    /// So many more at once, if the bucket is full.
+    #[must_use]
+    pub const fn burst(mut self, units: u32) -> Self {
+        self.burst = units;
+        self
+    }
+}
+
+/// What a bucket said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Throttled {
+    /// Whether it's too much; then nothing was taken.
+    pub limited: bool,
+    /// Units that the bucket holds when it's full.
+    pub capacity: u64,
+    /// Units that are left.
+    pub remaining: u64,
+    /// When to try again, if it was too much and there'll ever be so much.
+    pub retry_after: Option<Duration>,
+    /// When the bucket is full again.
+    pub full_after: Duration,
+}
+
+impl FromValue for Throttled {
+    fn from_value(value: Value) -> Result<Self> {
+        let [limited, capacity, remaining, retry, full] = array(value)?;
+        Ok(Self {
+            limited: bool::from_value(limited)?,
+            capacity: u64::from_value(capacity)?,
+            remaining: u64::from_value(remaining)?,
+            retry_after: u64::try_from(i64::from_value(retry)?).ok().map(Duration::from_secs),
+            full_after: Duration::from_secs(u64::from_value(full)?),
+        })
+    }
+}
+
+/// A piece that two strings have in common, longest common subsequence, and where: bytes of the first and of the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LcsMatch {
+    /// Where in the first, both ends included.
+    pub first: (u64, u64),
+    /// Where in the second.
+    pub second: (u64, u64),
+    /// How long it is.
+    pub length: u64,
+}
+
+impl FromValue for LcsMatch {
+    fn from_value(value: Value) -> Result<Self> {
+        let (first, second, length) = <((u64, u64), (u64, u64), u64)>::from_value(value)?;
+        Ok(Self { first, second, length })
+    }
+}
+
+/// The longest common subsequence of two strings, piece by piece, the last piece first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LcsMatches {
+    /// The pieces.
+    pub matches: Vec<LcsMatch>,
+    /// The length of the whole.
+    pub length: u64,
+}
+
+impl FromValue for LcsMatches {
+    fn from_value(value: Value) -> Result<Self> {
+        let mut told = Described::new(value)?;
+        Ok(Self { matches: told.take("matches")?, length: told.take("len")? })
     }
 }
 
@@ -168,7 +381,7 @@ pub trait StringCommands: Execute {
         value: impl AsRef<[u8]>,
         time: Duration,
     ) -> Self::Output<'_, ()> {
-        self.execute(Command::new("PSETEX").key(key).arg(time.as_millis().to_string()).arg(value))
+        self.execute(Command::new("PSETEX").key(key).millis(time).arg(value))
     }
 
     /// Sets a value if there's no such key, and tells whether it did.
@@ -219,6 +432,23 @@ pub trait StringCommands: Execute {
         self.execute(pairs("MSETNX", values))
     }
 
+    /// Sets several keys that expire together, if the condition is so for all of them, and tells whether it did (Annulus, Redis 8.4).
+    fn msetex<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        values: impl IntoIterator<Item = (K, V)>,
+        options: &SetOptions,
+    ) -> Self::Output<'_, bool> {
+        let values: Vec<(K, V)> = values.into_iter().collect();
+        let command = Command::new("MSETEX").unsigned(values.len() as u64);
+        let command = values.into_iter().fold(command, |command, (key, value)| command.key(key).arg(value));
+        self.execute(options.add(command))
+    }
+
+    /// Deletes a key if its value is such, and tells whether it did (Annulus, Redis 8.4).
+    fn delex(&self, key: impl AsRef<[u8]>, value_is: &ValueIs) -> Self::Output<'_, bool> {
+        self.execute(value_is.add(Command::new("DELEX").key(key)))
+    }
+
     /// Adds bytes to the end, and tells the new length.
     fn append(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
         self.execute(Command::new("APPEND").key(key).arg(value))
@@ -254,6 +484,22 @@ pub trait StringCommands: Execute {
         self.execute(Command::new("INCRBYFLOAT").key(key).float(number))
     }
 
+    /// Adds a number within bounds; tells the value, and what was really added (Annulus, Redis 8.8).
+    fn increx(&self, key: impl AsRef<[u8]>, increase: Increase<i64>) -> Self::Output<'_, (i64, i64)> {
+        self.execute(increase.command(key, "BYINT", Command::number))
+    }
+
+    /// The same with floating-point numbers.
+    fn increx_float(&self, key: impl AsRef<[u8]>, increase: Increase<f64>) -> Self::Output<'_, (f64, f64)> {
+        self.execute(increase.command(key, "BYFLOAT", Command::float))
+    }
+
+    /// Takes units from the bucket at a key, if it holds as many (CL.THROTTLE: Annulus, Redis with `redis-cell`). 0 units: looks only.
+    fn throttle(&self, key: impl AsRef<[u8]>, rate: Rate, units: u32) -> Self::Output<'_, Throttled> {
+        let command = Command::new("CL.THROTTLE").key(key).number(rate.burst).number(rate.count);
+        self.execute(command.unsigned(rate.period.as_secs()).number(units))
+    }
+
     /// Takes one away, and tells the rest.
     fn decr(&self, key: impl AsRef<[u8]>) -> Self::Output<'_, i64> {
         self.execute(Command::new("DECR").key(key))
@@ -272,6 +518,17 @@ pub trait StringCommands: Execute {
     /// The length of the longest common subsequence of two strings.
     fn lcs_len(&self, first: impl AsRef<[u8]>, second: impl AsRef<[u8]>) -> Self::Output<'_, u64> {
         self.execute(Command::new("LCS").key(first).key(second).arg("LEN").reads())
+    }
+
+    /// The longest common subsequence of two strings, piece by piece; only pieces of at least `length_min` bytes.
+    fn lcs_matches(
+        &self,
+        first: impl AsRef<[u8]>,
+        second: impl AsRef<[u8]>,
+        length_min: u32,
+    ) -> Self::Output<'_, LcsMatches> {
+        let command = Command::new("LCS").key(first).key(second).arg("IDX").arg("MINMATCHLEN");
+        self.execute(command.number(length_min).arg("WITHMATCHLEN").reads())
     }
 
     /// The XXH3 hash of a value, in hexadecimal digits (Annulus, Redis 8.4).

@@ -24,8 +24,7 @@ use annulus_storage::DatabaseId;
 use slab::Slab;
 
 use super::noted::{HearsNews, Noted, Wakers};
-use super::read::Reader;
-use crate::{Error, Result, Value, command::Payload, in_flight::Vec1};
+use crate::{Error, Result, Value, command::Payload, in_flight::Vec1, read::Reader};
 
 /// Messages that a line's queues hold each way.
 const MESSAGES_MAX: usize = 1024;

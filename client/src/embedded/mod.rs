@@ -31,7 +31,6 @@ mod handle;
 mod line;
 mod noted;
 mod options;
-mod read;
 mod stream;
 
 use std::{fmt, path::PathBuf, sync::Arc};

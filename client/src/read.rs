@@ -1,4 +1,5 @@
-//! Replies of our own shards to values: a pass over bytes that are all there, without a copy of what they hold.
+//! Replies to values: a pass over bytes that are all there, without a copy of what they hold. For what servers send; what RESP3
+//! has besides (attributes, values in pieces) is [`crate::codec`]'s business.
 
 use annulus_protocol::{parse_f64, parse_i64};
 use bytes::Bytes;
@@ -18,6 +19,17 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
         Self { bytes: bytes.into(), at: 0 }
+    }
+
+    /// Where the next reply begins.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Passes over what could not be read, up to `end`, and gives it.
+    pub(crate) fn skip(&mut self, start: usize, end: usize) -> Bytes {
+        self.at = end;
+        self.bytes.slice(start..end)
     }
 
     /// The next reply, or nothing at the end.
@@ -41,7 +53,11 @@ impl Reader {
             b':' => Value::Integer(self.number(start, end)?),
             b'_' => Value::Null,
             b',' => Value::Double(parse_f64(self.text(start, end)).ok_or_else(broken)?),
-            b'#' => Value::Boolean(self.text(start, end) == b"t"),
+            b'#' => match self.text(start, end) {
+                b"t" => Value::Boolean(true),
+                b"f" => Value::Boolean(false),
+                _ => return Err(broken()),
+            },
             b'(' => Value::Big(self.bytes.slice(start..end)),
             b'=' => {
                 let length = self.length(start, end)?.ok_or_else(broken)?;
@@ -144,7 +160,7 @@ impl Reader {
 
 #[cold]
 fn broken() -> Error {
-    Error::Protocol("a shard's reply that is none".to_owned())
+    Error::Protocol("a reply that is none".to_owned())
 }
 
 #[cfg(test)]
@@ -152,7 +168,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::{Decoder, Version};
 
     fn read(input: &[u8]) -> Result<Vec<Value>> {
         let mut reader = Reader::new(input.to_vec());
@@ -180,10 +195,22 @@ mod tests {
         assert_eq!(read(input), Ok(expected));
     }
 
+    /// What `redis-protocol` makes of the same bytes.
+    fn decoded(input: &[u8]) -> Option<Vec<Value>> {
+        let mut rest = Bytes::copy_from_slice(input);
+        let mut values = Vec::new();
+        while !rest.is_empty() {
+            let (frame, length) = redis_protocol::resp3::decode::complete::decode_bytes(&rest).ok()??;
+            values.push(Value::from(frame));
+            rest = rest.slice(length..);
+        }
+        Some(values)
+    }
+
     proptest! {
-        /// What the connections' own decoder takes, this one reads alike; whatever else comes is an error and no panic.
+        /// What the other decoder takes, this one reads alike; whatever else comes is an error and no panic.
         #[test]
-        fn it_reads_what_the_decoder_of_connections_reads(
+        fn it_reads_what_another_decoder_reads(
             pieces in prop::collection::vec(
                 prop_oneof![
                     "[-+:$*%~>=#_,(][0-9a-z-]{0,3}(\r\n)?",
@@ -194,22 +221,19 @@ mod tests {
             )
         ) {
             let input = pieces.concat();
-            let mut decoder = Decoder::new(Version::Resp3);
-            decoder.buffer.extend_from_slice(input.as_bytes());
-            let mut expected = Vec::new();
-            let clean = loop {
-                match decoder.next() {
-                    Ok(Some(value)) => expected.push(value),
-                    Ok(None) => break decoder.buffer.is_empty(),
-                    Err(_) => break false,
-                }
-            };
-            let found = read(input.as_bytes());
-            // Maps and sets lose their order, and their doubles, in the other decoder.
-            let ordered = !input.contains(['%', '~', ',']);
-            if clean && ordered {
-                prop_assert_eq!(found, Ok(expected));
+            let (found, expected) = (read(input.as_bytes()), decoded(input.as_bytes()));
+            // Maps and sets lose their order in the other decoder, and `_` with something behind it is a null there.
+            let comparable = !input.contains(['%', '~', ',', '_']);
+            if comparable && let (Ok(found), Some(expected)) = (found, expected) {
+                prop_assert_eq!(found, expected);
             }
         }
+    }
+
+    #[test]
+    fn sets_and_maps_keep_their_order_and_hold_whatever_comes() {
+        let input = b"~2\r\n*1\r\n:2\r\n%1\r\n*0\r\n:1\r\n";
+        let map = Value::Map(vec![(Value::Array(Vec::new()), Value::Integer(1))]);
+        assert_eq!(read(input), Ok(vec![Value::Set(vec![Value::Array(vec![Value::Integer(2)]), map])]));
     }
 }
