@@ -198,84 +198,124 @@ fn events_of(
     touched: &Touched,
     wanted: EventClasses,
 ) -> Vec<Told> {
-    let mut events: Vec<Told> = Vec::new();
-    let mut removed: Vec<Told> = Vec::new();
-    let tell =
-        |events: &mut Vec<Told>, class: Event, name: &'static str, database: DatabaseId, key: &[u8]| {
-            if wanted.contains(class) {
-                events.push(Told { class, name, database, key: key.into() });
-            }
-        };
-    let mut taken: Vec<Told> = Vec::new();
-    let mut changed: Option<(DatabaseId, &[u8], &'static str)> = None;
+    let mut telling =
+        Telling { wanted, events: Vec::new(), taken: Vec::new(), removed: Vec::new(), changed: None };
     for (database, key, happened) in touched.iter() {
+        let at = (database, key);
         match (happened, command) {
             (Happened::Created, Some(command)) if always_new(command) => {}
-            (Happened::Created, _) => tell(&mut events, Event::New, "new", database, key),
+            (Happened::Created, _) => telling.tell(Event::New, "new", at),
             // All that the server itself changes of a value: fields go when their time has passed.
             (Happened::Changed { kind: Kind::Hash, grew: false, .. }, None) => {
-                let this = Some((database, key, "hexpired"));
-                if std::mem::replace(&mut changed, this) != this {
-                    tell(&mut events, Event::Hash, "hexpired", database, key);
+                if telling.is_other_change(at, "hexpired") {
+                    telling.tell(Event::Hash, "hexpired", at);
                 }
             }
             (Happened::Written { .. } | Happened::Changed { .. }, None) => {}
-            (Happened::Written { expires }, Some(command)) => {
-                let Some((class, name)) = written_event(command, args, Kind::String, true) else { continue };
-                if always_new(command) {
-                    tell(&mut events, Event::New, "new", database, key);
-                }
-                tell(&mut events, class, name, database, key);
-                changed = Some((database, key, name));
-                if expires && tells_expiry(command) {
-                    tell(&mut events, Event::Generic, "expire", database, key);
-                }
-            }
+            (Happened::Written { expires }, Some(command)) => telling.written(command, args, at, expires),
             (Happened::Changed { kind, grew, shrank }, Some(command)) => {
-                let Some((class, name)) = written_event(command, args, kind, grew) else { continue };
-                let name = without_fields(name, shrank);
-                // Elements of one collection go one by one, and parts of one string; they are told of once.
-                let this = Some((database, key, name));
-                if std::mem::replace(&mut changed, this) == this {
-                    continue;
-                }
-                if always_new(command) {
-                    tell(&mut events, Event::New, "new", database, key);
-                }
-                let events = if gives_first(command) && !grew { &mut taken } else { &mut events };
-                tell(events, class, name, database, key);
-                if name != "hdel" && tells_field_expiry(command, args) {
-                    tell(events, class, "hexpire", database, key);
-                }
+                telling.changed(command, args, at, (kind, grew, shrank));
             }
-            (Happened::Deleted, _) => match deleted_event(command) {
-                "del"
-                    if let Some((class, name)) = takes_all(command, args)
-                        && changed != Some((database, key, name)) =>
-                {
-                    tell(&mut events, class, name, database, key);
-                    tell(&mut events, Event::Generic, "del", database, key);
-                }
-                "del" if taken.is_empty() => tell(&mut events, Event::Generic, "del", database, key),
-                "del" => tell(&mut taken, Event::Generic, "del", database, key),
-                name => tell(&mut removed, Event::Generic, name, database, key),
-            },
-            (Happened::Expired, _) => tell(&mut events, Event::Expired, "expired", database, key),
-            (Happened::Evicted, _) => tell(&mut events, Event::Evicted, "evicted", database, key),
+            (Happened::Deleted, _) => telling.deleted(command, args, at),
+            (Happened::Expired, _) => telling.tell(Event::Expired, "expired", at),
+            (Happened::Evicted, _) => telling.tell(Event::Evicted, "evicted", at),
             (Happened::ExpirySet, Some(command)) if brings_expiry(command) => {}
-            (Happened::ExpirySet, _) => tell(&mut events, Event::Generic, "expire", database, key),
-            (Happened::ExpiryRemoved, _) => tell(&mut events, Event::Generic, "persist", database, key),
+            (Happened::ExpirySet, _) => telling.tell(Event::Generic, "expire", at),
+            (Happened::ExpiryRemoved, _) => telling.tell(Event::Generic, "persist", at),
             (Happened::Missed, _) if looks_silently(command) => {}
-            (Happened::Missed, _) => tell(&mut events, Event::Missed, "keymiss", database, key),
+            (Happened::Missed, _) => telling.tell(Event::Missed, "keymiss", at),
         }
     }
-    events.append(&mut taken);
-    // A value arrives before it leaves, or a crash could lose it; it is told the other way round.
-    if let Some(from) = removed.pop() {
-        let place = events.iter().rposition(|told| told.name.ends_with("_to")).unwrap_or(events.len());
-        events.insert(place, from);
+    telling.in_order()
+}
+
+/// A key's place.
+type At<'a> = (DatabaseId, &'a [u8]);
+
+/// What is told of one command.
+struct Telling<'a> {
+    wanted: EventClasses,
+    events: Vec<Told>,
+    /// What is told behind all of these: what was taken from a key by a command that tells of what it gives first.
+    taken: Vec<Told>,
+    /// Where values went away from.
+    removed: Vec<Told>,
+    /// The change told last: elements of one collection go one by one, and parts of one string; they are told of once.
+    changed: Option<(At<'a>, &'static str)>,
+}
+
+impl<'a> Telling<'a> {
+    fn told(&self, class: Event, name: &'static str, (database, key): At<'_>) -> Option<Told> {
+        self.wanted.contains(class).then(|| Told { class, name, database, key: key.into() })
     }
-    events
+
+    fn tell(&mut self, class: Event, name: &'static str, at: At<'_>) {
+        self.events.extend(self.told(class, name, at));
+    }
+
+    /// Whether this is not what was changed last.
+    fn is_other_change(&mut self, at: At<'a>, name: &'static str) -> bool {
+        self.changed.replace((at, name)) != Some((at, name))
+    }
+
+    fn written(&mut self, command: &Command, args: &[&[u8]], at: At<'a>, expires: bool) {
+        let Some((class, name)) = written_event(command, args, Kind::String, true) else { return };
+        if always_new(command) {
+            self.tell(Event::New, "new", at);
+        }
+        self.tell(class, name, at);
+        self.changed = Some((at, name));
+        if expires && tells_expiry(command) {
+            self.tell(Event::Generic, "expire", at);
+        }
+    }
+
+    fn changed(
+        &mut self,
+        command: &Command,
+        args: &[&[u8]],
+        at: At<'a>,
+        (kind, grew, shrank): (Kind, bool, bool),
+    ) {
+        let Some((class, name)) = written_event(command, args, kind, grew) else { return };
+        let name = without_fields(name, shrank);
+        if !self.is_other_change(at, name) {
+            return;
+        }
+        if always_new(command) {
+            self.tell(Event::New, "new", at);
+        }
+        let expiry = if name != "hdel" && tells_field_expiry(command, args) { Some("hexpire") } else { None };
+        let told: Vec<Told> =
+            std::iter::once(name).chain(expiry).filter_map(|name| self.told(class, name, at)).collect();
+        let events = if gives_first(command) && !grew { &mut self.taken } else { &mut self.events };
+        events.extend(told);
+    }
+
+    fn deleted(&mut self, command: Option<&Command>, args: &[&[u8]], at: At<'a>) {
+        match deleted_event(command) {
+            "del"
+                if let Some((class, name)) = takes_all(command, args)
+                    && self.changed != Some((at, name)) =>
+            {
+                self.tell(class, name, at);
+                self.tell(Event::Generic, "del", at);
+            }
+            "del" if self.taken.is_empty() => self.tell(Event::Generic, "del", at),
+            "del" => self.taken.extend(self.told(Event::Generic, "del", at)),
+            name => self.removed.extend(self.told(Event::Generic, name, at)),
+        }
+    }
+
+    fn in_order(mut self) -> Vec<Told> {
+        self.events.append(&mut self.taken);
+        // A value arrives before it leaves, or a crash could lose it; it is told the other way round.
+        if let Some(from) = self.removed.pop() {
+            let arrival = self.events.iter().rposition(|told| told.name.ends_with("_to"));
+            self.events.insert(arrival.unwrap_or(self.events.len()), from);
+        }
+        self.events
+    }
 }
 
 impl Core {

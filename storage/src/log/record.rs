@@ -200,7 +200,7 @@ impl<'a> EncodedEffect<'a> {
 
     /// Writes the whole record to the front of `out`, which must have room for it; returns its length and where
     /// its head is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, out: &mut [u8]) -> (usize, usize) {
         let head = write_varint(out, self.body_bytes() as u64);
         let (prefix, rest) = out[head..].split_at_mut(self.prefix_bytes);

@@ -297,6 +297,33 @@ impl Core {
         }
     }
 
+    /// A command whose keys are all this shard's.
+    fn run_own_call(
+        &mut self,
+        request: &Request,
+        command: &'static Command,
+        program: &mut Program,
+        running: &mut Running,
+        args: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) -> Called {
+        if let Target::Operation { index, .. } = request.target {
+            self.note_part(index, self.id);
+        }
+        self.run_call(request, args, reply);
+        match reply.first().copied() {
+            Some(mark::BLOCKED) => Called::Blocked(vec![(self.id, lock_request(None, command, args))]),
+            Some(mark::REFUSED) if refuses_all(program, running.effective) => Called::Refused,
+            first => {
+                program.is_final |= first == Some(mark::FINAL);
+                running.effective |= command.flags.contains(Flags::WRITE) && first != Some(mark::REFUSED);
+                reply.remove(0);
+                running.call = CallState::None;
+                Called::Done
+            }
+        }
+    }
+
     fn call_in_rounds(
         &mut self,
         index: u32,
@@ -336,31 +363,15 @@ impl Core {
         if let Some((keyed, slot)) = self.runs_here(command, &args)
             && !matches!(command.run, Run::Broadcast(..))
         {
-            self.note_part(index, self.id);
+            let insists = program.is_final;
+            let needs_memory = running.needs_memory;
             let request = Request {
                 target: Target::Operation { index, part: 0 },
-                work: Work::Call {
-                    id,
-                    command,
-                    keyed,
-                    insists: program.is_final,
-                    needs_memory: running.needs_memory,
-                },
+                work: Work::Call { id, command, keyed, insists, needs_memory },
                 call: Call { slot, ..call },
                 arguments: 0,
             };
-            self.run_call(&request, &args, reply);
-            return match reply.first().copied() {
-                Some(mark::BLOCKED) => Called::Blocked(vec![(self.id, lock_request(None, command, &args))]),
-                Some(mark::REFUSED) if refuses_all(program, running.effective) => Called::Refused,
-                first => {
-                    program.is_final |= first == Some(mark::FINAL);
-                    running.effective |= command.flags.contains(Flags::WRITE) && first != Some(mark::REFUSED);
-                    reply.remove(0);
-                    running.call = CallState::None;
-                    Called::Done
-                }
-            };
+            return self.run_own_call(&request, command, program, running, &args, reply);
         }
         let mut inner = Program::single(command, &args);
         inner.set_terms(Terms {
