@@ -13,5 +13,6 @@
 
 pub mod floor;
 pub mod load;
+pub mod peers;
 pub mod ring;
 pub mod suite;

@@ -13,6 +13,7 @@ mod servers;
 mod trial;
 
 pub use load::Tool;
+pub use report::{Table, median, number};
 pub use scenarios::{Scenario, run};
-pub use servers::Binaries;
+pub use servers::{Binaries, Served};
 pub use trial::Plan;

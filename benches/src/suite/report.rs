@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The middle of `values` (the mean of the two middle ones of an even number); NaN of none.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len(), sorted.len() / 2) {
@@ -14,7 +14,7 @@ pub(super) fn median(values: &[f64]) -> f64 {
 }
 
 /// A number with three significant digits or more, and thousands set apart.
-pub(super) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
@@ -39,7 +39,7 @@ pub(super) fn number(value: f64) -> String {
 
 /// A table, printed when it's complete.
 #[derive(Debug)]
-pub(super) struct Table {
+pub struct Table {
     title: String,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -47,24 +47,24 @@ pub(super) struct Table {
 
 impl Table {
     /// With these column heads.
-    pub(super) fn new(title: &str, columns: &[&str]) -> Self {
+    pub fn new(title: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
         Self { title: title.to_owned(), columns, rows: Vec::new() }
     }
 
     /// Adds a column.
-    pub(super) fn column(&mut self, name: String) {
+    pub fn column(&mut self, name: String) {
         self.columns.push(name);
     }
 
     /// Adds a row.
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub fn row(&mut self, cells: Vec<String>) {
         assert_eq!(cells.len(), self.columns.len(), "{}: a row is as wide as the table", self.title);
         self.rows.push(cells);
     }
 
     /// As Markdown: the first column left, the others right.
-    pub(super) fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let mut text = format!("\n### {}\n\n", self.title);
         let mut line = |cells: &[String]| {
             let _ = writeln!(text, "| {} |", cells.join(" | "));

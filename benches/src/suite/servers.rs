@@ -125,3 +125,20 @@ impl Kind {
             .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))
     }
 }
+
+/// A server of our own or a redis-server, for benchmarks of clients. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Served(Server);
+
+impl Served {
+    /// Starts `annulus` (one shard) or redis-server on these cores, its data below `data`, without durability: what is measured is clients.
+    pub fn start(binaries: &Binaries, is_redis: bool, cores: &str, data: &Path) -> io::Result<Self> {
+        let kind = if is_redis { Kind::Redis(Durability::None) } else { Kind::annulus(Durability::None) };
+        kind.start(binaries, cores, data).map(Self)
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+}
