@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annulus_protocol::Words;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// A command: its name, its arguments, and what routing and retry must know of it.
 ///
@@ -15,10 +15,24 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 #[derive(Clone, Debug)]
 pub struct Command {
     words: Words,
-    /// Which argument is the first key.
-    key: Option<usize>,
-    keys: usize,
+    key: KeyIndex,
+    keys: u32,
     reads: bool,
+}
+
+// Moved in registers.
+const _: () = assert!(size_of::<Command>() <= 128);
+
+/// Which argument is the first key, if there's one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyIndex(u32);
+
+impl KeyIndex {
+    const NONE: Self = Self(u32::MAX);
+
+    fn get(self) -> Option<usize> {
+        (self != Self::NONE).then_some(self.0 as usize)
+    }
 }
 
 /// What a command that writes may have changed.
@@ -131,11 +145,13 @@ fn may_be_special(name: &[u8]) -> bool {
 
 impl Command {
     /// A command of this name. A subcommand is an argument: `Command::new("CLIENT").arg("ID")`.
+    #[inline]
     pub fn new(name: &str) -> Self {
-        Self { words: Words::new(), key: None, keys: 0, reads: false }.arg(name)
+        Self { words: Words::new(), key: KeyIndex::NONE, keys: 0, reads: false }.arg(name)
     }
 
     /// Adds an argument.
+    #[inline]
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
         self.words.push(argument.as_ref());
@@ -143,6 +159,7 @@ impl Command {
     }
 
     /// Adds an argument that need not be copied if it's large: it's shared until the command has left.
+    #[inline]
     #[must_use]
     pub fn bytes(mut self, argument: Bytes) -> Self {
         self.words.push_bytes(argument);
@@ -156,12 +173,15 @@ impl Command {
     }
 
     /// Adds a key. The first key says to which shard the command goes.
+    #[inline]
     #[must_use]
     pub fn key(self, key: impl AsRef<[u8]>) -> Self {
         let index = self.words.len();
         let mut command = self.arg(key);
         command.keys += 1;
-        command.key.get_or_insert(index);
+        if command.key == KeyIndex::NONE {
+            command.key = KeyIndex(index as u32);
+        }
         command
     }
 
@@ -186,6 +206,7 @@ impl Command {
     }
 
     /// Adds a number that has no sign.
+    #[inline]
     #[must_use]
     pub fn unsigned(self, number: u64) -> Self {
         self.arg(itoa::Buffer::new().format(number))
@@ -213,6 +234,7 @@ impl Command {
     }
 
     /// Adds an integer.
+    #[inline]
     #[must_use]
     pub fn number(self, number: impl Into<i64>) -> Self {
         self.arg(itoa::Buffer::new().format(number.into()))
@@ -225,6 +247,7 @@ impl Command {
     }
 
     /// Says that this command changes nothing, so that it may be sent again after the connection was lost.
+    #[inline]
     #[must_use]
     pub fn reads(mut self) -> Self {
         self.reads = true;
@@ -327,7 +350,7 @@ impl Command {
     }
 
     fn only_key(&self) -> Option<Bytes> {
-        let index = self.key.filter(|_| self.keys == 1)?;
+        let index = self.key.get().filter(|_| self.keys == 1)?;
         self.words.get(index).map(Bytes::copy_from_slice)
     }
 
@@ -346,6 +369,7 @@ impl Command {
         }
     }
 
+    #[inline]
     pub(crate) fn payload(self) -> Payload {
         let Self { words, key, reads, .. } = self;
         Payload { words, key, reads }
@@ -354,25 +378,45 @@ impl Command {
 
 /// Writes a command as RESP wants it: an array of bulk strings.
 fn write(words: &Words, out: &mut BytesMut) {
-    const HEAD_BYTES: usize = 16;
     out.reserve(words.bytes() + HEAD_BYTES * (words.len() + 1));
-    out.put_u8(b'*');
-    put_decimal(out, words.len() as u64);
-    out.put_slice(b"\r\n");
+    put_head(out, b"*", words.len());
+    // The end of a word goes with the head of the next: one piece fewer to append.
+    let mut kind: &[u8] = b"$";
     for word in words.iter() {
-        out.put_u8(b'$');
-        put_decimal(out, word.len() as u64);
-        out.put_slice(b"\r\n");
-        out.put_slice(word);
-        out.put_slice(b"\r\n");
+        put_head(out, kind, word.len());
+        out.extend_from_slice(word);
+        kind = b"\r\n$";
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The end of a line, a kind, twenty digits, and the end of a line.
+const HEAD_BYTES: usize = 25;
+
+/// A kind, a number, and the end of the line. Numbers are short: a division or two.
+#[inline]
+fn put_head(out: &mut BytesMut, kind: &[u8], mut number: usize) {
+    let mut head = [0_u8; HEAD_BYTES];
+    let mut at = HEAD_BYTES - 2;
+    head[at..].copy_from_slice(b"\r\n");
+    loop {
+        at -= 1;
+        head[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    at -= kind.len();
+    head[at..at + kind.len()].copy_from_slice(kind);
+    out.extend_from_slice(&head[at..]);
 }
 
 /// A command as it goes out, cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     words: Words,
-    key: Option<usize>,
+    key: KeyIndex,
     reads: bool,
 }
 
@@ -391,34 +435,19 @@ impl Payload {
 
     /// The hash slot of the first key.
     pub(crate) fn slot(&self) -> Option<u16> {
-        self.words.get(self.key?).map(annulus_protocol::slot)
+        self.words.get(self.key.get()?).map(annulus_protocol::slot)
     }
 
     /// The same if the first key stands right behind the name, where a shard looks for it.
     #[cfg(feature = "embedded")]
     pub(crate) fn takes_slot_at_1(&self) -> bool {
-        self.key == Some(1)
+        self.key.get() == Some(1)
     }
 
     #[cfg(feature = "embedded")]
     pub(crate) fn into_words(self) -> Words {
         self.words
     }
-}
-
-/// Lengths are short: a division or two, without an allocation.
-fn put_decimal(out: &mut BytesMut, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut written = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        written += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.put_slice(digits.get(digits.len() - written..).unwrap_or_default());
 }
 
 /// Commands that leave together and are answered together. They are not a transaction: others' commands may run in between.
@@ -441,6 +470,7 @@ impl Pipeline {
     }
 
     /// Adds a command.
+    #[inline]
     #[must_use]
     pub fn with(mut self, command: Command) -> Self {
         self.commands.push(command);

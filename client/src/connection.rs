@@ -68,7 +68,6 @@ impl Connection {
     }
 
     /// Queues the command if there's room now, or gives it back.
-    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     pub(crate) fn try_send(&self, payload: Payload) -> Result<Reply, Payload> {
         let permits = self.cost(std::slice::from_ref(&payload));
         let Ok(permit) = self.permits.try_acquire_many(permits) else { return Err(payload) };

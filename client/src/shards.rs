@@ -72,7 +72,6 @@ impl Shards {
     }
 
     /// Queues the command at its owner if there's room now and the map can be believed, or gives it back.
-    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     pub(crate) fn try_send(&self, payload: Payload) -> Result<Reply, Payload> {
         if self.stale.load(Ordering::Relaxed) {
             return Err(payload);

@@ -11,28 +11,29 @@ pub const INLINE_ARGUMENT_BYTES: usize = 4096;
 const TEXT_BYTES: usize = 64;
 const SPANS: usize = 4;
 
-/// Where an argument is.
-#[derive(Clone, Copy, Debug)]
-enum Span {
-    /// In the common text.
-    Text {
-        start: u32,
-        len: u32,
-    },
-    Large(u32),
-}
+/// Says that an argument is a large one; the other bits are its index. Without it they say where a text ends.
+const LARGE: u32 = 1 << 31;
 
 /// The arguments of one command, its name first. Owned, and cheap to send to another thread; large arguments are
 /// shared, not copied.
+///
+/// Small, because commands are moved more often than they are looked at: up to 128 bytes are moved in registers, without a call.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     text: SmallVec<[u8; TEXT_BYTES]>,
-    spans: SmallVec<[Span; SPANS]>,
-    large: Vec<Bytes>,
+    /// For each argument where it ends in the text, which is where the next one begins; or which of the large ones it is.
+    ends: SmallVec<[u32; SPANS]>,
+    large: Option<Box<Large>>,
 }
+
+const _: () = assert!(size_of::<Words>() <= 104);
+
+#[derive(Clone, Debug, Default)]
+struct Large(Vec<Bytes>);
 
 impl Words {
     /// No arguments.
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
@@ -40,10 +41,10 @@ impl Words {
     /// Adds an argument, copying it.
     #[inline]
     pub fn push(&mut self, argument: &[u8]) {
-        match self.inline_span(argument.len()) {
-            Some(span) => {
+        match self.end_with(argument.len()) {
+            Some(end) => {
                 self.text.extend_from_slice(argument);
-                self.spans.push(span);
+                self.ends.push(end);
             }
             None => self.push_large(Bytes::copy_from_slice(argument)),
         }
@@ -58,56 +59,74 @@ impl Words {
         }
     }
 
+    /// Where the text ends with so many bytes more, if they are few enough to go there.
     #[inline]
-    fn inline_span(&self, len: usize) -> Option<Span> {
+    fn end_with(&self, len: usize) -> Option<u32> {
         if len > INLINE_ARGUMENT_BYTES {
             return None;
         }
-        let start = u32::try_from(self.text.len()).ok()?;
-        Some(Span::Text { start, len: len as u32 })
+        u32::try_from(self.text.len() + len).ok().filter(|end| end & LARGE == 0)
     }
 
     #[cold]
     fn push_large(&mut self, argument: Bytes) {
-        self.spans.push(Span::Large(self.large.len() as u32));
-        self.large.push(argument);
+        let large = &mut self.large.get_or_insert_default().0;
+        self.ends.push(LARGE | large.len() as u32);
+        large.push(argument);
     }
 
+    /// The argument that ends so, where its text begins at `start`.
     #[inline]
-    fn at(&self, span: Span) -> &[u8] {
-        let found = match span {
-            Span::Text { start, len } => self.text.get(start as usize..start as usize + len as usize),
-            Span::Large(index) => self.large.get(index as usize).map(AsRef::as_ref),
+    fn at(&self, start: u32, end: u32) -> &[u8] {
+        let found = if end & LARGE == 0 {
+            self.text.get(start as usize..end as usize)
+        } else {
+            let large = self.large.as_ref().map(|large| large.0.as_slice());
+            large.and_then(|large| large.get((end & !LARGE) as usize)).map(AsRef::as_ref)
         };
-        // Spans are made by `push` alone, and what they name is never taken away.
+        // Ends are made by `push` alone, and what they name is never taken away.
         found.unwrap_or_default()
     }
 
     /// The arguments in order.
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.spans.iter().map(|&span| self.at(span))
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let word = self.at(start, end);
+            if end & LARGE == 0 {
+                start = end;
+            }
+            word
+        })
     }
 
     /// The argument at this place, the name being at 0.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        self.spans.get(index).map(|&span| self.at(span))
+        let end = *self.ends.get(index)?;
+        let before = self.ends.get(..index).unwrap_or_default();
+        let start = before.iter().rfind(|&&end| end & LARGE == 0);
+        Some(self.at(start.copied().unwrap_or(0), end))
     }
 
     /// How many there are.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.ends.len()
     }
 
     /// Whether there is none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.ends.is_empty()
     }
 
     /// Bytes of all arguments.
+    #[inline]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.large.iter().map(Bytes::len).sum::<usize>()
+        let large = self.large.as_ref().map_or(0, |large| large.0.iter().map(Bytes::len).sum());
+        self.text.len() + large
     }
 }
 
@@ -139,6 +158,9 @@ mod tests {
             let copy = words.clone();
             drop(words);
             prop_assert!(copy.iter().eq(arguments.iter().map(Vec::as_slice)));
+            for (index, argument) in arguments.iter().enumerate() {
+                prop_assert_eq!(copy.get(index), Some(argument.as_slice()));
+            }
             prop_assert_eq!(copy.get(arguments.len()), None);
         }
     }

@@ -59,7 +59,6 @@ impl Handle {
         self.lines.get(owner).map(|line| &**line)
     }
 
-    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     fn try_send(&self, payloads: Vec1<Payload>, sender: Option<Sender<'_>>) -> Result<Ticket<'_>, Refusal> {
         let slot = payloads.as_slice().iter().find_map(Payload::slot);
         match self.line(slot) {

@@ -134,7 +134,6 @@ impl Line {
     }
 
     /// Queues commands, or gives them back if there's no room now. `slot`: of the first key.
-    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     pub(crate) fn try_send(
         &self,
         payloads: Vec1<Payload>,
@@ -152,7 +151,6 @@ impl Line {
         Ok(Ticket { line: self, slot, taken: false })
     }
 
-    #[expect(clippy::result_large_err, reason = "what found no room is given back as it was")]
     fn send_locked(
         &self,
         inner: &mut Inner,
