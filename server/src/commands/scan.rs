@@ -21,8 +21,9 @@ pub fn cursor_group(cursor: &[u8]) -> Option<u16> {
     parse_cursor(cursor).map(Cursor::group)
 }
 
-/// A cursor as C's `strtoul` reads it, which is how Redis does: a sign is allowed, and nothing is zero.
+/// A cursor as C's `strtoul` reads it, which is how Redis does: a sign is allowed, nothing is zero, and a zero byte ends it.
 fn parse_cursor(text: &[u8]) -> Option<Cursor> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -220,7 +221,9 @@ mod tests {
         assert_eq!(parse_cursor(b"+7"), Some(Cursor(7)));
         assert_eq!(parse_cursor(b"-1"), Some(Cursor(u64::MAX)));
         assert_eq!(parse_cursor(b"18446744073709551615"), Some(Cursor(u64::MAX)));
-        for wrong in [&b" 1"[..], b"1 ", b"x", b"18446744073709551616", b"-", b"+-1"] {
+        assert_eq!(parse_cursor(b"\0\xff\r\n"), Some(Cursor(0)));
+        assert_eq!(parse_cursor(b"7\0x"), Some(Cursor(7)));
+        for wrong in [&b" 1"[..], b"1 ", b"x", b"18446744073709551616", b"-", b"+-1", b"-\0"] {
             assert_eq!(parse_cursor(wrong), None, "{wrong:?}");
         }
     }

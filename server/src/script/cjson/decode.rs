@@ -7,9 +7,11 @@ use super::{DEPTH_MAX, Invalid, Options};
 
 pub(super) fn decode(lua: &Lua, text: &[u8], options: &Options) -> mlua::Result<Value> {
     // Two bytes of UTF-8 JSON are never zero.
-    if let [0, ..] | [_, 0, ..] = text {
+    if let [0, _, ..] | [_, 0, ..] = text {
         return Err(message(lua, "JSON parser does not support UTF-16 or UTF-32"));
     }
+    // To the parser that Redis has, a zero byte is the end.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut decoder = Decoder { lua, options, text, at: 0 };
     let token = decoder.token();
     let value = decoder.value(token, 0)?;
