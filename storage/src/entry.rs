@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+use crate::table::prefetch;
 use crate::value::{Collection, Hash, Kind, List, Set, SortedSet, Stream, Value, canonical_i64};
 
 /// Values up to this many bytes lie inside the entry. Longer ones have a buffer of their own, so that growing them is
@@ -54,6 +55,8 @@ enum Boxed {
     String(Vec<u8>),
     Collection(Collection),
 }
+
+const _: () = assert!(size_of::<Boxed>() == 32, "an allocator's size class, and what small collections cost");
 
 /// How a key's use is counted in its access clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -344,6 +347,25 @@ impl<'a> Entry<'a> {
         unsafe { &*self.start.add(parts.value_at).cast::<*mut Boxed>().read_unaligned() }
     }
 
+    /// Asks the processor to have the head of a collection at hand.
+    pub(crate) fn prefetch_collection(self) {
+        let parts = self.parts();
+        if parts.flags & TYPE_MASK != TYPE_STRING {
+            prefetch(self.boxed(parts));
+        }
+    }
+
+    /// Asks the processor to have a collection's elements at hand, or what leads to them.
+    pub(crate) fn prefetch_elements(self) {
+        /// Of a small collection, as many as its elements are likely to be in; the processor sees by itself what follows.
+        const LINES: usize = 2;
+        const LINE_BYTES: usize = 64;
+        if let Some(collection) = self.collection() {
+            let address = collection.elements_address();
+            (0..LINES).for_each(|line| prefetch(address.wrapping_add(line * LINE_BYTES)));
+        }
+    }
+
     /// The type's name, as `TYPE` answers.
     pub fn kind(&self) -> &'static str {
         self.value().kind().name()
@@ -366,6 +388,14 @@ impl<'a> Entry<'a> {
             "embstr"
         } else {
             "raw"
+        }
+    }
+
+    /// As what the value is stored, beyond what it asks for by itself: for [`Store::keep_form`](crate::Store::keep_form).
+    pub fn form(&self) -> u8 {
+        match self.collection() {
+            Some(collection) => collection.form(),
+            None => u8::from(self.parts().flags & RAW != 0),
         }
     }
 
@@ -535,6 +565,11 @@ impl OwnedEntry {
         Some(std::mem::replace(collection, empty))
     }
 
+    /// Stores a string as one that has been changed in place.
+    pub(crate) fn set_raw(&mut self) {
+        self.bytes_mut(0, 1)[0] |= RAW;
+    }
+
     pub(crate) fn set_clock(&mut self, clock: u32) {
         self.bytes_mut(CLOCK_AT, 3).copy_from_slice(&clock.to_le_bytes()[..3]);
     }
@@ -616,7 +651,7 @@ impl OwnedEntry {
         if old.flags & BOXED == 0 {
             self.reserve_inline_or_box(old, len);
         }
-        self.bytes_mut(0, 1)[0] |= RAW;
+        self.set_raw();
         if let Some(Boxed::String(value)) = self.boxed_mut() {
             write_range(value, offset, bytes, len);
         } else {

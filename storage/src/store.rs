@@ -770,12 +770,13 @@ impl<S: EffectSink> Store<S> {
         assert!(from != to, "a key copied to itself");
         let found = self.find(from.0, from.1);
         let Some(entry) = self.entry(from.0, &found) else { return false };
-        let expire_at_ms = entry.expire_at_ms();
+        let (expire_at_ms, form) = (entry.expire_at_ms(), entry.form());
         let kind = entry.value().kind();
         let mut elements = Vec::new();
         if kind == Kind::String {
             codec::encode_piece(entry.value(), &Place::START, PIECE_BYTES, &mut elements);
             self.put_value(to.0, to.1, Encoded { kind, elements: &elements }, expire_at_ms);
+            self.keep_form(to.0, to.1, form);
             return true;
         }
         let mut place = Some(Place::START);
@@ -792,10 +793,26 @@ impl<S: EffectSink> Store<S> {
                 first = false;
             }
         }
+        self.keep_form(to.0, to.1, form);
         if expire_at_ms.is_some() {
             self.set_expiry(to.0, to.1, expire_at_ms);
         }
         true
+    }
+
+    /// A value that has just been put at a key is stored no smaller than this, the [form](Entry::form) of its original. Nothing is
+    /// logged: what comes from the log is stored as it asks for by itself.
+    pub fn keep_form(&mut self, database: DatabaseId, key: Key<'_>, form: u8) {
+        let found = self.find(database, key);
+        let Some(at) = found.at.filter(|_| form > 0) else { return };
+        let shaping =
+            &Shaping { limits: &self.limits, hasher: &self.member_hasher, garbage: &mut self.garbage_values };
+        self.databases[database.index()].table_mut(found.group).update(at, |entry| {
+            match entry.collection_mut() {
+                Some(collection) => collection.keep_form(form, shaping),
+                None => entry.set_raw(),
+            }
+        });
     }
 
     /// Removes a key. False if it's absent.

@@ -19,7 +19,7 @@ pub(crate) use segment::Prefetched as PrefetchedBucket;
 use segment::{BUCKET_SLOTS, BUCKETS_MAX, SIZES, Segment, buckets_for};
 use slot::{Slot, Tag};
 
-pub(crate) use slot::{GROUP_SLOTS, TAG_HASH_MASK};
+pub(crate) use slot::{GROUP_SLOTS, TAG_HASH_MASK, prefetch};
 
 /// Segments never get deeper: from here on entries spill. Half a billion keys of a group are not as deep.
 const DEPTH_MAX: u8 = 20;

@@ -8,7 +8,7 @@ use super::arguments::{database, integer, is};
 use super::errors::{Failure, Outcome};
 use super::{Context, answer, unreachable_arity};
 
-/// `annulus.fetch key`: value, encoded, and expiry (ms of Unix time, -1: none), or null
+/// `annulus.fetch key`: value, encoded, expiry (ms of Unix time, -1: none), and form, or null
 pub(super) fn fetch(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.fetch"))) };
     let entry = context.store.get(context.database, context.first_key(key));
@@ -32,11 +32,12 @@ pub(super) fn present(context: &mut Context<'_>, args: &[&[u8]]) {
 fn write_value(entry: Option<Entry<'_>>, out: &mut Encoder<'_>) {
     match entry {
         Some(entry) => {
-            out.array_header(2);
+            out.array_header(3);
             let mut value = Vec::new();
             codec::encode(entry.value(), &mut value);
             out.bulk(value);
             out.integer(entry.expire_at_ms().map_or(-1, |at| at as i64));
+            out.integer(i64::from(entry.form()));
         }
         None => out.null_array(),
     }
@@ -52,22 +53,26 @@ pub(super) fn watch(context: &mut Context<'_>, args: &[&[u8]]) {
     }
 }
 
-/// `annulus.put key database expiry value REPLACE|KEEP`: 1 if the value is stored, 0 if there was one to keep
+/// `annulus.put key database expiry value REPLACE|KEEP form`: 1 if the value is stored, 0 if there was one to keep
 pub(super) fn put(context: &mut Context<'_>, args: &[&[u8]]) {
     let outcome = put_value(context, args);
     answer(context, outcome);
 }
 
 fn put_value(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
-    let &[_, key, index, expiry, value, mode] = args else { return Err(unreachable_arity("annulus.put")) };
+    let &[_, key, index, expiry, value, mode, form] = args else {
+        return Err(unreachable_arity("annulus.put"));
+    };
     let database = database(index, context.store.databases())?;
     let expiry = u64::try_from(integer(expiry)?).ok();
+    let form = u8::try_from(integer(form)?).unwrap_or(0);
     let key = context.first_key(key);
     let stores = is(mode, "REPLACE") || context.store.get_for_update(database, key).is_none();
     if stores {
         let value =
             codec::decode(value).map_err(|fault| Failure::Owned(format!("ERR {fault}").into_bytes()))?;
         context.store.put_value(database, key, value, expiry);
+        context.store.keep_form(database, key, form);
     }
     context.out.integer(i64::from(stores));
     Ok(())

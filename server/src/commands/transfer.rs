@@ -203,6 +203,7 @@ fn put_request(
     let mut elements = elements(fetched);
     let value = bulk_reply(elements.next()?)?;
     let expiry = integer_reply(elements.next()?)?;
+    let form = integer_reply(elements.next()?)?;
     Some(vec![
         b"annulus.put".to_vec(),
         to.to_vec(),
@@ -210,6 +211,7 @@ fn put_request(
         expiry.to_string().into_bytes(),
         value.to_vec(),
         destination.word().as_bytes().to_vec(),
+        form.to_string().into_bytes(),
     ])
 }
 

@@ -1,7 +1,7 @@
 //! From received bytes to commands that run: here, on another shard, or on several.
 //!
 //! Commands are parsed up to [`PIPELINE_COMMANDS`] ahead; the table lines that those on this shard need are fetched in two
-//! waves before the first of them runs. A command may stop the parsing behind it (`Flow::Stop`): what was parsed ahead
+//! waves before the first of them runs, collections in two more. A command may stop the parsing behind it (`Flow::Stop`): what was parsed ahead
 //! is then forgotten, and its bytes stay in the connection's input.
 
 use annulus_protocol::{Args, CommandParser, Encoder, ProtocolError, Step, peek_key, slot};
@@ -54,6 +54,16 @@ enum Tail {
 pub fn owner_of_group(group: u16, shards: u16) -> ShardId {
     // The inverse of "shard i of n owns groups 256·i/n..256·(i+1)/n".
     ShardId((((u32::from(group) + 1) * u32::from(shards) - 1) / 256) as u16)
+}
+
+/// Whether a command is likely to be one on a collection, by its name. Nothing but hints depends on it.
+fn is_on_collection(name: &[u8]) -> bool {
+    match name.first().map(u8::to_ascii_lowercase) {
+        Some(b'h' | b'l' | b'r' | b'z' | b'x') => true,
+        // SADD, SPOP and their kin; not SET, SETEX, STRLEN.
+        Some(b's') => !matches!(name.get(1), None | Some(b'e' | b'E' | b't' | b'T')),
+        _ => false,
+    }
 }
 
 impl Core {
@@ -219,21 +229,36 @@ impl Core {
         let Some(connection) = self.connections.get(socket) else { return };
         let database = connection.session.database;
         let mut hints: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
+        // Those of collections, of which there are two more lines to fetch, one after the other.
+        let mut collections: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
+        let mut last: Option<Key<'_>> = None;
         for parsed in ahead {
             // The second argument is the first key of every command that is worth it; for others a wrong line is fetched.
             if parsed.args.len() < 2 {
                 continue;
             }
-            let bytes = parsed.args.get(1, &data[parsed.start..parsed.end]);
+            let command = &data[parsed.start..parsed.end];
+            let bytes = parsed.args.get(1, command);
+            // The same queue, counter or ranking again and again: its lines are at hand.
+            if let Some(last) = last.filter(|last| last.bytes.last() == bytes.last() && last.bytes == bytes) {
+                parsed.slot = Some(last.slot);
+                continue;
+            }
             let key = Key { bytes, slot: slot(bytes) };
             parsed.slot = Some(key.slot);
+            last = Some(key);
             if self.owner(key.slot) == self.id
                 && let Some(hint) = self.store.prefetch(database, key)
             {
                 hints.push(hint);
+                if is_on_collection(parsed.args.get(0, command)) {
+                    collections.push(hint);
+                }
             }
         }
         hints.into_iter().for_each(Prefetched::prefetch_entry);
+        collections.iter().copied().for_each(Prefetched::prefetch_collection);
+        collections.into_iter().for_each(Prefetched::prefetch_elements);
     }
 
     /// Fetches the table lines of the first commands of several connections' inputs. Unpipelined connections are many:

@@ -17,6 +17,18 @@ impl Prefetched<'_> {
     pub fn prefetch_entry(self) {
         self.0.prefetch_entry();
     }
+
+    /// Once its entry has come: fetches the head of the collection that it holds, if it does.
+    #[inline]
+    pub fn prefetch_collection(self) {
+        self.0.entries().for_each(Entry::prefetch_collection);
+    }
+
+    /// Once that has come: fetches elements, or what leads to them.
+    #[inline]
+    pub fn prefetch_elements(self) {
+        self.0.entries().for_each(Entry::prefetch_elements);
+    }
 }
 
 impl std::fmt::Debug for Prefetched<'_> {

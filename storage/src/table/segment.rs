@@ -57,7 +57,7 @@ pub(crate) struct Prefetched<'a> {
     tag: Tag,
 }
 
-impl Prefetched<'_> {
+impl<'a> Prefetched<'a> {
     /// Reads the bucket, and asks for those of its entries that have the tag.
     #[inline(always)]
     pub(crate) fn prefetch_entry(self) {
@@ -66,6 +66,14 @@ impl Prefetched<'_> {
             self.bucket.0[candidates.trailing_zeros() as usize].prefetch();
             candidates &= candidates - 1;
         }
+    }
+
+    /// Those of the bucket's entries that have the tag.
+    #[inline]
+    pub(crate) fn entries(self) -> impl Iterator<Item = Entry<'a>> {
+        let candidates = matching(&self.bucket.0, self.tag);
+        let slots = self.bucket.0.iter().enumerate();
+        slots.filter(move |(index, _)| candidates >> index & 1 == 1).filter_map(|(_, slot)| slot.entry())
     }
 }
 

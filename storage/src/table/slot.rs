@@ -175,7 +175,7 @@ const LINE_BYTES: usize = 64;
 
 /// Hints that the line at `address` will be read soon. Any address will do.
 #[inline(always)]
-pub(super) fn prefetch<T>(address: *const T) {
+pub(crate) fn prefetch<T>(address: *const T) {
     // SAFETY: a prefetch never faults and has no effect but on caches; SSE is part of x86-64.
     #[cfg(target_arch = "x86_64")]
     unsafe {

@@ -247,6 +247,29 @@ impl Hash {
         }
     }
 
+    /// See [`Collection::form`](super::Collection::form).
+    pub(super) fn form(&self) -> u8 {
+        match &self.0 {
+            Form::Small(_) => 0,
+            Form::Large(_, Reason::Expiry) => 1,
+            Form::Large(_, Reason::Limits) => 2,
+        }
+    }
+
+    pub(super) fn keep_form(&mut self, form: u8, shaping: &Shaping<'_>) {
+        if form > self.form() {
+            let (_, reason) = self.enlarge(shaping.hasher);
+            *reason = if form == 1 { Reason::Expiry } else { Reason::Limits };
+        }
+    }
+
+    pub(super) fn elements_address(&self) -> *const u8 {
+        match &self.0 {
+            Form::Small(packed) => packed.address(),
+            Form::Large(members, _) => (&raw const **members).cast(),
+        }
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.memory_bytes(),
@@ -275,6 +298,7 @@ impl Hash {
             let found = packed.find(field, 2);
             let fits = expire_at_ms.is_none()
                 && short
+                && packed.has_room_for(field.len() + value.len())
                 && packed.len() / 2 + usize::from(found.is_none()) <= limits.hash_small_entries;
             if fits {
                 if let Some(at) = found {

@@ -234,6 +234,38 @@ impl Collection {
         }
     }
 
+    /// Where its elements are, or what leads to them, for a prefetch.
+    pub(crate) fn elements_address(&self) -> *const u8 {
+        match self {
+            Self::List(list) => list.elements_address(),
+            Self::Hash(hash) => hash.elements_address(),
+            Self::Set(set) => set.elements_address(),
+            Self::SortedSet(set) => set.elements_address(),
+            Self::Stream(stream) => (&raw const **stream).cast(),
+        }
+    }
+
+    /// Which of its forms it has, beyond what its elements ask for: 0 for the smallest.
+    pub(crate) fn form(&self) -> u8 {
+        match self {
+            Self::Hash(hash) => hash.form(),
+            Self::Set(set) => set.form(),
+            Self::SortedSet(set) => set.form(),
+            // These go back to smaller forms by themselves.
+            Self::List(_) | Self::Stream(_) => 0,
+        }
+    }
+
+    /// Takes a form that is no smaller than this one. In Redis, what a copy is stored as is what its original is stored as.
+    pub(crate) fn keep_form(&mut self, form: u8, shaping: &Shaping<'_>) {
+        match self {
+            Self::Hash(hash) => hash.keep_form(form, shaping),
+            Self::Set(set) => set.keep_form(form, shaping),
+            Self::SortedSet(set) => set.keep_form(form, shaping),
+            Self::List(_) | Self::Stream(_) => {}
+        }
+    }
+
     /// Bytes asked of the allocator beyond this struct's own.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {

@@ -9,7 +9,7 @@ use super::super::{
 };
 
 pub(super) const ROWS: &[Command] = &[
-    // Value and expiry (-1: none) of a key, or null.
+    // Value, expiry (-1: none) and form of a key, or null.
     Command::new("annulus.fetch", 2, Group::Generic, Run::Keyed(internal::fetch))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO, K::ACCESS])]),
@@ -33,12 +33,12 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("annulus.await", 5, Group::Generic, Run::Keyed(blocking::add_awaiter))
         .flags(&[F::READONLY, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::RO])]),
-    // key database expiry value REPLACE|KEEP: 1 if stored, 0 if the key exists and is kept.
-    Command::new("annulus.put", 6, Group::Generic, Run::Keyed(internal::put))
+    // key database expiry value REPLACE|KEEP form: 1 if stored, 0 if the key exists and is kept.
+    Command::new("annulus.put", 7, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
     // The same, for a value that is renamed.
-    Command::new("annulus.receive", 6, Group::Generic, Run::Keyed(internal::put))
+    Command::new("annulus.receive", 7, Group::Generic, Run::Keyed(internal::put))
         .flags(&[F::WRITE, F::DENYOOM, F::INTERNAL])
         .keys(&[KeyUse::one(1, &[K::OW, K::UPDATE])]),
     // Deletes a key that has been renamed.

@@ -175,6 +175,13 @@ impl List {
         }
     }
 
+    pub(super) fn elements_address(&self) -> *const u8 {
+        match &self.0 {
+            Form::Small(packed) => packed.address(),
+            Form::Large(pieces) => (&raw const **pieces).cast(),
+        }
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.memory_bytes(),

@@ -214,7 +214,9 @@ impl Pieces {
         let within = within + behind;
         let target = &self.groups[group].pieces[piece];
         if limit.has_room(target, value) {
-            self.change_piece(group, piece, |piece| piece.insert(piece.position(within), value));
+            self.change_piece(group, piece, |piece| {
+                piece.insert(piece.position(within), value);
+            });
         } else if within > 0 {
             self.split_for(group, piece, within);
             self.insert_between(index, value, limit);
@@ -246,7 +248,9 @@ impl Pieces {
         if index < self.len {
             let Place { group, piece, .. } = self.locate(index);
             if limit.has_room(&self.groups[group].pieces[piece], value) {
-                self.change_piece(group, piece, |piece| piece.insert(0, value));
+                self.change_piece(group, piece, |piece| {
+                    piece.insert(piece.start(), value);
+                });
                 return;
             }
         }

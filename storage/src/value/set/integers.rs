@@ -4,36 +4,51 @@ use super::super::element::Element;
 
 /// See the module.
 pub(super) struct Integers {
-    bytes: Vec<u8>,
-    /// 2, 4 or 8.
-    width: usize,
+    /// Members, room.
+    buffer: Box<[u8]>,
+    len: u32,
+    /// Bytes of a member, 1 to 8.
+    width: u8,
 }
 
+/// As buffers of other small collections grow.
+const GRANULE: usize = 16;
+
+/// Bytes that a value takes: as few as hold it with its sign.
 const fn width_of(value: i64) -> usize {
-    if value as i16 as i64 == value {
-        2
-    } else if value as i32 as i64 == value {
-        4
-    } else {
-        8
-    }
+    let bits = 65 - (value ^ (value >> 63)).leading_zeros() as usize;
+    bits.div_ceil(8)
 }
 
 impl Integers {
-    pub(super) const fn new() -> Integers {
-        Integers { bytes: Vec::new(), width: 2 }
+    pub(super) fn new() -> Integers {
+        Integers { buffer: Box::default(), len: 0, width: 1 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() / self.width
+        self.len as usize
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.buffer.len()
+    }
+
+    /// Where its bytes are, for a prefetch.
+    pub(super) fn address(&self) -> *const u8 {
+        self.buffer.as_ptr()
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.width)
+    }
+
+    /// Bytes of all members.
+    fn end(&self) -> usize {
+        self.len() * self.width()
     }
 
     pub(super) fn value(&self, index: usize) -> i64 {
-        let bytes = &self.bytes[index * self.width..(index + 1) * self.width];
+        let bytes = &self.buffer[index * self.width()..(index + 1) * self.width()];
         let mut word = [0; 8];
         word[..bytes.len()].copy_from_slice(bytes);
         let unused = 64 - 8 * bytes.len() as u32;
@@ -57,37 +72,43 @@ impl Integers {
     /// True if it is new.
     pub(super) fn insert(&mut self, value: i64) -> bool {
         let Err(index) = self.search(value) else { return false };
-        let width = self.width.max(width_of(value));
-        if width > self.width {
+        let width = self.width().max(width_of(value));
+        if width > self.width() {
             self.widen(width);
         }
-        let at = index * width;
-        if self.bytes.capacity() < self.bytes.len() + width {
-            let wanted = (self.bytes.len() + width + self.bytes.len() / 8).next_multiple_of(16);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
+        let (at, end) = (index * width, self.end());
+        if self.buffer.len() < end + width {
+            self.resize((end + width + end / 64).next_multiple_of(GRANULE));
         }
-        let end = self.bytes.len();
-        self.bytes.resize(end + width, 0);
-        self.bytes.copy_within(at..end, at + width);
-        self.bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        self.buffer.copy_within(at..end, at + width);
+        self.buffer[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        self.len += 1;
         true
     }
 
+    fn resize(&mut self, bytes: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer).into_vec();
+        buffer.reserve_exact(bytes.saturating_sub(buffer.len()));
+        buffer.resize(bytes, 0);
+        self.buffer = buffer.into_boxed_slice();
+    }
+
     fn widen(&mut self, width: usize) {
-        let values = (0..self.len()).flat_map(|index| {
-            let bytes = self.value(index).to_le_bytes();
-            bytes.into_iter().take(width)
-        });
-        let bytes = values.collect();
-        (self.bytes, self.width) = (bytes, width);
+        let mut buffer = vec![0; ((self.len() + 1) * width).next_multiple_of(GRANULE)];
+        for (index, place) in buffer.chunks_exact_mut(width).take(self.len()).enumerate() {
+            place.copy_from_slice(&self.value(index).to_le_bytes()[..width]);
+        }
+        (self.buffer, self.width) = (buffer.into_boxed_slice(), width as u8);
     }
 
     /// False if it's absent.
     pub(super) fn remove(&mut self, value: i64) -> bool {
         let Ok(index) = self.search(value) else { return false };
-        self.bytes.drain(index * self.width..(index + 1) * self.width);
-        if self.bytes.capacity() > 2 * self.bytes.len() + 64 {
-            self.bytes.shrink_to(self.bytes.len().next_multiple_of(16));
+        let (width, end) = (self.width(), self.end());
+        self.buffer.copy_within((index + 1) * width..end, index * width);
+        self.len -= 1;
+        if self.buffer.len() > 2 * self.end() + 4 * GRANULE {
+            self.resize(self.end().next_multiple_of(GRANULE));
         }
         true
     }

@@ -138,6 +138,31 @@ impl Set {
         }
     }
 
+    /// See [`Collection::form`](super::Collection::form).
+    pub(super) const fn form(&self) -> u8 {
+        match &self.0 {
+            Form::Integers(_) => 0,
+            Form::Small(_) => 1,
+            Form::Large(_) => 2,
+        }
+    }
+
+    pub(super) fn keep_form(&mut self, form: u8, shaping: &Shaping<'_>) {
+        match form {
+            1 if self.form() == 0 => self.pack(),
+            2.. => drop(self.enlarge(shaping.hasher)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn elements_address(&self) -> *const u8 {
+        match &self.0 {
+            Form::Integers(integers) => integers.address(),
+            Form::Small(packed) => packed.address(),
+            Form::Large(members) => (&raw const **members).cast(),
+        }
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Integers(integers) => integers.memory_bytes(),
@@ -173,7 +198,10 @@ impl Set {
                 if packed.find(member, 1).is_some() {
                     return false;
                 }
-                if member.len() <= limits.set_small_value_bytes && packed.len() < limits.set_small_entries {
+                if member.len() <= limits.set_small_value_bytes
+                    && packed.len() < limits.set_small_entries
+                    && packed.has_room_for(member.len())
+                {
                     packed.push(member);
                     return true;
                 }
@@ -190,12 +218,16 @@ impl Set {
     fn leave_integers(&mut self, member: &[u8], shaping: &Shaping<'_>) {
         let limits = shaping.limits;
         if member.len() <= limits.set_small_value_bytes && self.len() < limits.set_small_entries {
-            let mut packed = Packed::default();
-            self.iter().for_each(|element| packed.push(&element));
-            self.0 = Form::Small(packed);
+            self.pack();
         } else {
             self.enlarge(shaping.hasher);
         }
+    }
+
+    fn pack(&mut self) {
+        let mut packed = Packed::default();
+        self.iter().for_each(|element| packed.push(&element));
+        self.0 = Form::Small(packed);
     }
 
     fn enlarge(&mut self, hasher: &Arc<Hasher>) -> &mut Members {

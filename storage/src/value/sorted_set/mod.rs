@@ -11,6 +11,8 @@ mod small;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use large::Large;
 
 use super::Shaping;
@@ -18,6 +20,7 @@ use super::change::Parts;
 use super::codec::{Elements, Fault, put_element, put_number};
 use super::element::Element;
 use super::packed::Packed;
+use crate::table::Hasher;
 
 /// A sorted set.
 pub struct SortedSet(Form);
@@ -186,6 +189,27 @@ impl SortedSet {
         }
     }
 
+    /// See [`Collection::form`](super::Collection::form).
+    pub(super) const fn form(&self) -> u8 {
+        match &self.0 {
+            Form::Small(_) => 0,
+            Form::Large(_) => 1,
+        }
+    }
+
+    pub(super) fn keep_form(&mut self, form: u8, shaping: &Shaping<'_>) {
+        if form > 0 {
+            self.enlarge(shaping.hasher);
+        }
+    }
+
+    pub(super) fn elements_address(&self) -> *const u8 {
+        match &self.0 {
+            Form::Small(packed) => packed.address(),
+            Form::Large(large) => (&raw const **large).cast(),
+        }
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.memory_bytes(),
@@ -218,17 +242,23 @@ impl SortedSet {
             packed.remove(at, 2);
         } else if member.len() > limits.sorted_set_small_value_bytes
             || packed.len() / 2 >= limits.sorted_set_small_entries
+            || !packed.has_room_for(member.len())
         {
-            let mut large = Large::new(shaping.hasher);
-            for found in small::iter(packed) {
-                large.put(&found.member, found.score);
-            }
-            large.put(member, score);
-            self.0 = Form::Large(Box::new(large));
-            return true;
+            self.enlarge(shaping.hasher);
+            return self.put(member, score, shaping);
         }
         small::insert(packed, member, score);
         true
+    }
+
+    fn enlarge(&mut self, hasher: &Arc<Hasher>) {
+        if let Form::Small(packed) = &self.0 {
+            let mut large = Large::new(hasher);
+            for found in small::iter(packed) {
+                large.put(&found.member, found.score);
+            }
+            self.0 = Form::Large(Box::new(large));
+        }
     }
 
     fn remove(&mut self, member: &[u8]) -> bool {

@@ -76,7 +76,7 @@ pub(super) fn insert(packed: &mut Packed, member: &[u8], score: f64) {
         Ordering::Greater => true,
     };
     let at = iter(packed).find(follows).map_or(packed.end(), |found| found.at);
-    packed.insert(at, member);
+    let at = packed.insert(at, member);
     let score_at = packed.next(at);
     let text = ScoreBytes::of(score);
     packed.insert(score_at, text.as_slice());
