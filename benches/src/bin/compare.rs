@@ -22,7 +22,7 @@ struct Arguments {
     /// Seconds of a run.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// Keys of `memory-per-key`, `recovery` and `checkpoint`.
+    /// Keys of `memory-per-key`, `recovery` and `checkpoint`; elements of a case of `memory-per-element`.
     #[arg(long)]
     keys: Option<u64>,
     /// Cores of the servers.
@@ -58,6 +58,8 @@ enum Name {
     Shards,
     /// Memory for each key, and the longest insert.
     MemoryPerKey,
+    /// Memory for each element of collections, against redis-server.
+    MemoryPerElement,
     /// Start after kill -9 with millions of records.
     Recovery,
     /// SET while checkpoints are taken, beside the fork of redis-server.
@@ -90,6 +92,7 @@ fn scenario(name: Name) -> Scenario {
         Name::IdleConnections => Scenario::IdleConnections,
         Name::Shards => Scenario::Shards,
         Name::MemoryPerKey => Scenario::MemoryPerKey,
+        Name::MemoryPerElement => Scenario::MemoryPerElement,
         Name::Recovery => Scenario::Recovery,
         Name::Checkpoint => Scenario::Checkpoint,
         Name::Types => Scenario::Types,

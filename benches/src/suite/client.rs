@@ -49,6 +49,15 @@ impl Client {
         self.read_reply()
     }
 
+    /// Runs commands that are encoded already; an error reply to any is an error.
+    pub(super) fn pipeline(&mut self, bytes: &[u8], commands: usize) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)?;
+        for _ in 0..commands {
+            self.read_reply()?;
+        }
+        Ok(())
+    }
+
     /// Sets `count` keys, the first of number `first`, in pipelines of `depth`; returns the round-trip times of the
     /// pipelines. `name` says how a key is called.
     pub(super) fn fill(

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod commands;
 mod durable;
+mod elements;
 mod idle;
 mod keys;
 mod memory;
@@ -26,6 +27,8 @@ pub enum Scenario {
     Shards,
     /// Memory for each key, and the longest insert.
     MemoryPerKey,
+    /// Memory for each element of small and large collections, against redis-server.
+    MemoryPerElement,
     /// Start after a crash with millions of records.
     Recovery,
     /// SET while checkpoints are taken, over millions of keys.
@@ -49,6 +52,7 @@ pub fn run(plan: &Plan, scenario: Scenario) -> io::Result<()> {
         Scenario::IdleConnections => idle::run_connections(plan),
         Scenario::Shards => shards::run(plan),
         Scenario::MemoryPerKey => keys::run(plan),
+        Scenario::MemoryPerElement => elements::run(plan),
         Scenario::Recovery => recovery::run(plan),
         Scenario::Checkpoint => checkpoint::run(plan),
         Scenario::Types => commands::run_types(plan),
