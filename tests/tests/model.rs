@@ -25,6 +25,7 @@ fn the_model_does_what_redis_does() {
         workload.kinds = (0..OLD_KINDS).collect();
         // Nobody here knows at which time a command ran.
         workload.expires_soon = false;
+        workload.later = false;
         workload.saves_one_in = 0;
         workload.everywhere = false;
         let mut history = History::default();

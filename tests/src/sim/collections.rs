@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::model::{Bytes, Content, Field, State, Stored, error, flag, wrong_type};
+use super::model::{Bytes, Content, FAR_MS, Field, State, Stored, error, flag, wrong_type};
 use crate::resp::Value;
 
 /// Fields of a hash, or members of a set.
@@ -39,6 +39,10 @@ pub enum CollectionAction {
     /// Keeps so many elements from the left.
     Trim(usize),
     HashSet(Vec<(usize, Rc<[u8]>)>),
+    /// HSETEX, with a far expiry.
+    HashSetEx(Vec<(usize, Rc<[u8]>)>),
+    /// HGETEX of a field: it has this expiry (ms of Unix time, far) then, or none.
+    HashGetEx(usize, Option<u64>),
     HashDelete(usize),
     HashIncrement(usize, i64),
     /// Gives a field this expiry (ms of Unix time), which has passed long ago or is far.
@@ -143,6 +147,7 @@ impl CollectionAction {
             CollectionAction::Read(_) | CollectionAction::HashExpiry(_) => true,
             CollectionAction::HashExpire(..) => *reply == of_one(NO_FIELD),
             CollectionAction::HashPersist(_) => *reply != of_one(1),
+            CollectionAction::HashGetEx(..) => *reply == Value::Array(vec![Value::NullBulk]),
             CollectionAction::Pop(_) => *reply == Value::NullBulk,
             CollectionAction::HashDelete(_)
             | CollectionAction::SetAdd(_)
@@ -203,6 +208,19 @@ impl CollectionAction {
                     .iter()
                     .filter(|(field, value)| hash.insert(*field, Field::new(Rc::clone(value))).is_none());
                 integer(added.count())
+            }),
+            CollectionAction::HashSetEx(pairs) => with_hash(place, |hash| {
+                for (field, value) in pairs {
+                    hash.insert(*field, Field { expires_ms: Some(FAR_MS), ..Field::new(Rc::clone(value)) });
+                }
+                Value::Integer(1)
+            }),
+            CollectionAction::HashGetEx(field, at_ms) => with_hash(place, |hash| {
+                let value = hash.get_mut(field).map_or(Value::NullBulk, |field| {
+                    field.expires_ms = *at_ms;
+                    field.value.to_value()
+                });
+                Value::Array(vec![value])
             }),
             CollectionAction::HashDelete(field) => {
                 with_hash(place, |hash| flag(hash.remove(field).is_some()))

@@ -142,24 +142,64 @@ pub enum Action {
     Pttl(usize),
     ExpireTime(usize),
     Mget(Vec<usize>),
-    Set { key: usize, value: Rc<[u8]>, expires: Option<Expiry> },
-    SetNx { key: usize, value: Rc<[u8]> },
-    GetSet { key: usize, value: Rc<[u8]> },
+    Set {
+        key: usize,
+        value: Rc<[u8]>,
+        expires: Option<Expiry>,
+    },
+    SetNx {
+        key: usize,
+        value: Rc<[u8]>,
+    },
+    GetSet {
+        key: usize,
+        value: Rc<[u8]>,
+    },
     GetDel(usize),
-    Append { key: usize, value: Rc<[u8]> },
-    SetRange { key: usize, offset: usize, value: Rc<[u8]> },
-    Incr { key: usize, by: i64 },
+    Append {
+        key: usize,
+        value: Rc<[u8]>,
+    },
+    SetRange {
+        key: usize,
+        offset: usize,
+        value: Rc<[u8]>,
+    },
+    Incr {
+        key: usize,
+        by: i64,
+    },
+    /// INCREX up to a bound.
+    IncrUpTo {
+        key: usize,
+        by: i64,
+        bound: i64,
+    },
     Del(Vec<usize>),
     Mset(Vec<(usize, Rc<[u8]>)>),
     MsetNx(Vec<(usize, Rc<[u8]>)>),
+    /// MSETEX, with a far expiry.
+    MsetEx(Vec<(usize, Rc<[u8]>)>),
     Expire(usize, Expiry),
     Persist(usize),
     Rename(usize, usize),
-    Copy { from: usize, to: usize, replace: bool },
+    Copy {
+        from: usize,
+        to: usize,
+        replace: bool,
+    },
     Type(usize),
     Collection(usize, CollectionAction),
-    ListMove { from: usize, to: usize, ends: [End; 2] },
-    SetMove { from: usize, to: usize, member: usize },
+    ListMove {
+        from: usize,
+        to: usize,
+        ends: [End; 2],
+    },
+    SetMove {
+        from: usize,
+        to: usize,
+        member: usize,
+    },
 }
 
 impl Action {
@@ -226,9 +266,12 @@ impl Action {
             | Action::GetSet { key, .. }
             | Action::Append { key, .. }
             | Action::SetRange { key, .. }
-            | Action::Incr { key, .. } => vec![*key],
+            | Action::Incr { key, .. }
+            | Action::IncrUpTo { key, .. } => vec![*key],
             Action::Exists(keys) | Action::Mget(keys) | Action::Del(keys) => keys.clone(),
-            Action::Mset(pairs) | Action::MsetNx(pairs) => pairs.iter().map(|(key, _)| *key).collect(),
+            Action::Mset(pairs) | Action::MsetNx(pairs) | Action::MsetEx(pairs) => {
+                pairs.iter().map(|(key, _)| *key).collect()
+            }
             Action::Rename(from, to)
             | Action::Copy { from, to, .. }
             | Action::ListMove { from, to, .. }
@@ -417,6 +460,7 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
         Action::Append { key, value } => splice(&mut state[*key], None, value),
         Action::SetRange { key, offset, value } => splice(&mut state[*key], Some(*offset), value),
         Action::Incr { key, by } => increment(&mut state[*key], *by),
+        Action::IncrUpTo { key, by, bound } => increment_up_to(&mut state[*key], *by, *bound),
         Action::Del(keys) => {
             Value::Integer(keys.iter().filter(|key| state[**key].take().is_some()).count() as i64)
         }
@@ -425,6 +469,12 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
                 state[*key] = Some(plain(value));
             }
             Value::ok()
+        }
+        Action::MsetEx(pairs) => {
+            for (key, value) in pairs {
+                state[*key] = Some(stored(Bytes::new(Rc::clone(value)), Some(FAR_MS)));
+            }
+            flag(true)
         }
         Action::MsetNx(pairs) => {
             let absent = pairs.iter().all(|(key, _)| state[*key].is_none());
@@ -497,4 +547,22 @@ fn increment(place: &mut Option<Stored>, by: i64) -> Value {
     let Some(sum) = number.and_then(|number| number.checked_add(by)) else { return error() };
     *place = Some(stored(Bytes::new(sum.to_string().into_bytes().into()), expires_ms));
     Value::Integer(sum)
+}
+
+/// INCREX: the number and what was added to it, which is nothing where the sum would be above the bound.
+fn increment_up_to(place: &mut Option<Stored>, by: i64, bound: i64) -> Value {
+    let before = match text(place.as_ref()) {
+        Ok(None) => 0,
+        Ok(Some(it)) => match it.number() {
+            Some(number) => number,
+            None => return error(),
+        },
+        Err(error) => return error,
+    };
+    let added = before.checked_add(by).filter(|sum| *sum <= bound).map(|_| by);
+    if added.is_some() {
+        increment(place, by);
+    }
+    let added = added.unwrap_or(0);
+    Value::Array(vec![Value::Integer(before + added), Value::Integer(added)])
 }

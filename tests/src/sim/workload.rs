@@ -35,6 +35,8 @@ pub struct Workload {
     pub everywhere: bool,
     /// Some of them are scripts and functions.
     pub scripts: bool,
+    /// Some of them are such as redis-server 7.0 does not know.
+    pub later: bool,
     /// Keys may expire while the run lasts.
     pub expires_soon: bool,
     /// One in so many commands asks for a checkpoint (0: none).
@@ -42,6 +44,8 @@ pub struct Workload {
     /// One in so many commands waits for a list (0: none).
     pub waits_one_in: usize,
     next_value: u64,
+    /// Commands so far.
+    made: u64,
 }
 
 /// How a command's reply comes apart.
@@ -112,6 +116,7 @@ impl Workload {
         Workload {
             // Half of them, without a draw of its own: seeds that once found something still mean the same.
             scripts: kinds.len().is_multiple_of(2),
+            later: true,
             groups,
             kinds,
             large_one_in: [0, 0, 20, 60][random.below(4)],
@@ -122,6 +127,7 @@ impl Workload {
             saves_one_in: [0, 0, 60, 20][random.below(4)],
             waits_one_in: if all == KINDS { [0, 30, 8, 3][random.below(4)] } else { 0 },
             next_value: server as u64 * 1_000_000,
+            made: 0,
         }
     }
 
@@ -205,7 +211,12 @@ impl Workload {
 
     fn action(&mut self, random: &mut Random, kind: usize, now_ms: u64) -> Action {
         let key = random.below(KEYS);
+        self.made += 1;
+        // Without a draw of its own, as above.
+        let later = self.later && self.made.is_multiple_of(3);
         match kind {
+            11 if later => Action::IncrUpTo { key, by: random.below(7) as i64 - 3, bound: 5 },
+            14 if later => Action::MsetEx(self.pairs(random)),
             0 => Action::Get(key),
             1 => Action::Strlen(key),
             2 => Action::Exists(Self::keys(random)),
@@ -229,7 +240,16 @@ impl Workload {
             17 => Action::Rename(key, (key + 1 + random.below(KEYS - 1)) % KEYS),
             18 => Action::Pttl(key),
             19 => Action::ExpireTime(key),
-            COLLECTION_KINDS.. => self.collection_action(random, kind, key),
+            COLLECTION_KINDS.. => match self.collection_action(random, kind, key) {
+                Action::Collection(key, CollectionAction::HashSet(pairs)) if later => {
+                    Action::Collection(key, CollectionAction::HashSetEx(pairs))
+                }
+                Action::Collection(key, CollectionAction::HashExpire(field, at_ms)) if later => {
+                    let at_ms = (at_ms > 0).then_some(at_ms);
+                    Action::Collection(key, CollectionAction::HashGetEx(field, at_ms))
+                }
+                action => action,
+            },
             _ => Action::Copy { from: key, to: (key + 1) % KEYS, replace: random.one_in(2) },
         }
     }
@@ -414,9 +434,19 @@ pub(super) fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
             vec![word("SETRANGE"), key(k), word(&offset.to_string()), value.to_vec()]
         }
         Action::Incr { key: k, by } => vec![word("INCRBY"), key(k), word(&by.to_string())],
+        Action::IncrUpTo { key: k, by, bound } => {
+            let numbers = [("BYINT", by), ("UBOUND", bound)];
+            let numbers = numbers.iter().flat_map(|(name, number)| [word(name), word(&number.to_string())]);
+            [word("INCREX"), key(k)].into_iter().chain(numbers).collect()
+        }
         Action::Del(keys) => all("DEL", keys),
         Action::Mset(list) => pairs("MSET", list),
         Action::MsetNx(list) => pairs("MSETNX", list),
+        Action::MsetEx(list) => {
+            let flat = list.iter().flat_map(|(k, value)| [key(k), value.to_vec()]);
+            let head = [word("MSETEX"), word(&list.len().to_string())].into_iter();
+            head.chain(flat).chain([word("PXAT"), word(&FAR_MS.to_string())]).collect()
+        }
         Action::Expire(k, Expiry::At(at)) => vec![word("PEXPIREAT"), key(k), word(&at.to_string())],
         Action::Expire(k, Expiry::In(ms)) => vec![word("PEXPIRE"), key(k), word(&ms.to_string())],
         Action::Persist(k) => vec![word("PERSIST"), key(k)],
@@ -454,6 +484,16 @@ fn collection_words(key: Vec<u8>, action: &CollectionAction) -> Vec<Vec<u8>> {
         CollectionAction::Trim(count) => ("LTRIM", vec![word("0"), number(*count as i64 - 1)]),
         CollectionAction::HashSet(pairs) => {
             ("HSET", pairs.iter().flat_map(|(field, value)| [field_name(*field), value.to_vec()]).collect())
+        }
+        CollectionAction::HashSetEx(pairs) => {
+            let head = [word("PXAT"), number(FAR_MS as i64), word("FIELDS"), number(pairs.len() as i64)];
+            let flat = pairs.iter().flat_map(|(field, value)| [field_name(*field), value.to_vec()]);
+            ("HSETEX", head.into_iter().chain(flat).collect())
+        }
+        CollectionAction::HashGetEx(field, at_ms) => {
+            let expiry = at_ms.map_or(vec![word("PERSIST")], |at| vec![word("PXAT"), number(at as i64)]);
+            let field = [word("FIELDS"), number(1), field_name(*field)];
+            ("HGETEX", expiry.into_iter().chain(field).collect())
         }
         CollectionAction::HashDelete(field) => ("HDEL", vec![field_name(*field)]),
         CollectionAction::HashIncrement(field, by) => ("HINCRBY", vec![field_name(*field), number(*by)]),
