@@ -82,7 +82,7 @@ impl<'a> Raw<'a> {
 }
 
 /// An element ready to be written.
-struct Encoded<'a> {
+pub(crate) struct Encoded<'a> {
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
     payload: &'a [u8],
@@ -91,7 +91,7 @@ struct Encoded<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    fn new(bytes: &'a [u8]) -> Encoded<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Encoded<'a> {
         let (head, head_bytes, payload) = match Raw::of(bytes) {
             Raw::Integer(value) => {
                 let (head, head_bytes) = integer_head(value);
@@ -107,7 +107,7 @@ impl<'a> Encoded<'a> {
         Encoded { head, head_bytes, payload, back, back_bytes }
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.head_bytes + self.payload.len() + self.back_bytes
     }
 
@@ -223,6 +223,7 @@ impl Packed {
     }
 
     /// How many bytes an element would take.
+    #[cfg(test)]
     pub(crate) fn element_bytes(value: &[u8]) -> usize {
         Encoded::new(value).len()
     }
@@ -370,7 +371,11 @@ impl Packed {
 
     /// Puts an element before the one at a position. Returns where it is.
     pub(crate) fn insert(&mut self, at: usize, value: &[u8]) -> usize {
-        let encoded = Encoded::new(value);
+        self.insert_encoded(at, &Encoded::new(value))
+    }
+
+    /// The same of an element that is ready to be written.
+    pub(crate) fn insert_encoded(&mut self, at: usize, encoded: &Encoded<'_>) -> usize {
         let at = self.open(at, 0, encoded.len());
         encoded.write(&mut self.buffer[at..at + encoded.len()]);
         self.count += 1;
@@ -384,8 +389,12 @@ impl Packed {
 
     /// Puts another element in place of the one at a position.
     pub(crate) fn replace(&mut self, at: usize, value: &[u8]) {
+        self.replace_encoded(at, &Encoded::new(value));
+    }
+
+    /// The same with an element that is ready to be written.
+    pub(crate) fn replace_encoded(&mut self, at: usize, encoded: &Encoded<'_>) {
         let old = self.next(at) - at;
-        let encoded = Encoded::new(value);
         let at = self.open(at, old, encoded.len());
         encoded.write(&mut self.buffer[at..at + encoded.len()]);
         self.maybe_shrink();

@@ -155,10 +155,18 @@ const PLACE: Kind = Either(&[&[Word(&["-", "+", "-", "+", "(1-1", "(4-2", "(", "
 const COUNT: Kind = Options(&[("COUNT", Some(&HOW_MANY))]);
 const TRIM: Kind = Either(&[
     &[Word(&["MAXLEN"]), HOW_MANY],
-    &[Word(&["MAXLEN"]), Word(&["=", "~"]), HOW_MANY],
+    &[Word(&["MAXLEN"]), Word(&["="]), HOW_MANY],
     &[Word(&["MINID"]), ID],
-    &[Word(&["MINID"]), Word(&["=", "~"]), ID],
-    &[Word(&["MAXLEN", "MINID"]), Word(&["~", "~", "~", "="]), ID, Word(&["LIMIT"]), HOW_MANY],
+    &[Word(&["MINID"]), Word(&["="]), ID],
+    &[Word(&["MAXLEN", "MINID"]), Word(&["="]), ID, Word(&["LIMIT"]), HOW_MANY],
+]);
+/// A stream that is trimmed about: whole nodes go, so both servers must put the same entries into one. They do where a hundred
+/// are far from filling it, and none has been deleted: redis leaves its bytes there.
+const TRIMMED: Kind = Word(&["trimmed"]);
+const TRIM_ABOUT: Kind = Either(&[
+    &[Word(&["MAXLEN"]), Word(&["~"]), Word(&["0", "1", "90", "100", "150", "x", "-1"])],
+    &[Word(&["MINID"]), Word(&["~"]), ID],
+    &[Word(&["MAXLEN", "MINID"]), Word(&["~"]), HOW_MANY, Word(&["LIMIT"]), HOW_MANY],
 ]);
 const FIELD: &[Kind] = &[Word(&["a", "b", "field", "7"]), ELEMENT];
 const HASH: Kind = Word(&["hash:1", "hash:2", "hash:3", "{tag}hash"]);
@@ -350,6 +358,15 @@ const ROWS: &[Row] = &[
     row(6, "XREAD", &[COUNT, Word(&["STREAMS"]), STREAM, STREAM, ID, Either(&[&[ID], &[Word(&["$"])]])]),
     row(6, "XDEL", &[STREAM, ID, Several(2, &[ID])]),
     row(3, "XTRIM", &[STREAM, TRIM]),
+    row(
+        20,
+        "XADD",
+        &[TRIMMED, Word(&["1-*", "1-*", "1-*", "*-1", "x"]), Word(&["a", "b"]), Word(&["a", "1", "x"])],
+    ),
+    row(3, "XADD", &[TRIMMED, TRIM_ABOUT, Word(&["1-*"]), Word(&["a", "b"]), Word(&["a", "1", "x"])]),
+    row(2, "XTRIM", &[TRIMMED, TRIM_ABOUT]),
+    row(1, "XLEN", &[TRIMMED]),
+    row(1, "XRANGE", &[TRIMMED, Word(&["-"]), Word(&["+"]), COUNT]),
     row(2, "XSETID", &[STREAM, ID]),
     row(1, "XSETID", &[STREAM, ID, Word(&["ENTRIESADDED"]), HOW_MANY, Word(&["MAXDELETEDID"]), ID]),
     row(
@@ -998,7 +1015,8 @@ impl Generator {
         let kills_without_filter =
             is(0, "client") && is(1, "kill") && (!arguments.len().is_multiple_of(2) || is(2, "skipme"));
         // Its error repeats the argument; redis repeats it up to its first zero byte.
-        let cut_by_redis = is(0, "client") && arguments.iter().any(|argument| argument.contains(&0));
+        let cut_by_redis =
+            (is(0, "client") || is(0, "pfdebug")) && arguments.iter().any(|argument| argument.contains(&0));
         // 7.2 corrected the arity: COMMAND GETKEYS of a command alone.
         // Lists all commands, in an order of its own; command_table.rs compares them.
         let all_commands = is(0, "command") && arguments.len() == 1;
@@ -1010,6 +1028,15 @@ impl Generator {
             arguments.get(1).is_some_and(|key| key.ends_with(b"lex") || key.starts_with(b"lex:"));
         let scores_a_lex_set =
             is(0, "zadd") && is_lex_set && arguments.iter().skip(2).step_by(2).any(|score| score != b"0");
+        // See [`TRIMMED`].
+        let any = |test: &dyn Fn(&[u8]) -> bool| arguments.iter().any(|argument| test(argument));
+        let about = any(&|argument| argument == b"~");
+        let trims = any(&|argument| {
+            argument.eq_ignore_ascii_case(b"maxlen") || argument.eq_ignore_ascii_case(b"minid")
+        });
+        let splits_nodes = trims && !about || any(&|argument| argument.len() > 64);
+        let trims_otherwise =
+            (is(0, "xadd") || is(0, "xtrim")) && if is(1, "trimmed") { splits_nodes } else { about };
         let unheard = self.heard && is_told_otherwise(arguments);
         !pops_one
             && !kills_without_filter
@@ -1017,6 +1044,7 @@ impl Generator {
             && !lone_getkeys
             && !all_commands
             && !scores_a_lex_set
+            && !trims_otherwise
             && !unheard
     }
 

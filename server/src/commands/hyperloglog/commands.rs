@@ -173,9 +173,11 @@ pub(in super::super) fn pfmerge(context: &mut Context<'_>, args: &[&[u8]]) {
 }
 
 fn merge_keys(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
-    let [_, destination, sources @ ..] = args else { return Err(unreachable_arity("pfmerge")) };
+    let [_, keys @ ..] = args else { return Err(unreachable_arity("pfmerge")) };
+    let [destination, ..] = keys else { return Err(unreachable_arity("pfmerge")) };
     let mut merged = Merged::new();
-    for source in sources {
+    // The destination first: of several wrong keys, the first says what is wrong.
+    for source in keys {
         let entry = context.store.get(context.database, key(source));
         if let Some(value) = string_of(entry)? {
             merged.add(value)?;
@@ -213,8 +215,11 @@ pub(in super::super) fn pfmerge_values(context: &mut Context<'_>, args: &[&[u8]]
 fn merge_values(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let [_, destination, values @ ..] = args else { return Err(unreachable_arity("annulus.pfmerge")) };
     let mut merged = Merged::new();
-    values.iter().try_for_each(|value| merged.add(value))?;
     let destination = context.first_key(destination);
+    if let Some(old) = string_of(context.store.get(context.database, destination))? {
+        merged.add(old)?;
+    }
+    values.iter().try_for_each(|value| merged.add(value))?;
     merged.put(context, destination)
 }
 
@@ -236,11 +241,9 @@ impl Merged {
         sketch.merge_into(&mut self.registers)
     }
 
-    fn put(mut self, context: &mut Context<'_>, destination: Key<'_>) -> Outcome {
-        let old = string_of(context.store.get(context.database, destination))?;
-        if let Some(old) = old {
-            self.add(old)?;
-        }
+    /// Makes the destination, whose value is among those that were merged, hold the result.
+    fn put(self, context: &mut Context<'_>, destination: Key<'_>) -> Outcome {
+        let old = string_of(context.store.get_for_update(context.database, destination))?;
         let mut bytes = old.map_or_else(empty, <[u8]>::to_vec);
         if self.dense {
             bytes = Sketch::parse(&bytes)?.to_dense()?;

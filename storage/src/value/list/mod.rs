@@ -11,7 +11,7 @@ use super::Shaping;
 use super::change::{Parts, signed, unsigned};
 use super::codec::{Elements, Fault, put_element};
 use super::element::Element;
-use super::packed::Packed;
+use super::packed::{Encoded, Packed};
 use pieces::{PieceLimit, Pieces};
 
 /// A list. A clone is a snapshot: it shares the elements until they change.
@@ -219,14 +219,12 @@ impl List {
         if index > self.len() {
             return false;
         }
-        if let Form::Small(packed) = &mut self.0 {
-            if limit.has_room(packed, value) {
-                packed.insert(packed.position(index), value);
-                return true;
+        let value = &Encoded::new(value);
+        match &mut self.0 {
+            Form::Small(packed) if limit.has_room(packed, value) => {
+                packed.insert_encoded(packed.position(index), value);
             }
-            self.enlarge(limit).insert(index, value, limit);
-        } else {
-            self.enlarge(limit).insert(index, value, limit);
+            _ => self.enlarge(limit).insert(index, value, limit),
         }
         true
     }
@@ -235,9 +233,10 @@ impl List {
         if index >= self.len() {
             return false;
         }
+        let value = &Encoded::new(value);
         match &mut self.0 {
             Form::Small(packed) if limit.has_room(packed, value) => {
-                packed.replace(packed.position(index), value);
+                packed.replace_encoded(packed.position(index), value);
             }
             _ => {
                 self.enlarge(limit).set(index, value, limit);

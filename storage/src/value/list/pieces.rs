@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::element::Element;
-use super::super::packed::Packed;
+use super::super::packed::{Encoded, Packed};
 
 /// Pieces of a group.
 const GROUP_PIECES_MAX: usize = 64;
@@ -41,8 +41,8 @@ impl PieceLimit {
         PieceLimit { elements: usize::MAX, bytes: (4 << 10) << doublings }
     }
 
-    pub(super) fn has_room(self, piece: &Packed, value: &[u8]) -> bool {
-        piece.len() < self.elements && piece.bytes() + Packed::element_bytes(value) <= self.bytes
+    pub(super) fn has_room(self, piece: &Packed, value: &Encoded<'_>) -> bool {
+        piece.len() < self.elements && piece.bytes() + value.len() <= self.bytes
     }
 
     fn is_within_half(self, elements: usize, bytes: usize) -> bool {
@@ -89,7 +89,7 @@ impl Pieces {
         if first.len() <= limit.elements && first.bytes() <= limit.bytes || first.len() == 1 {
             pieces.push_piece(first);
         } else {
-            first.iter().for_each(|element| pieces.insert(pieces.len, &element, limit));
+            first.iter().for_each(|element| pieces.insert(pieces.len, &Encoded::new(&element), limit));
         }
         pieces
     }
@@ -201,10 +201,10 @@ impl Pieces {
         Arc::unwrap_or_clone(removed)
     }
 
-    pub(super) fn insert(&mut self, index: usize, value: &[u8], limit: PieceLimit) {
+    pub(super) fn insert(&mut self, index: usize, value: &Encoded<'_>, limit: PieceLimit) {
         if self.len == 0 {
             let mut piece = Packed::default();
-            piece.push(value);
+            piece.insert_encoded(piece.end(), value);
             self.push_piece(piece);
             return;
         }
@@ -215,7 +215,7 @@ impl Pieces {
         let target = &self.groups[group].pieces[piece];
         if limit.has_room(target, value) {
             self.change_piece(group, piece, |piece| {
-                piece.insert(piece.position(within), value);
+                piece.insert_encoded(piece.position(within), value);
             });
         } else if within > 0 {
             self.split_for(group, piece, within);
@@ -237,11 +237,13 @@ impl Pieces {
     }
 
     /// Inserts where a piece ends and, unless it's the last, another begins.
-    fn insert_between(&mut self, index: usize, value: &[u8], limit: PieceLimit) {
+    fn insert_between(&mut self, index: usize, value: &Encoded<'_>, limit: PieceLimit) {
         if index > 0 {
             let Place { group, piece, .. } = self.locate(index - 1);
             if limit.has_room(&self.groups[group].pieces[piece], value) {
-                self.change_piece(group, piece, |piece| piece.push(value));
+                self.change_piece(group, piece, |piece| {
+                    piece.insert_encoded(piece.end(), value);
+                });
                 return;
             }
         }
@@ -249,7 +251,7 @@ impl Pieces {
             let Place { group, piece, .. } = self.locate(index);
             if limit.has_room(&self.groups[group].pieces[piece], value) {
                 self.change_piece(group, piece, |piece| {
-                    piece.insert(piece.start(), value);
+                    piece.insert_encoded(piece.start(), value);
                 });
                 return;
             }
@@ -258,9 +260,9 @@ impl Pieces {
     }
 
     /// Inserts a piece of one element between two others, or at an end.
-    fn insert_alone(&mut self, index: usize, value: &[u8]) {
+    fn insert_alone(&mut self, index: usize, value: &Encoded<'_>) {
         let mut single = Packed::default();
-        single.push(value);
+        single.insert_encoded(single.end(), value);
         if index == self.len {
             self.push_piece(single);
             return;
@@ -270,11 +272,11 @@ impl Pieces {
         self.insert_piece(place.group, place.piece, single);
     }
 
-    pub(super) fn set(&mut self, index: usize, value: &[u8], limit: PieceLimit) {
+    pub(super) fn set(&mut self, index: usize, value: &Encoded<'_>, limit: PieceLimit) {
         let Place { group, piece, index: at } = self.locate(index);
         let target = &self.groups[group].pieces[piece];
         if target.len() == 1 || limit.has_room(target, value) {
-            self.change_piece(group, piece, |piece| piece.replace(piece.position(at), value));
+            self.change_piece(group, piece, |piece| piece.replace_encoded(piece.position(at), value));
         } else {
             let garbage = self.remove(index, 1, limit);
             assert!(garbage.is_none(), "one element is no group");
