@@ -13,6 +13,7 @@
 pub mod files;
 pub mod format;
 pub mod pipe;
+pub mod retention;
 pub mod walk;
 pub(crate) mod window;
 pub mod write;
@@ -21,6 +22,7 @@ pub mod write;
 mod tests;
 
 pub use pipe::BlockPipe;
+pub use retention::{RetainedLog, Retention, RetireRequest, retire_log};
 pub use walk::{Place, Slice};
 pub use write::{
     CheckpointRequest, Imaging, Progress, Written, publish_checkpoint, remove_unfinished, write_checkpoint,

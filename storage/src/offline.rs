@@ -13,7 +13,7 @@ mod read_only;
 mod rebuild;
 
 pub use backup::{Copied, PathError, backup_directory};
-pub use cut::{CutError, LogCut, Moment, consistent_cut};
+pub use cut::{CutError, FoundCut, LogCut, Moment, consistent_cut};
 pub use exchange::{Examined, RDB_VERSIONS, examine_rdb, load_shard_from_rdb, write_keys_to_rdb};
 pub use read_only::{Pace, ReadOnly};
 pub use rebuild::{NoLog, load_shard, write_shard};
@@ -25,8 +25,8 @@ use crate::disk::Disk;
 use crate::log::limits::ALIGNMENT_MIN;
 use crate::manifest::DataDirectory;
 use crate::recovery::{
-    ImageReport, RecoveryError, RecoveryOptions, RecoveryReport, Salvaged, UnusedCheckpoint, recover_shard,
-    salvage_shard, survey_and_resolve, verify_checkpoint,
+    ImageReport, RecoveryError, RecoveryOptions, RecoveryReport, RetainedCheck, Salvaged, UnusedCheckpoint,
+    recover_shard, salvage_shard, survey_and_resolve, verify_checkpoint, verify_retained,
 };
 use crate::recovery::{Outcomes, SalvageOptions};
 use crate::{Effect, Lsn, ShardId};
@@ -40,6 +40,8 @@ pub struct ShardCheck {
     pub start: Result<RecoveryReport, RecoveryError>,
     /// All checkpoints of the newest epoch, also those that a start doesn't read: whole, or damaged where.
     pub checkpoints: Vec<Result<ImageReport, UnusedCheckpoint>>,
+    /// What is retained for going back in time.
+    pub retained: Result<RetainedCheck, RecoveryError>,
     /// Where a start is refused: everything that is wrong, and what can be saved.
     pub salvage: Option<Salvaged>,
 }
@@ -65,10 +67,11 @@ pub async fn check_shard<D: Disk>(
     }
     let mut salvage = None;
     if start.is_err() {
-        let options = SalvageOptions { until: Lsn(u64::MAX) };
+        let options = SalvageOptions { until: Lsn(u64::MAX), past: None };
         salvage = Some(salvage_shard(disk, directory, shard, outcomes, options, &mut nowhere).await);
     }
-    ShardCheck { shard, start, checkpoints, salvage }
+    let retained = verify_retained(disk, directory, shard).await;
+    ShardCheck { shard, start, checkpoints, retained, salvage }
 }
 
 /// What becomes of transactions over several logs.

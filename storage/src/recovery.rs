@@ -18,6 +18,7 @@ mod error;
 mod image;
 mod listing;
 mod outcome;
+mod past;
 mod reader;
 mod salvage;
 mod scan;
@@ -36,6 +37,8 @@ pub use error::{Fault, RecoveryError};
 pub use image::{ImageReport, UnusedCheckpoint, verify_checkpoint};
 pub use listing::{Listed, list_log};
 pub use outcome::{LogSurvey, Outcomes};
+pub(crate) use past::first_time_ms;
+pub use past::{Reach, RetainedCheck, reach_of, survey_past, verify_retained};
 pub use salvage::{SalvageOptions, Salvaged, salvage_shard};
 pub use scrub::{ScrubFault, scrub_shard};
 pub use survey::{logs_to_survey, survey_and_resolve, survey_log};
@@ -102,6 +105,8 @@ pub struct RecoveryReport {
     pub clean_stop: bool,
     /// One for each log that ends in one.
     pub torn_tails: Vec<TornTail>,
+    /// There are files that are kept for going back in time. They were not looked at.
+    pub retained: bool,
     /// The image that this shard began with.
     pub image: Option<ImageReport>,
     /// Damaged checkpoints that an older one and the log have replaced.

@@ -19,6 +19,7 @@ mod expiry;
 mod listeners;
 mod memory;
 mod model;
+mod retention;
 mod scripting;
 mod scripts;
 mod tools;

@@ -137,7 +137,7 @@ fn check_dump_backup_and_restore_leave_the_directory_as_it_is_and_tell_what_is_t
 }
 
 /// The time as `annulus restore --to` takes it.
-fn now() -> String {
+pub(crate) fn now() -> String {
     let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().expect("date runs");
     String::from_utf8_lossy(&date.stdout).trim().to_owned()
 }

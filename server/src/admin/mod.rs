@@ -22,6 +22,6 @@ pub use load::{CONFIG_FILE, LoadError, Loaded, environment};
 pub use reference::markdown as reference_markdown;
 pub use settings::{
     Bind, Change, Durability, Event, EventClasses, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy,
-    OutputLimit, OutputLimits, Pin, SETTINGS, SHARDS_MAX, SavePoint, SavePoints, Secret, Setting, Settings,
-    setting,
+    OutputLimit, OutputLimits, Period, Pin, SETTINGS, SHARDS_MAX, SavePoint, SavePoints, Secret, Setting,
+    Settings, setting,
 };

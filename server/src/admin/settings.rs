@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::value::Value;
 pub use super::value::{
     Bind, Event, EventClasses, FileMode, IoDriver, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit,
-    OutputLimits, Pin, SavePoint, SavePoints, Secret,
+    OutputLimits, Period, Pin, SavePoint, SavePoints, Secret,
 };
 pub use annulus_storage::Durability;
 
@@ -240,6 +240,16 @@ settings! {
     ///
     /// While commits are under way it is half of that.
     Live "scrub-bandwidth" scrub_bandwidth: u64 = 32 << 20, (0, i64::MAX);
+    /// How long log that checkpoints have made superfluous is kept, for `annulus restore --to`; 0 keeps none.
+    ///
+    /// Seconds, or with a unit: `90s`, `15m`, `24h`, `7d`. One can go back that far, and up to about twice as far, for what is kept begins with a checkpoint that is
+    /// older than that; so about twice the log of that time takes disk space, and up to two more checkpoints of each shard. When the disk is full what is kept gives way. A new value counts from the next
+    /// checkpoint on.
+    Live "log-retention" log_retention: Period = Period::default(), (0, 100 * 365 * 86_400);
+    /// How many bytes of such log all shards together keep at most; 0 is no limit.
+    ///
+    /// The oldest goes first, up to the next checkpoint that is kept. It is looked at after each checkpoint.
+    Live "log-retention-size" log_retention_size: u64 = 0, (0, i64::MAX);
     /// Which keyspace events are told to those who listen to their channels; empty tells none.
     ///
     /// Letters as in Redis: `K` and `E` choose the channels (of the key, of the event), `g$lshzt` classes of commands,

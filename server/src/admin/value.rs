@@ -111,6 +111,42 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// A length of time: `90s`, `15m`, `24h`, `7d`; seconds without a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Period {
+    /// The same in seconds.
+    pub seconds: u64,
+}
+
+const PERIOD_UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+
+impl Value for Period {
+    const HINT: &'static str = "DURATION";
+
+    fn update(&mut self, text: &str, range: (i64, i64)) -> Result<(), String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let unit = |unit: &str| PERIOD_UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name));
+        let seconds = text.split_at_checked(digits).and_then(|(number, rest)| {
+            let factor = if rest.is_empty() { 1 } else { unit(rest)?.1 };
+            number.parse::<u64>().ok()?.checked_mul(factor)
+        });
+        let seconds =
+            seconds.ok_or_else(|| "argument must be a duration such as 90s, 15m, 24h or 7d".to_owned())?;
+        self.seconds = in_range(i64::try_from(seconds).unwrap_or(i64::MAX), range)? as u64;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.seconds.to_string()
+    }
+
+    fn toml(&self) -> String {
+        let seconds = self.seconds;
+        let unit = PERIOD_UNITS.iter().find(|(_, factor)| seconds > 0 && seconds.is_multiple_of(*factor));
+        unit.map_or("0".to_owned(), |(name, factor)| toml_string(&format!("{}{name}", seconds / factor)))
+    }
+}
+
 impl Value for bool {
     const HINT: &'static str = "yes|no";
 

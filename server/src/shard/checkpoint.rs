@@ -7,27 +7,28 @@
 //! - *settling*: the file is whole, and waits until the log says on disk that it is durable up to what may be in it;
 //! - *publishing*: the file gets its name. From here on the checkpoint counts;
 //! - *fencing*: every peer is asked to say on its disk that it needs no log of ours to decide its transactions;
-//! - *recycling*: segments that hold nothing but what the checkpoint has become spares.
+//! - *recycling*: segments that hold nothing but what the checkpoint has become spares, or are kept for going back in time.
 //!
 //! A file that is whole while the log finds no space is removed again, in a step of its own.
 //!
 //! Shards take checkpoints each for themselves. What a crash leaves at each step is told in `docs/checkpoints.md`.
+
+mod retention;
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use annulus_storage::checkpoint::files::recycle_segments;
 use annulus_storage::checkpoint::limits::BLOCK_BYTES_MAX;
 use annulus_storage::checkpoint::{
     CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, remove_unfinished,
     write_checkpoint,
 };
-use annulus_storage::log::SegmentId;
 use annulus_storage::manifest::retire_epochs;
 use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 
+use self::retention::Retaining;
 use super::Core;
 use super::batch::Message;
 use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS, CHECKPOINT_YIELD, CHECKPOINT_YIELD_LATE};
@@ -105,8 +106,7 @@ pub(super) struct Checkpoints {
     /// What recovery found in the log, which counts as written.
     recovered_bytes: u64,
     retry_at_ns: u64,
-    /// Segments that the log has released and that may have their names still, the oldest first.
-    superfluous: Vec<SegmentId>,
+    retaining: Retaining,
     /// Peers that wait for our log to claim something.
     owed: Vec<(ShardId, Lsn)>,
     counters: CheckpointCounters,
@@ -132,6 +132,9 @@ impl Core {
         if let Some(image) = &report.image {
             checkpoints.newest = image.number;
             self.shared.saves.note_first();
+        }
+        if report.retained || self.settings.log_retention.seconds > 0 {
+            checkpoints.retaining.look();
         }
         checkpoints.directory = Some(directory);
         self.scrubs.begin_life(self.time.monotonic_ns);
@@ -169,6 +172,9 @@ impl Core {
             self.answer_fences();
         }
         if matches!(self.checkpoints.stage, Stage::Resting) && !self.is_checkpoint_due() {
+            if self.checkpoints.retaining.is_unknown() {
+                self.look_at_retained(executor, disk);
+            }
             return false;
         }
         self.step_checkpoint(executor, disk)
@@ -277,14 +283,17 @@ impl Core {
                 Some(Err(error)) => (self.fail_checkpoint(&error), false),
                 Some(Ok(_)) => (self.complete_checkpoint(from, to, bytes, executor, disk), true),
             },
-            Stage::Fencing { from, missing: 0, is_free: true } => (self.recycle(from, executor, disk), false),
+            Stage::Fencing { from, missing: 0, is_free: true } => (self.retire(from, executor, disk), false),
             Stage::Fencing { missing: 0, .. } => (Stage::Resting, false),
             waiting @ Stage::Fencing { .. } => (waiting, false),
             Stage::Recycling => match self.take_outcome() {
                 None => (Stage::Recycling, false),
                 Some(outcome) => {
                     match outcome {
-                        Ok(_) => self.checkpoints.superfluous.clear(),
+                        Ok(_) => {
+                            self.checkpoints.retaining.on_retired();
+                            self.remove_superfluous(executor, disk);
+                        }
                         // The next checkpoint tries again.
                         Err(error) => {
                             tracing::warn!(shard = self.id.0, %error, "log segments could not be renamed");
@@ -340,9 +349,17 @@ impl Core {
         // What an attempt that was given up has yet to say is heard no more.
         self.checkpoints.inbox = Inbox::default();
         let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
-        let (task_request, pipe) = (request.clone(), imaging.pipe().clone());
+        let (task_request, pipe, shard) = (request.clone(), imaging.pipe().clone(), self.id.0);
         executor.spawn(async move {
             let written = write_checkpoint(&disk, &task_request, &pipe).await;
+            if let Some(segments) = written.as_ref().ok().map(|written| written.yielded).filter(|it| *it > 0)
+            {
+                tracing::warn!(
+                    shard,
+                    segments,
+                    "the disk is full: log that was kept for going back in time has given way"
+                );
+            }
             *inbox.borrow_mut() = Some(written.map(|written| written.bytes));
         });
         Stage::Walking { imaging, request }
@@ -541,18 +558,6 @@ impl Core {
         Stage::Resting
     }
 
-    fn recycle(&mut self, from: Lsn, executor: &mut Executor, disk: &RuntimeDisk) -> Stage {
-        self.checkpoints.superfluous.extend(self.store.sink_mut().release_segments(from));
-        let released = self.checkpoints.superfluous.clone();
-        let directory = self.store.sink().directory().to_path_buf();
-        let (disk, inbox) = (disk.clone(), Rc::clone(&self.checkpoints.inbox));
-        executor.spawn(async move {
-            let renamed = recycle_segments(&disk, &directory, &released).await;
-            *inbox.borrow_mut() = Some(renamed.map(|()| 0));
-        });
-        Stage::Recycling
-    }
-
     /// The last shard to get its first checkpoint gives up the epochs before this one: everything of them is in the images.
     fn retire_older_epochs(&self, executor: &mut Executor, disk: &RuntimeDisk) {
         let older = self.checkpoints.directory.as_ref().filter(|directory| directory.epochs.len() > 1);
@@ -575,7 +580,10 @@ impl Core {
     pub(super) fn checkpoint_counters(&self) -> CheckpointCounters {
         let counters = &self.checkpoints.counters;
         let running = counters.in_progress > 0;
+        let (retained_bytes, reaches_ms) = self.checkpoints.retaining.counters();
         CheckpointCounters {
+            retained_bytes,
+            reaches_ms,
             changes: self.changes(),
             current_seconds: if running {
                 (self.time.monotonic_ns - self.checkpoints.began_ns) / 1_000_000_000

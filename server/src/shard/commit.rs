@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use annulus_storage::checkpoint::retention::yield_segment;
 use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::log::{PreparedSegment, prepare_segment, sync_segments};
 use annulus_storage::{AlignedBuffer, Durability, LogState, Lsn, WriteId, WriteRefusal};
@@ -75,9 +76,18 @@ impl Core {
             ));
         }
         if let Some(request) = self.store.sink_mut().need_segment(now_ns) {
-            let (disk, inbox) = (disk.clone(), Rc::clone(&self.segments));
+            let (disk, inbox, shard) = (disk.clone(), Rc::clone(&self.segments), self.id.0);
             executor.spawn(async move {
-                let segment = prepare_segment(&disk, request).await;
+                let mut segment = prepare_segment(&disk, request.clone()).await;
+                if matches!(&segment, Err(error) if error.kind() == io::ErrorKind::StorageFull)
+                    && matches!(yield_segment(&disk, &request.directory).await, Ok(true))
+                {
+                    tracing::warn!(
+                        shard,
+                        "the disk is full: the oldest log that is kept for going back in time gives way"
+                    );
+                    segment = prepare_segment(&disk, request).await;
+                }
                 inbox.borrow_mut().push_back(segment);
             });
         }

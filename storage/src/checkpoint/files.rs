@@ -26,7 +26,36 @@ pub fn is_checkpoint_name(name: &str) -> bool {
     name == UNFINISHED_NAME || checkpoint_number(name).is_some()
 }
 
-/// The numbers of the checkpoints among these files, the newest first.
+const RETAINED_PREFIX: &str = "retained-";
+
+/// The name of a segment that checkpoints have made superfluous, and that is kept for going back in time.
+pub fn retained_segment_name(id: SegmentId) -> String {
+    format!("{RETAINED_PREFIX}{}", id.file_name())
+}
+
+/// The segment that such a name means.
+pub fn retained_segment(name: &str) -> Option<SegmentId> {
+    SegmentId::of_file_name(name.strip_prefix(RETAINED_PREFIX)?)
+}
+
+/// The name of a checkpoint that is kept for going back in time. It was complete at this time, ms of Unix time, or earlier.
+pub fn retained_checkpoint_name(number: u64, complete_ms: u64) -> String {
+    format!("{RETAINED_PREFIX}{}-{complete_ms}", checkpoint_name(number))
+}
+
+/// The checkpoint that such a name means, and when it was complete.
+pub fn retained_checkpoint(name: &str) -> Option<(u64, u64)> {
+    let (checkpoint, complete_ms) = name.strip_prefix(RETAINED_PREFIX)?.rsplit_once('-')?;
+    let (number, complete_ms) = (checkpoint_number(checkpoint)?, complete_ms.parse().ok()?);
+    (retained_checkpoint_name(number, complete_ms) == name).then_some((number, complete_ms))
+}
+
+/// Whether a file in a shard's directory is kept for going back in time: nothing that a start needs.
+pub fn is_retained_name(name: &str) -> bool {
+    retained_segment(name).is_some() || retained_checkpoint(name).is_some()
+}
+
+/// The numbers of the checkpoints among these files, the newest first. Those that are retained are not among them.
 pub(crate) fn numbers(entries: &[DirectoryEntry]) -> Vec<u64> {
     let files = entries.iter().filter(|entry| !entry.is_directory);
     let mut numbers: Vec<u64> = files.filter_map(|entry| checkpoint_number(&entry.name)).collect();
@@ -55,6 +84,30 @@ mod tests {
     use super::*;
     use crate::disk::blocking::run_ready;
     use crate::disk::memory::{MemoryDisk, Operation};
+
+    #[test]
+    fn names_of_what_is_retained_are_read_back_and_mean_nothing_to_a_start() {
+        let segment = retained_segment_name(SegmentId(7));
+        let image = retained_checkpoint_name(12, 1_795_298_405_000);
+        assert_eq!(
+            (segment.as_str(), retained_segment(&segment)),
+            ("retained-000000000007.log", Some(SegmentId(7)))
+        );
+        assert_eq!(image, "retained-checkpoint-000000000012-1795298405000");
+        assert_eq!(retained_checkpoint(&image), Some((12, 1_795_298_405_000)));
+        for name in [&segment, &image] {
+            assert!(
+                is_retained_name(name)
+                    && !is_checkpoint_name(name)
+                    && SegmentId::of_file_name(name).is_none()
+            );
+        }
+        for name in
+            ["retained-7.log", "retained-checkpoint-000000000012", "retained-checkpoint-12-1", "retained-"]
+        {
+            assert!(!is_retained_name(name), "{name}");
+        }
+    }
 
     /// One that kept its name while younger ones lost theirs was a log with a hole: the next start was refused.
     #[test]

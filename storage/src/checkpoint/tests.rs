@@ -8,8 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::files::{checkpoint_name, recycle_segments};
-use super::{Imaging, Progress, WalkOptions, publish_checkpoint, write_checkpoint};
+use super::files::{checkpoint_name, is_retained_name, retained_checkpoint, retained_segment};
+use super::retention::remove_slowly;
+use super::{
+    Imaging, Progress, RetainedLog, Retention, RetireRequest, WalkOptions, publish_checkpoint, retire_log,
+    write_checkpoint,
+};
 use crate::TransactionId;
 use crate::buffer::AlignedBuffer;
 use crate::disk::blocking::run_ready;
@@ -17,7 +21,11 @@ use crate::disk::memory::{CrashChoice, MemoryDisk, MemoryFile, MemoryLock};
 use crate::disk::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
 use crate::log::{SegmentId, prepare_segment};
 use crate::manifest::DataDirectory;
-use crate::recovery::{RecoveryError, RecoveryOptions, RecoveryReport, recover_shard, survey_and_resolve};
+use crate::offline::load_shard;
+use crate::recovery::{
+    Outcomes, RecoveryError, RecoveryOptions, RecoveryReport, SalvageOptions, reach_of, recover_shard,
+    survey_and_resolve, verify_retained,
+};
 use crate::testing::{Choices, new_disk, open_directory, shard_options, small_options};
 use crate::{
     DatabaseId, DeferredGroup, Effect, EffectSink, Expiry, Key, Log, LogOptions, LogWrite, Lsn, ShardId,
@@ -145,8 +153,12 @@ struct Rig {
     now_ns: u64,
     now_ms: u64,
     history: BTreeMap<Lsn, Contents>,
+    /// When each of them was so.
+    times: BTreeMap<Lsn, u64>,
     report: RecoveryReport,
     next_checkpoint: u64,
+    retention: Retention,
+    known: RetainedLog,
     /// A transaction between two of its rounds, and what was there before it.
     rounds: Option<DeferredGroup>,
     before_rounds: BTreeMap<(u16, Vec<u8>), Option<Held>>,
@@ -205,8 +217,11 @@ impl Rig {
             now_ns: 1,
             now_ms,
             history: BTreeMap::new(),
+            times: BTreeMap::new(),
             report: recovered.report,
             next_checkpoint,
+            retention: Retention::default(),
+            known: RetainedLog::default(),
             rounds: None,
             before_rounds: BTreeMap::new(),
             transactions: u64::from(incarnation) << 40,
@@ -226,6 +241,47 @@ impl Rig {
             }
         }
         self.history.insert(self.store.sink().last_lsn(), contents);
+        self.times.insert(self.store.sink().last_lsn(), self.now_ms);
+    }
+
+    fn retire_request(&self, superfluous: Vec<SegmentId>) -> RetireRequest {
+        RetireRequest {
+            directory: self.path(""),
+            identity: self.store.sink().identity(),
+            superfluous,
+            begins: self.store.sink().begins(),
+            retention: self.retention,
+            held: None,
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// Goes back, on the disk of a crash, to a state of this life that must be there, and finds it.
+    fn check_past(&self, disk: &MemoryDisk, choices: &mut Choices) {
+        let shard = self.store.sink().identity().shard;
+        let reach = run_ready(reach_of(disk, &self.directory, shard)).expect("it can be read");
+        let wanted_ms = self.now_ms.saturating_sub(self.retention.ms);
+        let kept = self.times.iter().rfind(|(_, at)| **at < wanted_ms).map(|(lsn, _)| *lsn);
+        if let Some(kept) = kept.filter(|_| self.retention.bytes == 0) {
+            assert!(
+                reach.floor <= kept,
+                "{kept} was {} ms ago, and {reach:?} is what there is",
+                self.retention.ms
+            );
+        }
+        let durable = self.store.sink().horizon();
+        let there: Vec<Lsn> =
+            self.history.range(reach.floor..).map(|(lsn, _)| *lsn).filter(|lsn| *lsn <= durable).collect();
+        let Some(until) = there.get(choices.below(there.len().max(1) as u64) as usize).copied() else {
+            return;
+        };
+        let options = SalvageOptions { until, past: Some(reach.begins) };
+        let loaded =
+            run_ready(load_shard(disk, &self.directory, shard, &Outcomes::default(), Some(options), 3));
+        let (mut store, salvaged) = loaded.expect("salvaging does not fail");
+        assert!(salvaged.losses.is_empty(), "{:?}", salvaged.losses);
+        let at_ms = self.times[&until];
+        assert_eq!(living(&contents(&mut store), at_ms), living(&self.history[&until], at_ms), "at {until}");
     }
 
     fn command<T>(&mut self, change: impl FnOnce(&mut Store<Log<MemoryFile>>) -> T) {
@@ -393,6 +449,10 @@ impl Rig {
         let found = contents(&mut again.store);
         again.store.end_command();
         assert_eq!(found, living(expected, self.now_ms), "at {last}: {:?}", again.report.image);
+        if self.retention.ms > 0 && choices.below(4) == 0 {
+            self.check_past(&disk, choices);
+        }
+        again.retention = self.retention;
         again
     }
 
@@ -413,7 +473,9 @@ impl Rig {
         assert!(self.store.sink().horizon() >= to);
         run_ready(publish_checkpoint(&disk, &request)).expect("it gets its name");
         let released = self.store.sink_mut().release_segments(request.header.from);
-        run_ready(recycle_segments(&disk, &request.directory, &released)).expect("they are renamed");
+        let retire = self.retire_request(released);
+        let removable = run_ready(retire_log(&disk, &retire, &mut self.known)).expect("they are renamed");
+        run_ready(remove_slowly(&disk, &removable, Duration::ZERO)).expect("they are removed");
         self.next_checkpoint += 1;
     }
 
@@ -454,7 +516,8 @@ fn checkpoint_with_crashes(rig: &mut Rig, choices: &mut Choices, steps_max: u64)
     let (mut imaging, request) = Imaging::begin(&mut rig.store, number, SMALL_WALK);
     let disk = StepDisk(rig.disk.clone());
     let pipe = imaging.pipe().clone();
-    let released = std::cell::RefCell::new(Vec::new());
+    let retire = std::cell::RefCell::new(None);
+    let mut known = rig.known.clone();
     let may_publish = std::cell::Cell::new(false);
     let may_release = std::cell::Cell::new(false);
     let mut task = Box::pin(async {
@@ -467,8 +530,9 @@ fn checkpoint_with_crashes(rig: &mut Rig, choices: &mut Choices, steps_max: u64)
         while may_release.get() {
             step().await;
         }
-        let ids: Vec<SegmentId> = released.take();
-        recycle_segments(&disk, &request.directory, &ids).await.expect("they are renamed");
+        let retire: RetireRequest = retire.take().expect("it is told");
+        let removable = retire_log(&disk, &retire, &mut known).await.expect("they are renamed");
+        remove_slowly(&disk, &removable, Duration::ZERO).await.expect("they are removed");
     });
     let (mut to, mut crashes_with) = (None, 0);
     for _ in 0..steps_max {
@@ -483,7 +547,8 @@ fn checkpoint_with_crashes(rig: &mut Rig, choices: &mut Choices, steps_max: u64)
         }
         may_publish.set(to.is_some_and(|to| rig.store.sink().horizon() >= to));
         if may_release.get() {
-            *released.borrow_mut() = rig.store.sink_mut().release_segments(request.header.from);
+            let released = rig.store.sink_mut().release_segments(request.header.from);
+            *retire.borrow_mut() = Some(rig.retire_request(released));
             may_release.set(false);
         }
         let operations = rig.disk.operations();
@@ -494,7 +559,8 @@ fn checkpoint_with_crashes(rig: &mut Rig, choices: &mut Choices, steps_max: u64)
             crashes_with += u64::from(again.report.image.is_some_and(|image| image.number == number));
         }
         if ended {
-            rig.next_checkpoint += 1;
+            drop(task);
+            (rig.next_checkpoint, rig.known) = (rig.next_checkpoint + 1, known);
             return crashes_with;
         }
     }
@@ -522,6 +588,124 @@ fn a_crash_after_any_step_of_a_checkpoint_loses_and_invents_nothing() {
         }
     }
     assert!(with_new > 20, "crashes after a checkpoint was there: {with_new}");
+}
+
+#[test]
+fn a_crash_after_any_step_leaves_what_is_kept_for_going_back_in_time() {
+    let mut choices = Choices::new(51);
+    let mut rig = Rig::open(&new_disk(), 1, small_options(), 1000).expect("it is new");
+    let mut files_max = 0;
+    for round in 0..9 {
+        // Off, on, longer, limited, off.
+        rig.retention = match round {
+            0 | 8 => Retention::default(),
+            1..=4 => Retention { ms: 40, bytes: 0 },
+            5 => Retention { ms: 400, bytes: 0 },
+            _ => Retention { ms: 400, bytes: 64 << 10 },
+        };
+        for _ in 0..40 {
+            rig.random_command(&mut choices);
+        }
+        rig.now_ms += 15;
+        let steps_max = if round == 3 { choices.below(60) } else { u64::MAX };
+        checkpoint_with_crashes(&mut rig, &mut choices, steps_max);
+        let names = run_ready(rig.disk.list_dir(&rig.path(""))).expect("it is there");
+        files_max = files_max.max(names.iter().filter(|entry| entry.name.contains("checkpoint")).count());
+        if round == 8 {
+            assert!(names.iter().all(|entry| !is_retained_name(&entry.name)), "{names:?}");
+        }
+        if round % 4 == 2 {
+            rig = rig.check_crash(&mut choices);
+        }
+    }
+    assert!((3..=4).contains(&files_max), "{files_max} files of checkpoints");
+}
+
+#[test]
+fn what_is_kept_begins_with_a_checkpoint_that_is_old_enough() {
+    let mut choices = Choices::new(77);
+    let mut rig = Rig::open(&new_disk(), 1, small_options(), 1000).expect("it is new");
+    rig.retention = Retention { ms: 100, bytes: 0 };
+    for _ in 0..40 {
+        for _ in 0..60 {
+            rig.random_command(&mut choices);
+            rig.settle();
+        }
+        rig.now_ms += 20;
+        rig.checkpoint();
+        rig.check_past(&rig.disk, &mut choices);
+    }
+    let reach = run_ready(reach_of(&rig.disk, &rig.directory, ShardId(0))).expect("it can be read");
+    // The beginning is twice as old as asked for, and a little.
+    let age_ms = rig.now_ms - reach.floor_ms;
+    assert!((100..300).contains(&age_ms), "{age_ms} ms, {reach:?}");
+    assert!(rig.known.bytes() > 0 && rig.known.reaches_ms().is_some_and(|at| rig.now_ms - at <= age_ms));
+    let check = run_ready(verify_retained(&rig.disk, &rig.directory, ShardId(0))).expect("it can be read");
+    assert!(check.faults.is_empty() && check.images.iter().all(Result::is_ok), "{check:?}");
+    assert_eq!((check.segments, check.images.len()), (rig.known.segments(), 2));
+}
+
+#[test]
+fn damage_in_what_is_kept_is_told_and_no_start_minds_it() {
+    let mut choices = Choices::new(78);
+    let mut rig = Rig::open(&new_disk(), 1, small_options(), 1000).expect("it is new");
+    rig.retention = Retention { ms: 1000, bytes: 0 };
+    for _ in 0..4 {
+        for _ in 0..150 {
+            rig.random_command(&mut choices);
+            rig.settle();
+        }
+        rig.now_ms += 20;
+        rig.checkpoint();
+    }
+    let expected = living(&contents(&mut rig.store), rig.now_ms);
+    rig.store.end_command();
+    let names = run_ready(rig.disk.list_dir(&rig.path(""))).expect("it is there");
+    let kept: Vec<_> =
+        names.into_iter().map(|entry| entry.name).filter(|name| is_retained_name(name)).collect();
+    assert!(kept.iter().filter(|name| retained_segment(name).is_some()).count() > 4, "{kept:?}");
+    for name in &kept {
+        let path = rig.path(name);
+        for removed in [false, true] {
+            let disk = rig.disk.crash_copy(&mut crate::disk::memory::EverythingSurvives);
+            if removed {
+                run_ready(disk.remove(&path)).expect("it is there");
+            } else {
+                disk.edit(&path, |bytes| bytes[4096 + 100] ^= 4);
+            }
+            let mut again =
+                Rig::open(&disk, 1, small_options(), rig.now_ms).expect("a start does not need it");
+            assert_eq!(contents(&mut again.store), expected, "{name}");
+            let check =
+                run_ready(verify_retained(&disk, &rig.directory, ShardId(0))).expect("it can be read");
+            let is_image = retained_checkpoint(name).is_some();
+            let is_first = retained_segment(name) == Some(SegmentId::FIRST);
+            let told = !check.faults.is_empty() || check.images.iter().any(Result::is_err);
+            // What was removed from the front nobody knows of.
+            assert_eq!(told, !removed || !is_image && !is_first, "{name}: {check:?}");
+            // What lies behind the damage can be gone back to.
+            let reach = run_ready(reach_of(&disk, &rig.directory, ShardId(0))).expect("it can be read");
+            let there: Vec<_> = rig.history.range(reach.floor..).collect();
+            if there.is_empty() {
+                // Nothing was done after the newest image.
+                continue;
+            }
+            let (until, contents_then) = there[choices.below(there.len() as u64) as usize];
+            let options = SalvageOptions { until: *until, past: Some(reach.begins) };
+            let loaded = run_ready(load_shard(
+                &disk,
+                &rig.directory,
+                ShardId(0),
+                &Outcomes::default(),
+                Some(options),
+                3,
+            ));
+            let (mut store, salvaged) = loaded.expect("salvaging does not fail");
+            assert!(salvaged.losses.is_empty(), "{name}: {:?}", salvaged.losses);
+            let at_ms = rig.times[until];
+            assert_eq!(living(&contents(&mut store), at_ms), living(contents_then, at_ms), "{name}");
+        }
+    }
 }
 
 #[test]

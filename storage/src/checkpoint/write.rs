@@ -15,6 +15,7 @@ use super::format::{
 };
 use super::limits::BLOCK_BYTES_MAX;
 use super::pipe::Block;
+use super::retention::yield_space;
 use super::{BlockPipe, Place, Slice, WalkOptions};
 use crate::buffer::{AlignedBuffer, BUFFER_ALIGNMENT};
 use crate::disk::{Disk, OpenMode, WriteSync};
@@ -34,6 +35,8 @@ pub struct CheckpointRequest {
 pub struct Written {
     /// Bytes of the file that are part of it.
     pub bytes: u64,
+    /// Retained segments that were removed, since the disk was full.
+    pub yielded: u64,
 }
 
 /// Where [`Imaging::advance`] stands.
@@ -220,10 +223,11 @@ async fn write_blocks<D: Disk>(
     let file = disk.open(&unfinished, OpenMode::CREATE_DIRECT).await?;
     let mut first = AlignedBuffer::new(HEADER_BYTES);
     request.header.encode(&mut first);
-    write_whole(disk, &file, first, 0, HEADER_BYTES).await?;
+    let mut yielded = 0;
+    write_yielding(disk, request, &file, (first, HEADER_BYTES), 0, &mut yielded).await?;
     let mut offset = HEADER_BYTES as u64;
     while let Some(Block { buffer, len }) = pipe.next().await {
-        let buffer = write_whole(disk, &file, buffer, offset, len).await?;
+        let buffer = write_yielding(disk, request, &file, (buffer, len), offset, &mut yielded).await?;
         pipe.recycle(buffer);
         offset += len as u64;
         let pause = pipe.pause();
@@ -235,7 +239,36 @@ async fn write_blocks<D: Disk>(
         return Err(io::ErrorKind::Interrupted.into());
     }
     disk.sync(&file).await?;
-    Ok(Written { bytes: offset })
+    Ok(Written { bytes: offset, yielded })
+}
+
+/// Writes a block; while the disk is full what is retained gives way.
+async fn write_yielding<D: Disk>(
+    disk: &D,
+    request: &CheckpointRequest,
+    file: &D::File,
+    (mut buffer, len): (AlignedBuffer, usize),
+    offset: u64,
+    yielded: &mut u64,
+) -> io::Result<AlignedBuffer> {
+    loop {
+        let (written, same) = disk.write_at(file, buffer, offset, len, WriteSync::None).await;
+        buffer = same;
+        let error = match written {
+            Ok(written) if written == len => return Ok(buffer),
+            Ok(_) => not_whole(),
+            Err(error) => error,
+        };
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::WriteZero);
+        if !is_full || !yield_space(disk, &request.directory).await? {
+            return Err(error);
+        }
+        *yielded += 1;
+    }
+}
+
+fn not_whole() -> io::Error {
+    io::Error::new(io::ErrorKind::WriteZero, "a checkpoint could not be written whole")
 }
 
 /// Writes a checkpoint of a store that nobody else uses meanwhile. Returns the request for [`publish_checkpoint`], and how many
@@ -265,7 +298,7 @@ pub async fn write_checkpoint_at_once<D: Disk>(
         }
     }
     disk.sync(&file).await?;
-    Ok((request, Written { bytes: offset }, imaging.records()))
+    Ok((request, Written { bytes: offset, yielded: 0 }, imaging.records()))
 }
 
 async fn write_whole<D: Disk>(
@@ -276,11 +309,7 @@ async fn write_whole<D: Disk>(
     len: usize,
 ) -> io::Result<AlignedBuffer> {
     let (written, buffer) = disk.write_at(file, buffer, offset, len, WriteSync::None).await;
-    if written? == len {
-        Ok(buffer)
-    } else {
-        Err(io::Error::new(io::ErrorKind::WriteZero, "a checkpoint could not be written whole"))
-    }
+    if written? == len { Ok(buffer) } else { Err(not_whole()) }
 }
 
 /// Removes a written checkpoint that gets no name.

@@ -4,13 +4,14 @@
 //! - Of a transaction over several logs it takes all parts or none: where it would take one and leave another, it is moved back to before the
 //!   one, until nothing moves any more. So it is also closed under "was made from", whatever was made from what.
 //! - At a time: everything that the servers' clock said was done by then. Shards of a server have the same clock.
+//! - No cut is before what a shard's oldest image contains. A part that a log has given up is in its image, so it's taken.
 
 use std::collections::HashMap;
 
 use super::ReadOnly;
 use crate::disk::Disk;
 use crate::manifest::DataDirectory;
-use crate::recovery::{Listed, RecoveryError, list_log};
+use crate::recovery::{Listed, Outcomes, Reach, RecoveryError, list_log, reach_of, survey_past};
 use crate::{GroupNote, Lsn, ShardId, TransactionId};
 
 /// Up to where.
@@ -39,17 +40,24 @@ pub struct LogCut {
 pub enum CutError {
     /// A log can't be read.
     Recovery { shard: ShardId, error: RecoveryError },
-    /// The logs do not reach back to that time.
-    TooEarly { shard: ShardId, earliest_ms: u64 },
+    /// The directory does not reach back so far.
+    TooEarly {
+        shard: ShardId,
+        /// That shard reaches back to this effect.
+        earliest: Lsn,
+        /// All shards reach back to this time, as far as the logs tell times.
+        earliest_ms: u64,
+    },
 }
 
 impl std::fmt::Display for CutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Recovery { shard, error } => write!(f, "shard {shard}: {error}"),
-            Self::TooEarly { shard, earliest_ms } => {
-                write!(f, "the log of shard {shard} begins at {earliest_ms} ms of Unix time, later than that")
-            }
+            Self::TooEarly { shard, earliest, earliest_ms } => write!(
+                f,
+                "the directory reaches back to {earliest_ms} ms of Unix time, shard {shard} to LSN {earliest}"
+            ),
         }
     }
 }
@@ -69,9 +77,12 @@ struct Chronicle {
     parts: Vec<Part>,
     /// By transaction.
     places: HashMap<TransactionId, Lsn>,
-    /// The first effect that the log has.
-    begin: Option<Lsn>,
-    first_time_ms: Option<u64>,
+    /// The cut can't be before this effect.
+    floor: Lsn,
+    /// When that was made.
+    floor_ms: u64,
+    /// Effects before this one are in an image only.
+    first: Lsn,
     /// Before the first group that was made after the time that is asked for.
     before_time: Option<Lsn>,
     /// Where the last group ends that ends by the effect that is asked for.
@@ -79,19 +90,24 @@ struct Chronicle {
 }
 
 impl Chronicle {
+    fn new(reach: Reach) -> Self {
+        Self { first: reach.first, floor: reach.floor, floor_ms: reach.floor_ms, ..Self::default() }
+    }
+
     fn take(&mut self, listed: &Listed<'_>, time_ms: u64, limit: Lsn) {
         let (lsn, note, ends_group) = match listed {
             Listed::Frame(_) => return,
             Listed::Effect { lsn, ends_group, .. } => (*lsn, None, *ends_group),
             Listed::Note { lsn, note, ends_group } => (*lsn, Some(note), *ends_group),
         };
-        self.begin.get_or_insert(lsn);
         if ends_group && lsn <= limit {
             self.group_end = Some(lsn);
         }
         match note {
             Some(GroupNote::Time { unix_ms }) => {
-                self.first_time_ms.get_or_insert(*unix_ms);
+                if lsn <= self.floor {
+                    self.floor_ms = self.floor_ms.max(*unix_ms);
+                }
                 if *unix_ms > time_ms {
                     self.before_time.get_or_insert(Lsn(lsn.0 - 1));
                 }
@@ -106,34 +122,44 @@ impl Chronicle {
     }
 }
 
-/// Finds the cut through the newest epoch's logs.
+/// A cut, and what is known of the logs before it.
+#[derive(Debug)]
+pub struct FoundCut {
+    /// Of each shard of the newest epoch.
+    pub cuts: Vec<LogCut>,
+    /// How far back each of them reaches.
+    pub reaches: Vec<Reach>,
+    /// What becomes of transactions over several logs, those of the past among them.
+    pub outcomes: Outcomes,
+}
+
+/// Finds the cut through the newest epoch's logs, with what is retained of them.
 pub async fn consistent_cut<D: Disk>(
     disk: &D,
     directory: &DataDirectory,
     moment: Moment<'_>,
-) -> Result<Vec<LogCut>, CutError> {
-    let epoch = directory.epoch();
+) -> Result<FoundCut, CutError> {
+    let disk = &ReadOnly::new(disk);
+    let shards = || (0..directory.epoch().shards).map(ShardId);
     let time_ms = if let Moment::Time(unix_ms) = moment { unix_ms } else { u64::MAX };
+    let failed = |shard| move |error| CutError::Recovery { shard, error };
+    let mut reaches = Vec::new();
+    for shard in shards() {
+        reaches.push(reach_of(disk, directory, shard).await.map_err(failed(shard))?);
+    }
+    let outcomes = survey_past(disk, directory, &reaches).await.map_err(failed(ShardId(0)))?;
     let (mut chronicles, mut cuts) = (Vec::new(), Vec::new());
-    for shard in (0..epoch.shards).map(ShardId) {
-        let mut chronicle = Chronicle::default();
+    for (shard, reach) in shards().zip(&reaches) {
+        let mut chronicle = Chronicle::new(*reach);
         let limit = match moment {
             Moment::Time(_) => None,
             Moment::Lsns(lsns) => lsns.iter().find(|(limited, _)| *limited == shard).map(|(_, lsn)| *lsn),
         };
         let mut each = |listed: Listed<'_>| chronicle.take(&listed, time_ms, limit.unwrap_or(Lsn::ZERO));
-        let listed = list_log(&ReadOnly::new(disk), directory, epoch, shard, &mut each).await;
-        listed.map_err(|error| CutError::Recovery { shard, error })?;
+        list_log(disk, directory, shard, reach.begins, &mut each).await.map_err(failed(shard))?;
+        chronicle.parts.retain(|part| !outcomes.drops(directory.epoch().number, shard, part.first));
         let asked = match moment {
-            Moment::Time(_) => {
-                let begins_later = epoch.number > 1 || chronicle.begin.is_some_and(|lsn| lsn.0 > 1);
-                if let Some(earliest_ms) =
-                    chronicle.first_time_ms.filter(|first| begins_later && *first > time_ms)
-                {
-                    return Err(CutError::TooEarly { shard, earliest_ms });
-                }
-                chronicle.before_time.unwrap_or(Lsn(u64::MAX))
-            }
+            Moment::Time(_) => chronicle.before_time.unwrap_or(Lsn(u64::MAX)),
             // A group that is not taken as a whole is not taken at all.
             Moment::Lsns(_) => limit.map_or(Lsn(u64::MAX), |limit| chronicle.group_end.unwrap_or(limit)),
         };
@@ -141,7 +167,27 @@ pub async fn consistent_cut<D: Disk>(
         chronicles.push(chronicle);
     }
     while move_back(&chronicles, &mut cuts) {}
-    Ok(cuts)
+    let earliest_ms = chronicles.iter().map(|chronicle| chronicle.floor_ms).max().unwrap_or_default();
+    for (cut, chronicle) in cuts.iter().zip(&chronicles) {
+        // An image is no state that ever was before its end; and a time before it is none that the log can tell.
+        if cut.until < chronicle.floor || time_ms < earliest_ms || halves_given_up(&chronicles, &cuts, cut) {
+            let (shard, earliest) = (cut.shard, chronicle.floor);
+            return Err(CutError::TooEarly { shard, earliest, earliest_ms });
+        }
+    }
+    Ok(FoundCut { cuts, reaches, outcomes })
+}
+
+/// Whether a shard has taken its part of some transaction, in its oldest image, while another has not.
+fn halves_given_up(chronicles: &[Chronicle], cuts: &[LogCut], given_up: &LogCut) -> bool {
+    let Some(own) = chronicles.get(usize::from(given_up.shard.0)) else { return false };
+    let is_in_image = |part: &Part| {
+        own.first.0 > 1 && part.participants.contains(&given_up.shard) && !own.places.contains_key(&part.id)
+    };
+    chronicles.iter().zip(cuts).any(|(chronicle, cut)| {
+        cut.shard != given_up.shard
+            && chronicle.parts.iter().any(|part| part.first > cut.until && is_in_image(part))
+    })
 }
 
 /// Moves cuts back to before transactions that they would halve. False if there are none.

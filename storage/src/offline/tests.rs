@@ -127,7 +127,7 @@ fn contents(store: &mut Store<impl crate::EffectSink>) -> Contents {
 }
 
 fn salvaged(disk: &MemoryDisk, directory: &DataDirectory) -> (Contents, crate::recovery::Salvaged) {
-    let options = SalvageOptions { until: Lsn(u64::MAX) };
+    let options = SalvageOptions { until: Lsn(u64::MAX), past: None };
     let loaded = run_ready(load_shard(disk, directory, SHARD, &Outcomes::default(), Some(options), 9));
     let (mut store, salvaged) = loaded.expect("salvaging does not fail");
     (contents(&mut store), salvaged)
@@ -206,7 +206,7 @@ fn a_damaged_log_is_taken_up_to_the_damage() {
     }
     // Up to any effect, of a whole log.
     for until in [0, 1, 77, 200] {
-        let options = SalvageOptions { until: Lsn(until) };
+        let options = SalvageOptions { until: Lsn(until), past: None };
         let loaded =
             run_ready(load_shard(&rig.disk, &rig.directory, SHARD, &Outcomes::default(), Some(options), 9));
         let (mut store, salvaged) = loaded.expect("it is whole");
@@ -227,9 +227,10 @@ fn a_cut_at_a_time_takes_what_was_done_by_then() {
     }
     for time_ms in 990..1200 {
         let cut = run_ready(consistent_cut(&rig.disk, &rig.directory, Moment::Time(time_ms)));
-        let cut = cut.expect("the log is whole").remove(0);
+        let found = cut.expect("the log is whole");
+        let cut = found.cuts[0];
         assert_eq!((cut.shard, cut.asked), (SHARD, cut.until));
-        let options = SalvageOptions { until: cut.until };
+        let options = SalvageOptions { until: cut.until, past: Some(found.reaches[0].begins) };
         let loaded =
             run_ready(load_shard(&rig.disk, &rig.directory, SHARD, &Outcomes::default(), Some(options), 9));
         let then = history.iter().rfind(|(at, _)| *at <= time_ms).map(|(_, contents)| contents.clone());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::checkpoint::format::CheckpointFault;
 use crate::log::SegmentId;
@@ -58,6 +58,10 @@ pub enum RecoveryError {
         proof_offset: u64,
         proof_horizon: Lsn,
     },
+    /// A part of the log that is kept for going back in time isn't what was written. No start needs it.
+    DamagedPast { path: PathBuf, offset: u64, fault: Fault },
+    /// A segment that was kept for going back in time isn't there, and later ones are. No start needs it.
+    MissingPast { path: PathBuf },
     /// A checkpoint isn't what was written, and the log no longer has what it would take to do without it.
     DamagedCheckpoint { path: PathBuf, offset: u64, fault: CheckpointFault },
     /// A shard has no checkpoint, and what the checkpoints of all shards had made superfluous is gone.
@@ -84,6 +88,30 @@ pub enum RecoveryError {
 }
 
 const RESTORE: &str = "nothing was changed; restore the data directory from a backup";
+
+impl RecoveryError {
+    /// The file that it is about.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::MissingDirectory { path }
+            | Self::ForeignFile { path }
+            | Self::MissingSegment { path, .. }
+            | Self::Shortened { path, .. }
+            | Self::WrongSegment { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::DamagedPast { path, .. }
+            | Self::MissingPast { path }
+            | Self::DamagedCheckpoint { path, .. }
+            | Self::MissingCheckpoint { path }
+            | Self::ClosedLogChanged { path, .. }
+            | Self::MissingPart { path, .. }
+            | Self::NewerFrame { path, .. }
+            | Self::BadRecord { path, .. }
+            | Self::MisplacedSlot { path, .. } => path,
+        }
+    }
+}
 
 impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +143,16 @@ impl fmt::Display for RecoveryError {
                     proof_path.display()
                 )
             }
+            Self::DamagedPast { path, offset, fault } => write!(
+                f,
+                "{} is damaged at offset {offset}: {fault}. It is kept for going back in time, which is possible to later times only",
+                path.display()
+            ),
+            Self::MissingPast { path } => write!(
+                f,
+                "{} is missing. It was kept for going back in time, which is possible to later times only",
+                path.display()
+            ),
             Self::DamagedCheckpoint { path, offset, fault } => write!(
                 f,
                 "checkpoint {} is damaged at offset {offset}: {fault}. The log does not reach back far enough to do without \

@@ -12,7 +12,7 @@ use super::scan::{LogPlace, list_segments};
 use super::{RecoveryError, RecoveryReport, Replay};
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint::Place;
-use crate::checkpoint::files::{checkpoint_name, numbers};
+use crate::checkpoint::files::{checkpoint_name, is_retained_name, numbers};
 use crate::checkpoint::format::{
     BLOCK_HEADER_BYTES, BlockHeader, CheckpointFault, CheckpointHeader, FLAG_LAST, FLAG_SLICE_END,
     HEADER_BYTES, claimed_block_bytes, open_block,
@@ -111,6 +111,7 @@ pub(super) async fn load_newest<D: Disk>(
         // Reading the log says what is wrong.
         return Ok(None);
     };
+    report.retained |= entries.iter().any(|entry| is_retained_name(&entry.name));
     let numbers = numbers(&entries);
     for (index, &number) in numbers.iter().enumerate() {
         let loaded = match before {
@@ -149,10 +150,18 @@ pub async fn verify_checkpoint<D: Disk>(
     shard: ShardId,
     number: u64,
 ) -> Result<Option<ImageReport>, UnusedCheckpoint> {
-    let epoch = directory.epoch();
-    let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
-    let path = log.directory.join(checkpoint_name(number));
-    match load(disk, &log, number, &epoch.groups(shard), &mut Nowhere).await {
+    let log = LogPlace::new(directory, directory.epoch(), shard, OpenMode::READ_DIRECT);
+    verify_image(disk, &log, number).await
+}
+
+/// The same, of a log that may have others than those.
+pub(super) async fn verify_image<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    number: u64,
+) -> Result<Option<ImageReport>, UnusedCheckpoint> {
+    let path = log.image_path(number);
+    match load(disk, log, number, &log.groups, &mut Nowhere).await {
         Ok(image) => Ok(Some(image.report)),
         Err(LoadError::Damaged { offset, fault, .. }) => Err(UnusedCheckpoint { path, offset, fault }),
         Err(LoadError::Refused(RecoveryError::Io { error, .. })) if error.kind() == ErrorKind::NotFound => {
@@ -265,7 +274,7 @@ pub(super) async fn load<D: Disk>(
     wanted: &Range<u16>,
     apply: &mut dyn Replay,
 ) -> Result<Image, LoadError> {
-    let path = log.directory.join(checkpoint_name(number));
+    let path = log.image_path(number);
     let io = |doing| {
         let path = path.clone();
         move |error| LoadError::Refused(RecoveryError::Io { path, doing, error })

@@ -2,11 +2,13 @@
 
 use super::RecoveryError;
 use super::assemble::PayloadFault;
+use super::past::log_from;
 use super::scan::{FrameTaker, Given, LogPlace, list_segments, walk};
 use crate::disk::{Disk, OpenMode};
+use crate::log::SegmentId;
 use crate::log::frame::FrameHeader;
 use crate::log::record::{Record, decode_body, decode_note, is_note, take_record};
-use crate::manifest::{DataDirectory, Epoch};
+use crate::manifest::DataDirectory;
 use crate::{Effect, GroupNote, Lsn, ShardId};
 
 /// What a log has next.
@@ -34,16 +36,18 @@ pub enum Listed<'a> {
     },
 }
 
-/// Gives everything that a log has, in order, up to where its frames end; whether that end is honest is not asked.
+/// Gives everything that a log of the newest epoch has from a segment on, retained or not, in order, up to where its frames end; whether
+/// that end is honest is not asked.
 pub async fn list_log<D: Disk>(
     disk: &D,
     directory: &DataDirectory,
-    epoch: Epoch,
     shard: ShardId,
+    begins: SegmentId,
     each: &mut dyn FnMut(Listed<'_>),
 ) -> Result<(), RecoveryError> {
-    let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
-    let ids = list_segments(disk, &log, true).await?;
+    let live = LogPlace::new(directory, directory.epoch(), shard, OpenMode::READ_DIRECT);
+    list_segments(disk, &live, true).await?;
+    let (log, ids) = log_from(disk, directory, shard, begins).await?;
     let mut lister = Lister { each, fragment: Vec::new(), is_begun: ids.first().is_none_or(|id| id.0 == 1) };
     walk(disk, &log, &ids, Given::Any, &mut lister).await?;
     Ok(())

@@ -111,6 +111,12 @@ impl Outcomes {
         (self.transactions_dropped, self.groups_dropped)
     }
 
+    /// Whether the group that begins with this effect is dropped.
+    pub fn drops(&self, epoch: u32, shard: ShardId, first: Lsn) -> bool {
+        let outcome = self.logs.get(&(epoch, shard));
+        outcome.is_some_and(|outcome| outcome.dropped.binary_search(&first).is_ok())
+    }
+
     pub(super) fn of(&self, epoch: u32, shard: ShardId) -> LogOutcome {
         self.logs.get(&(epoch, shard)).cloned().unwrap_or_default()
     }

@@ -15,11 +15,12 @@ use std::ops::Range;
 use super::assemble::Assembler;
 use super::image::{self, Image, LoadError, Loading, Nowhere, read_front};
 use super::outcome::Outcomes;
+use super::past::log_from;
 use super::reader::SegmentReader;
 use super::scan::{Given, LogPlace, judge_end, segment_ids, unbroken, walk};
 use super::{RecoveryError, RecoveryReport, Replay, intersection};
 use crate::buffer::BUFFER_ALIGNMENT;
-use crate::checkpoint::files::{checkpoint_name, numbers};
+use crate::checkpoint::files::numbers;
 use crate::checkpoint::format::{
     BLOCK_HEADER_BYTES, BlockHeader, CheckpointHeader, FLAG_LAST, FLAG_SLICE_END, HEADER_BYTES,
     claimed_block_bytes, open_block_alone,
@@ -27,6 +28,7 @@ use crate::checkpoint::format::{
 use crate::checkpoint::window::Window;
 use crate::checkpoint::{Place, WalkOptions};
 use crate::disk::{Disk, OpenMode};
+use crate::log::SegmentId;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::DataDirectory;
 use crate::table::Hasher;
@@ -37,6 +39,8 @@ use crate::{Change, DatabaseId, Effect, Lsn, ShardId};
 pub struct SalvageOptions {
     /// Of the newest epoch's log nothing after this effect is wanted.
     pub until: Lsn,
+    /// Where what is retained of the newest epoch's log begins to be whole ([`super::Reach::begins`]), if that may be used.
+    pub past: Option<SegmentId>,
 }
 
 /// What was read, and what could not be.
@@ -69,7 +73,14 @@ pub async fn salvage_shard<D: Disk>(
     let mut salvaged = Salvaged::default();
     let current = directory.epoch();
     let own = current.groups(shard);
-    let log = LogPlace::new(directory, current, shard, OpenMode::READ_DIRECT);
+    let mut log = LogPlace::new(directory, current, shard, OpenMode::READ_DIRECT);
+    let mut segments = None;
+    if let Some(begins) = options.past {
+        match log_from(disk, directory, shard, begins).await {
+            Ok((with_past, ids)) => (log, segments) = (with_past, Some(ids)),
+            Err(error) => salvaged.losses.push(error),
+        }
+    }
     let mut unknown = Unknown::default();
     let databases = directory.databases;
     let newest = Wanted { until: options.until, groups: &own, databases };
@@ -91,7 +102,8 @@ pub async fn salvage_shard<D: Disk>(
                 }
                 let image = salvage_newest(disk, &log, all, &mut unknown, apply, &mut salvaged).await;
                 let begins = index == 0 && epoch.number > 1;
-                let part = Part { log: &log, wanted: groups, until: Lsn(u64::MAX), begins_unknown: begins };
+                let until = Lsn(u64::MAX);
+                let part = Part { log: &log, segments: None, wanted: groups, until, begins_unknown: begins };
                 let outcome = outcomes.of(epoch.number, logging);
                 salvage_log(disk, part, image, &outcome.dropped, &mut unknown, apply, &mut salvaged).await;
                 salvaged.losses.extend(outcome.check().err());
@@ -100,7 +112,7 @@ pub async fn salvage_shard<D: Disk>(
         }
     }
     let begins = directory.epochs.len() == 1 && current.number > 1;
-    let part = Part { log: &log, wanted: own, until: options.until, begins_unknown: begins };
+    let part = Part { log: &log, segments, wanted: own, until: options.until, begins_unknown: begins };
     let outcome = outcomes.of(current.number, shard);
     salvaged.last_lsn =
         salvage_log(disk, part, image, &outcome.dropped, &mut unknown, apply, &mut salvaged).await;
@@ -140,8 +152,8 @@ async fn salvage_newest<D: Disk>(
 ) -> Option<Image> {
     let Wanted { until, groups: wanted, databases } = wanted;
     let entries = disk.list_dir(&log.directory).await.ok()?;
-    for number in numbers(&entries) {
-        let path = log.directory.join(checkpoint_name(number));
+    for number in log.image_numbers(&entries) {
+        let path = log.image_path(number);
         // A look at all of it first: whether it is whole, and how far it goes.
         let (offset, fault) = match image::load(disk, log, number, wanted, &mut Nowhere).await {
             Ok(image) if image.window.to() > until => continue,
@@ -154,6 +166,8 @@ async fn salvage_newest<D: Disk>(
                 }
                 Err(error) => return salvaged.refuse(error),
             },
+            // An older one will do, with more of the log.
+            Err(_) if log.past.is_some() => continue,
             Err(LoadError::Damaged { offset, fault, .. }) => (offset, fault),
             Err(error @ LoadError::Refused(_)) => {
                 salvaged.refuse::<()>(error);
@@ -193,7 +207,7 @@ async fn salvage_image<D: Disk>(
     unknown: &mut Unknown,
     apply: &mut dyn Replay,
 ) -> Option<(Image, u64)> {
-    let path = log.directory.join(checkpoint_name(number));
+    let path = log.image_path(number);
     let file = disk.open(&path, OpenMode::READ_DIRECT).await.ok()?;
     let file_bytes = disk.len(&file).await.ok()?;
     let mut reader = SegmentReader::new(disk, file, file_bytes, 0);
@@ -266,6 +280,8 @@ async fn whole_block<D: Disk>(
 /// A log to read.
 struct Part<'a> {
     log: &'a LogPlace,
+    /// Its segments, some of them retained; else those are meant that a start would read.
+    segments: Option<Vec<SegmentId>>,
     wanted: Range<u16>,
     until: Lsn,
     /// What was before the log is gone, whether or not its first segment is there.
@@ -282,14 +298,17 @@ async fn salvage_log<D: Disk>(
     apply: &mut dyn Replay,
     salvaged: &mut Salvaged,
 ) -> Lsn {
-    let Part { log, wanted, until, begins_unknown } = part;
+    let Part { log, segments, wanted, until, begins_unknown } = part;
     let image_to = image.as_ref().map_or(Lsn::ZERO, |image| image.window.to());
-    let ids = match segment_ids(disk, log).await {
-        Ok((ids, _)) => ids,
-        Err(error) => {
-            salvaged.losses.push(error);
-            return image_to;
-        }
+    let ids = match segments {
+        Some(ids) => skip_imaged(disk, log, ids, image.as_ref()).await,
+        None => match segment_ids(disk, log).await {
+            Ok((ids, _)) => ids,
+            Err(error) => {
+                salvaged.losses.push(error);
+                return image_to;
+            }
+        },
     };
     let whole = unbroken(&ids, true);
     if let Some(&later) = ids.get(whole) {
@@ -305,7 +324,7 @@ async fn salvage_log<D: Disk>(
             Some(image) if begins.is_some_and(|begins| begins <= image.window.from()) || first.0 == 1 => {}
             Some(_) => {
                 // Between the image and the log something is missing: what comes after is not on top of it.
-                let path = log.path(crate::log::SegmentId(first.0 - 1));
+                let path = log.path(SegmentId(first.0 - 1));
                 salvaged.losses.push(RecoveryError::MissingSegment { path, later: first });
                 return image_to;
             }
@@ -340,7 +359,26 @@ async fn salvage_log<D: Disk>(
     }
 }
 
-async fn first_lsn<D: Disk>(disk: &D, log: &LogPlace, id: crate::log::SegmentId) -> Option<Lsn> {
+/// Leaves out the segments that have nothing beyond the image.
+async fn skip_imaged<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    mut ids: Vec<SegmentId>,
+    image: Option<&Image>,
+) -> Vec<SegmentId> {
+    let Some(image) = image else { return ids };
+    let mut superfluous = 0;
+    for (index, id) in ids.iter().enumerate().skip(1) {
+        match first_lsn(disk, log, *id).await {
+            Some(first) if first <= image.window.from() => superfluous = index,
+            _ => break,
+        }
+    }
+    ids.drain(..superfluous);
+    ids
+}
+
+async fn first_lsn<D: Disk>(disk: &D, log: &LogPlace, id: SegmentId) -> Option<Lsn> {
     let front = read_front(disk, log.path(id), SEGMENT_HEADER_BYTES).await.ok()?;
     SegmentHeader::decode(&front).ok().filter(|header| header.id == id).map(|header| header.first_lsn)
 }

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::assemble::{Assembler, PayloadFault};
 use super::image::{Claim, Image};
+use super::past::Past;
 use super::reader::SegmentReader;
 use super::{Fault, Place, Proof, RecoveryError, RecoveryReport, Replay, TornTail};
 use crate::buffer::AlignedBuffer;
-use crate::checkpoint::files::is_checkpoint_name;
+use crate::checkpoint::files::{
+    checkpoint_name, is_checkpoint_name, is_retained_name, numbers, retained_segment_name,
+};
 use crate::coverage::{Branch, reached};
-use crate::disk::{Disk, OpenMode, WriteSync};
+use crate::disk::{DirectoryEntry, Disk, OpenMode, WriteSync};
 use crate::log::frame::{
     FLAG_CLEAN_STOP, FRAME_HEADER_BYTES, FrameFault, FrameHeader, claimed_frame_bytes, claims_place,
     open_frame,
@@ -32,6 +35,8 @@ pub(super) struct LogPlace {
     pub(super) groups: Range<u16>,
     /// How its files are opened.
     pub(super) mode: OpenMode,
+    /// What is retained of the time before: only for who looks back.
+    pub(super) past: Option<Past>,
 }
 
 impl LogPlace {
@@ -43,11 +48,27 @@ impl LogPlace {
             seed: identity.checksum_seed(),
             groups: epoch.groups(shard),
             mode,
+            past: None,
         }
     }
 
     pub(super) fn path(&self, segment: SegmentId) -> PathBuf {
-        self.directory.join(segment.file_name())
+        match &self.past {
+            Some(past) if segment < past.until => self.directory.join(retained_segment_name(segment)),
+            _ => self.directory.join(segment.file_name()),
+        }
+    }
+
+    pub(super) fn image_path(&self, number: u64) -> PathBuf {
+        let retained = self.past.as_ref().and_then(|past| past.images.get(&number));
+        self.directory.join(retained.unwrap_or(&checkpoint_name(number)))
+    }
+
+    /// The numbers of the checkpoints in the directory, and of those that are retained, if that is asked for. The newest first.
+    pub(super) fn image_numbers(&self, entries: &[DirectoryEntry]) -> Vec<u64> {
+        let mut numbers = numbers(entries);
+        numbers.extend(self.past.iter().flat_map(|past| past.images.keys().rev()));
+        numbers
     }
 
     pub(super) fn io(
@@ -171,6 +192,11 @@ pub(super) struct Walked<F> {
 }
 
 impl<F> Walked<F> {
+    /// The segment in which it ends.
+    pub(super) const fn end_segment(&self) -> SegmentId {
+        self.broken.0.segment
+    }
+
     /// The file and the offset where it ends.
     pub(super) fn end_place(&self, log: &LogPlace) -> (PathBuf, u64) {
         let (place, _) = self.broken;
@@ -335,6 +361,7 @@ pub(super) async fn segment_ids<D: Disk>(
             ids.push(id);
         } else if !(is_spare_name(&entry.name)
             || is_checkpoint_name(&entry.name)
+            || is_retained_name(&entry.name)
             || entry.name.starts_with('.'))
         {
             foreign.get_or_insert(path.join(&entry.name));

@@ -9,6 +9,7 @@ use super::outcome::{LogSurvey, Outcomes, PendingGroup};
 use super::scan::{FrameTaker, Given, LogPlace, checked_segments, walk};
 use super::{RecoveryError, image};
 use crate::disk::{Disk, OpenMode};
+use crate::log::SegmentId;
 use crate::log::frame::{FLAG_TRANSACTIONS, FrameHeader};
 use crate::log::record::{Record, decode_note, is_note, take_record};
 use crate::manifest::{DataDirectory, Epoch};
@@ -46,15 +47,24 @@ pub async fn survey_log<D: Disk>(
     shard: ShardId,
 ) -> Result<LogSurvey, RecoveryError> {
     let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
-    let mut surveyor = Surveyor::default();
     let ids = checked_segments(disk, &log, Given::Any).await?;
-    let walked = walk(disk, &log, &ids, Given::Any, &mut surveyor).await?;
-    let imaged = image::greatest_transaction(disk, &log).await;
+    survey_place(disk, &log, &ids).await
+}
+
+/// The same, from these segments.
+pub(super) async fn survey_place<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    ids: &[SegmentId],
+) -> Result<LogSurvey, RecoveryError> {
+    let mut surveyor = Surveyor::default();
+    let walked = walk(disk, log, ids, Given::Any, &mut surveyor).await?;
+    let imaged = image::greatest_transaction(disk, log).await;
     Ok(LogSurvey {
-        epoch: epoch.number,
-        shard,
-        directory: directory.shard_directory(epoch, shard),
-        end: walked.end_place(&log),
+        epoch: log.identity.epoch,
+        shard: log.identity.shard,
+        directory: log.directory.clone(),
+        end: walked.end_place(log),
         given_up: walked.begins_later().then_some(imaged),
         claimed: surveyor.claimed,
         pending: surveyor.pending.into(),

@@ -63,6 +63,7 @@ impl Host {
             segment_bytes: 1 << 20,
             checkpoint_growth: 0,
             saves_at_stop: false,
+            retention_seconds: 0,
             commit_depth: 2,
             mesh_capacity: 256,
             loses_messages: 0,

@@ -130,6 +130,7 @@ impl Plan {
             segment_bytes: [32 << 10, 64 << 10, 128 << 10][random.below(3)],
             checkpoint_growth: if checkpoints { [8 << 10, 40 << 10][apart.below(2)] } else { 0 },
             saves_at_stop: checkpoints && apart.one_in(3),
+            retention_seconds: if checkpoints { [0, 0, 1, 20][apart.below(4)] } else { 0 },
             commit_depth: 1 + random.below(4) as u32,
             mesh_capacity: [1, 2, 8, 256][random.below(4)],
             loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus::admin::{SavePoint, SavePoints, Settings};
+use annulus::admin::{Period, SavePoint, SavePoints, Settings};
 use annulus::runtime::driver::Wait;
 use annulus::runtime::mesh::{MeshEnds, Receiver, Sender, mesh_of};
 use annulus::runtime::peers::Peers;
@@ -43,6 +43,8 @@ pub struct Configuration {
     pub checkpoint_growth: u64,
     /// Whether a clean stop takes checkpoints.
     pub saves_at_stop: bool,
+    /// For how many seconds log that checkpoints have made superfluous is kept.
+    pub retention_seconds: u64,
     /// Log writes in flight of each shard.
     pub commit_depth: u32,
     /// Messages that a queue of the mesh holds, a power of two.
@@ -122,6 +124,7 @@ fn settings(configuration: &Configuration) -> Settings {
         auto_aof_rewrite_percentage: u32::from(configuration.checkpoint_growth > 0),
         auto_aof_rewrite_min_size: configuration.checkpoint_growth * u64::from(configuration.shards),
         save,
+        log_retention: Period { seconds: configuration.retention_seconds },
         durability: configuration.durability,
         log_segment_size: configuration.segment_bytes,
         commit_depth: configuration.commit_depth,

@@ -166,6 +166,10 @@ counters! {
         max current_seconds: u64,
         /// Memory of one under way.
         sum memory: u64,
+        /// Bytes of log that is kept for going back in time.
+        sum retained_bytes: u64,
+        /// Since when the shard can be restored to any time, ms of Unix time; 0 when nothing is kept. Of the server: since when all can.
+        max reaches_ms: u64,
         /// Whether the last attempt failed.
         either failed: bool,
     }

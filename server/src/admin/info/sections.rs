@@ -153,6 +153,10 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         0 => 0.0,
         total => 100.0 * scrub.read_bytes as f64 / total as f64,
     };
+    let reaches_back_seconds = match saved.reaches_ms {
+        0 => 0,
+        reaches_ms => (facts.now_us / 1000).saturating_sub(reaches_ms) / 1000,
+    };
     out.heading("Persistence")
         .field("loading", u8::from(facts.loading))
         .field("async_loading", 0)
@@ -199,6 +203,8 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("log_segments", log.segments)
         .field("log_segments_spare", log.segments_spare)
         .field("log_disk_bytes", log.disk_bytes)
+        .field("log_retained_bytes", saved.retained_bytes)
+        .field("log_reaches_back_seconds", reaches_back_seconds)
         .field("checkpoints_in_progress", saved.in_progress)
         .field("checkpoint_records", saved.records)
         .field("checkpoint_bytes", saved.bytes)

@@ -100,8 +100,34 @@ fn tell(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
         )?;
         verdict = verdict.max(Verdict::Starts);
     }
+    verdict = verdict.max(tell_retained(found, out)?);
     if let Some(salvaged) = &found.salvage {
         tell_salvage(salvaged, out)?;
+    }
+    Ok(verdict)
+}
+
+/// What is kept for going back in time: no start needs it.
+fn tell_retained(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
+    let mut verdict = Verdict::Whole;
+    match &found.retained {
+        // A directory that can't be read: that has been said.
+        Err(_) => {}
+        Ok(check) => {
+            if check.segments > 0 || !check.images.is_empty() {
+                let images = check.images.len();
+                writeln!(out, "  retained: {} segments and {images} checkpoints", check.segments)?;
+            }
+            for fault in &check.faults {
+                writeln!(out, "  {fault}")?;
+                verdict = Verdict::Starts;
+            }
+            for damaged in check.images.iter().filter_map(|image| image.as_ref().err()) {
+                let path = damaged.path.display();
+                writeln!(out, "  {path} is damaged at offset {}: {}", damaged.offset, damaged.fault)?;
+                verdict = Verdict::Starts;
+            }
+        }
     }
     Ok(verdict)
 }

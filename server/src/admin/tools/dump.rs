@@ -6,7 +6,7 @@ use std::path::Path;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::log::frame::{FLAG_CLEAN_STOP, FrameHeader};
 use annulus_storage::offline::{NoLog, ReadOnly, load_shard, outcomes_of};
-use annulus_storage::recovery::{Listed, list_log};
+use annulus_storage::recovery::{Listed, list_log, reach_of};
 use annulus_storage::value::codec;
 use annulus_storage::{
     Change, Cursor, DataDirectory, DatabaseId, Effect, Entry, GroupNote, Kind, Outcomes, ShardId, Store,
@@ -168,8 +168,11 @@ fn dump_log(
             failed = write_listed(&listed, what, out);
         }
     };
-    let listed =
-        run_ready(list_log(&ReadOnly::new(&StdDisk), directory, directory.epoch(), shard, &mut each));
+    let disk = &ReadOnly::new(&StdDisk);
+    let listed = run_ready(async {
+        let reach = reach_of(disk, directory, shard).await?;
+        list_log(disk, directory, shard, reach.begins, &mut each).await
+    });
     listed.map_err(|error| ToolError::Recovery { shard, error })?;
     Ok(failed?)
 }

@@ -27,6 +27,11 @@ impl<F: Clone> Log<F> {
         sealed.filter(|segment| segment.last_lsn <= self.written_to).collect()
     }
 
+    /// The first segment that holds the log, and the first effect that ends in it.
+    pub fn begins(&self) -> Option<(SegmentId, Lsn)> {
+        self.live.front().copied()
+    }
+
     /// Gives up the segments that hold nothing but effects up to `lsn`: a checkpoint has them. Their files are the caller's from
     /// now on, the oldest first.
     pub fn release_segments(&mut self, lsn: Lsn) -> Vec<SegmentId> {

@@ -1,0 +1,248 @@
+//! Looking back: a log together with what is retained of the time before it.
+//!
+//! A start never comes here. What is retained may have damage, or holes, that no start has to do with: one can go back then to what lies
+//! behind them only.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::assemble::PayloadFault;
+use super::image::{UnusedCheckpoint, read_front, verify_image};
+use super::reader::SegmentReader;
+use super::scan::{FrameTaker, Given, LogPlace, segment_ids, walk};
+use super::survey::survey_place;
+use super::{ImageReport, Outcomes, RecoveryError, logs_to_survey, survey_log};
+use crate::checkpoint::files::{retained_checkpoint, retained_segment};
+use crate::disk::{Disk, OpenMode};
+use crate::log::frame::{FRAME_HEADER_BYTES, FrameHeader, claimed_frame_bytes, open_frame};
+use crate::log::record::{Record, decode_note, is_note, take_record};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::{LogIdentity, SegmentId};
+use crate::manifest::{DataDirectory, Epoch};
+use crate::{GroupNote, Lsn, ShardId};
+
+/// What is retained of a log.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// Segments before this one have the names of what is retained.
+    pub(super) until: SegmentId,
+    /// The names of images.
+    pub(super) images: BTreeMap<u64, String>,
+}
+
+/// How far back a shard's directory reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The segment from which on its log is whole, with what is retained.
+    pub begins: SegmentId,
+    /// The first effect that ends there. Of what was before it there's nothing but the image.
+    pub first: Lsn,
+    /// No state before this effect can be had: of it there is an image, or it is the beginning.
+    pub floor: Lsn,
+    /// When that image was begun, ms of Unix time; 0 for the beginning.
+    pub floor_ms: u64,
+}
+
+/// What a look at everything that is retained of a shard has found.
+#[derive(Debug, Default)]
+pub struct RetainedCheck {
+    /// Segments.
+    pub segments: u64,
+    /// What is wrong with them.
+    pub faults: Vec<RecoveryError>,
+    /// The images: whole, or damaged where.
+    pub images: Vec<Result<ImageReport, UnusedCheckpoint>>,
+}
+
+impl LogPlace {
+    /// A log with what is retained of it.
+    async fn with_past<D: Disk>(
+        disk: &D,
+        directory: &DataDirectory,
+        epoch: Epoch,
+        shard: ShardId,
+    ) -> Result<(LogPlace, Vec<SegmentId>, Vec<SegmentId>), RecoveryError> {
+        let mut log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
+        let (live, _) = segment_ids(disk, &log).await?;
+        let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+        let mut retained: Vec<_> = entries.iter().filter_map(|entry| retained_segment(&entry.name)).collect();
+        retained.sort_unstable();
+        let after = retained.last().map_or(SegmentId::FIRST, |last| last.next());
+        let images = entries.iter().filter_map(|entry| {
+            let (number, _) = retained_checkpoint(&entry.name)?;
+            Some((number, entry.name.clone()))
+        });
+        log.past = Some(Past { until: live.first().copied().unwrap_or(after), images: images.collect() });
+        Ok((log, retained, live))
+    }
+}
+
+/// The log from a segment on, which is retained or not, to its end.
+pub(super) async fn log_from<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+    begins: SegmentId,
+) -> Result<(LogPlace, Vec<SegmentId>), RecoveryError> {
+    let (log, mut ids, live) = LogPlace::with_past(disk, directory, directory.epoch(), shard).await?;
+    ids.extend(live);
+    ids.retain(|id| *id >= begins);
+    Ok((log, ids))
+}
+
+/// How far back a shard of the newest epoch can be restored.
+pub async fn reach_of<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+) -> Result<Reach, RecoveryError> {
+    let epoch = directory.epoch();
+    let (log, retained, live) = LogPlace::with_past(disk, directory, epoch, shard).await?;
+    let (begins, _) = whole_from(disk, &log, &retained, &live).await;
+    let beginning = Reach { begins, first: Lsn(1), floor: Lsn::ZERO, floor_ms: 0 };
+    // What is before the first segment of a later epoch, if anything, is in the epochs before it.
+    let has_all = directory.epochs.first().is_some_and(|first| first.number == 1);
+    if begins == SegmentId::FIRST && has_all {
+        return Ok(beginning);
+    }
+    let front = read_front(disk, log.path(begins), SEGMENT_HEADER_BYTES).await;
+    let header = front.ok().and_then(|front| SegmentHeader::decode(&front).ok());
+    // Who reads the log says what is wrong with a header.
+    let Some(first) = header.filter(|header| header.id == begins).map(|header| header.first_lsn) else {
+        return Ok(beginning);
+    };
+    let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+    for number in log.image_numbers(&entries).into_iter().rev() {
+        if let Ok(Some(image)) = verify_image(disk, &log, number).await
+            && first <= image.from
+        {
+            return Ok(Reach { begins, first, floor: image.to, floor_ms: image.unix_ms });
+        }
+    }
+    // Without any image there's nothing to go back to; who reads the log says what is wrong.
+    Ok(beginning)
+}
+
+/// Reads everything that is retained of a shard of the newest epoch.
+pub async fn verify_retained<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    shard: ShardId,
+) -> Result<RetainedCheck, RecoveryError> {
+    let (log, retained, live) = LogPlace::with_past(disk, directory, directory.epoch(), shard).await?;
+    let (_, faults) = whole_from(disk, &log, &retained, &live).await;
+    let mut check = RetainedCheck { segments: retained.len() as u64, faults, images: Vec::new() };
+    let numbers: Vec<u64> = log.past.iter().flat_map(|past| past.images.keys().copied()).collect();
+    for number in numbers {
+        check.images.extend(verify_image(disk, &log, number).await.transpose());
+    }
+    Ok(check)
+}
+
+/// Surveys all logs for transactions, those of the newest epoch from these segments on, and decides.
+pub async fn survey_past<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    reaches: &[Reach],
+) -> Result<Outcomes, RecoveryError> {
+    let mut surveys = Vec::new();
+    for (epoch, shard) in logs_to_survey(directory) {
+        let reach = reaches.get(shard.index()).filter(|_| epoch.number == directory.epoch().number);
+        surveys.push(match reach {
+            None => survey_log(disk, directory, epoch, shard).await?,
+            Some(reach) => {
+                let (log, ids) = log_from(disk, directory, shard, reach.begins).await?;
+                survey_place(disk, &log, &ids).await?
+            }
+        });
+    }
+    Ok(Outcomes::resolve(directory, &surveys))
+}
+
+/// From which segment on a log is whole up to those that are not retained; and what is wrong with what is before.
+async fn whole_from<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    retained: &[SegmentId],
+    live: &[SegmentId],
+) -> (SegmentId, Vec<RecoveryError>) {
+    let mut faults = Vec::new();
+    let first_live = live.first().copied();
+    let mut begin = 0;
+    for (index, id) in retained.iter().enumerate() {
+        let next = retained.get(index + 1).copied().or(first_live);
+        if next.is_some_and(|next| next != id.next()) {
+            faults.push(RecoveryError::MissingPast { path: log.path(id.next()) });
+            begin = index + 1;
+        }
+    }
+    // What is before a hole is of no use, but what is wrong with it is to be told all the same.
+    let mut from = 0;
+    while from < retained.len() {
+        let end = if from < begin { next_hole(retained, from) } else { retained.len() };
+        let mut ids: Vec<SegmentId> = retained.get(from..end).unwrap_or_default().to_vec();
+        let joined = if end == retained.len() { first_live } else { None };
+        ids.extend(joined.filter(|live| retained.last().is_some_and(|last| last.next() == *live)));
+        let broken_at = match walk(disk, log, &ids, Given::Any, &mut Passing).await {
+            Ok(walked) if Some(walked.end_segment()) == ids.last().copied() => None,
+            Ok(walked) => {
+                let id = walked.end_segment();
+                let (path, offset) = walked.end_place(log);
+                faults.push(RecoveryError::DamagedPast { path, offset, fault: walked.broken.1 });
+                Some(id)
+            }
+            Err(error) => {
+                let id = ids.iter().find(|id| log.path(**id) == error.path()).copied();
+                faults.push(error);
+                id.or(ids.last().copied())
+            }
+        };
+        from = match broken_at {
+            None => end,
+            Some(id) => {
+                let after =
+                    retained.iter().position(|it| *it == id).map_or(retained.len(), |index| index + 1);
+                begin = begin.max(after);
+                after
+            }
+        };
+    }
+    (retained.get(begin).copied().or(first_live).unwrap_or(SegmentId::FIRST), faults)
+}
+
+/// The end of the stretch without a hole that begins there.
+fn next_hole(ids: &[SegmentId], from: usize) -> usize {
+    let pairs = ids.iter().zip(ids.iter().skip(1)).enumerate().skip(from);
+    let hole = pairs.into_iter().find(|(_, (id, next))| id.next() != **next);
+    hole.map_or(ids.len(), |(index, _)| index + 1)
+}
+
+/// Takes frames for being whole, whatever they say.
+struct Passing;
+
+impl FrameTaker for Passing {
+    fn take_frame(&mut self, _: &[u8], _: &FrameHeader) -> Result<(), PayloadFault> {
+        Ok(())
+    }
+
+    fn abandon_unfinished(&mut self) {}
+}
+
+/// The time that the first record of a log's first segment tells; nothing if it tells none.
+pub(crate) async fn first_time_ms<D: Disk>(disk: &D, path: &Path, identity: LogIdentity) -> Option<u64> {
+    let file = disk.open(path, OpenMode::READ_DIRECT).await.ok()?;
+    let bytes = disk.len(&file).await.ok()?;
+    let offset = SEGMENT_HEADER_BYTES as u64;
+    let mut reader = SegmentReader::new(disk, file, bytes, offset);
+    let front = reader.bytes_at(offset, FRAME_HEADER_BYTES).await.ok()?;
+    let frame_bytes = claimed_frame_bytes(front, usize::try_from(bytes.checked_sub(offset)?).ok()?).ok()?;
+    let frame = reader.bytes_at(offset, frame_bytes).await.ok()?.get(..frame_bytes)?;
+    let place = (SegmentId::FIRST, offset);
+    let (header, _) = open_frame(frame, place, identity, identity.checksum_seed()).ok()?;
+    let mut payload = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.payload_bytes)?;
+    let Some(Record::Whole { body, .. }) = take_record(&mut payload).ok()? else { return None };
+    match is_note(body).then(|| decode_note(body)) {
+        Some(Ok(GroupNote::Time { unix_ms })) => Some(unix_ms),
+        _ => None,
+    }
+}
