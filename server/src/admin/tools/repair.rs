@@ -55,12 +55,11 @@ pub(super) fn restore(
     if names(target)?.is_some_and(|names| !names.is_empty()) {
         return Err(ToolError::Taken { path: target.to_path_buf() });
     }
-    let (until, outcomes) = match cut(&directory, limits, out)? {
-        Some(found) => (limited(&found), found.outcomes),
-        None => {
-            let failed = |error| ToolError::Recovery { shard: ShardId(0), error };
-            (Vec::new(), run_ready(outcomes_of(&StdDisk, &directory)).map_err(failed)?)
-        }
+    let (until, outcomes) = if let Some(found) = cut(&directory, limits, out)? {
+        (limited(&found), found.outcomes)
+    } else {
+        let failed = |error| ToolError::Recovery { shard: ShardId(0), error };
+        (Vec::new(), run_ready(outcomes_of(&StdDisk, &directory)).map_err(failed)?)
     };
     let unfinished = free_name(target, ".restoring")?;
     let identity = Rng::seed_from_kernel().map_err(at(target))?;
