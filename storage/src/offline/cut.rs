@@ -81,6 +81,8 @@ struct Chronicle {
     floor: Lsn,
     /// When that was made.
     floor_ms: u64,
+    /// What was before the log's first effect is in epochs before this one, whose times are not asked for.
+    follows_epochs: bool,
     /// Effects before this one are in an image only.
     first: Lsn,
     /// Before the first group that was made after the time that is asked for.
@@ -90,8 +92,10 @@ struct Chronicle {
 }
 
 impl Chronicle {
-    fn new(reach: Reach) -> Self {
-        Self { first: reach.first, floor: reach.floor, floor_ms: reach.floor_ms, ..Self::default() }
+    fn new(reach: Reach, epoch: u32) -> Self {
+        let Reach { first, floor, floor_ms, .. } = reach;
+        let follows_epochs = epoch > 1 && floor == Lsn::ZERO;
+        Self { first, floor, floor_ms, follows_epochs, ..Self::default() }
     }
 
     fn take(&mut self, listed: &Listed<'_>, time_ms: u64, limit: Lsn) {
@@ -105,7 +109,7 @@ impl Chronicle {
         }
         match note {
             Some(GroupNote::Time { unix_ms }) => {
-                if lsn <= self.floor {
+                if lsn <= self.floor || std::mem::take(&mut self.follows_epochs) {
                     self.floor_ms = self.floor_ms.max(*unix_ms);
                 }
                 if *unix_ms > time_ms {
@@ -150,7 +154,7 @@ pub async fn consistent_cut<D: Disk>(
     let outcomes = survey_past(disk, directory, &reaches).await.map_err(failed(ShardId(0)))?;
     let (mut chronicles, mut cuts) = (Vec::new(), Vec::new());
     for (shard, reach) in shards().zip(&reaches) {
-        let mut chronicle = Chronicle::new(*reach);
+        let mut chronicle = Chronicle::new(*reach, directory.epoch().number);
         let limit = match moment {
             Moment::Time(_) => None,
             Moment::Lsns(lsns) => lsns.iter().find(|(limited, _)| *limited == shard).map(|(_, lsn)| *lsn),
