@@ -95,7 +95,7 @@ impl Chronicle {
     fn new(reach: Reach, epoch: u32) -> Self {
         let Reach { first, floor, floor_ms, .. } = reach;
         let follows_epochs = epoch > 1 && floor == Lsn::ZERO;
-        Self { first, floor, floor_ms, follows_epochs, ..Self::default() }
+        Self { floor, floor_ms, follows_epochs, first, ..Self::default() }
     }
 
     fn take(&mut self, listed: &Listed<'_>, time_ms: u64, limit: Lsn) {
