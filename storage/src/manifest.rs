@@ -284,17 +284,12 @@ pub async fn inspect_data_directory<D: Disk>(
         LockError::Io(error) => OpenError::Io { path: lock_path, doing: "lock", error },
     })?;
     // Read again: whoever held the lock until now may have changed it.
-    let manifest = Manifest::read(disk, path).await?;
-    let directory = DataDirectory {
-        path: path.to_path_buf(),
-        identity: manifest.identity,
-        databases: manifest.databases,
-        incarnation: manifest.starts,
-        epochs: manifest.epochs,
-        closed: manifest.closed,
-        opened: Opened::Existing,
-    };
-    Ok((directory, lock))
+    Ok((read_data_directory(disk, path).await?, lock))
+}
+
+/// What the manifest says, whoever uses the directory.
+pub async fn read_data_directory<D: Disk>(disk: &D, path: &Path) -> Result<DataDirectory, OpenError> {
+    Ok(Manifest::read(disk, path).await?.into_directory(path))
 }
 
 /// Looks at what is there, and creates the directory if there's nothing. True: there is a manifest; false: nothing
@@ -366,6 +361,18 @@ struct Manifest {
 }
 
 impl Manifest {
+    fn into_directory(self, path: &Path) -> DataDirectory {
+        DataDirectory {
+            path: path.to_path_buf(),
+            identity: self.identity,
+            databases: self.databases,
+            incarnation: self.starts,
+            epochs: self.epochs,
+            closed: self.closed,
+            opened: Opened::Existing,
+        }
+    }
+
     fn encode(&self) -> String {
         let mut text = format!(
             "{TITLE}\nformat {FORMAT_VERSION}\nidentity {:016x}\ndatabases {}\nstarts {}\n",

@@ -9,12 +9,16 @@
 mod backup;
 mod cut;
 mod exchange;
+mod online;
 mod read_only;
 mod rebuild;
 
-pub use backup::{Copied, PathError, backup_directory};
+pub use backup::{
+    Copied, PathError, Rest, backup_directory, copy_closed_epochs, copy_manifest, directory_in,
+};
 pub use cut::{CutError, FoundCut, LogCut, Moment, consistent_cut};
 pub use exchange::{Examined, RDB_VERSIONS, examine_rdb, load_shard_from_rdb, write_keys_to_rdb};
+pub use online::{CopyError, CopyHelper, CopyPlaces, ShardMoment, copy_shard};
 pub use read_only::{Pace, ReadOnly};
 pub use rebuild::{NoLog, load_shard, write_shard};
 

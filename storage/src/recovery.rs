@@ -39,6 +39,7 @@ pub use listing::{Listed, list_log};
 pub use outcome::{LogSurvey, Outcomes};
 pub(crate) use past::first_time_ms;
 pub use past::{Reach, RetainedCheck, reach_of, survey_past, verify_retained};
+pub(crate) use reader::{SegmentReader, read_front};
 pub use salvage::{SalvageOptions, Salvaged, salvage_shard};
 pub use scrub::{ScrubFault, scrub_shard};
 pub use survey::{logs_to_survey, survey_and_resolve, survey_log};

@@ -9,7 +9,7 @@ use annulus_tests::{
 };
 
 /// Everything that a client may rely on; a missing one is a missing feature.
-const EXPECTED: &str = "cl.throttle delex digest increx msetex set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
+const EXPECTED: &str = "backup cl.throttle delex digest increx msetex set get getex getdel getset getrange substr setrange append strlen incr decr incrby decrby \
     incrbyfloat mget mset msetnx setnx setex psetex lcs \
     setbit getbit bitcount bitpos bitop bitfield bitfield_ro pfadd pfcount pfmerge pfdebug pfselftest \
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \

@@ -6,6 +6,7 @@
     reason = "tests are outside the server: they watch real clocks, files and processes"
 )]
 
+mod backups;
 mod bad_input;
 mod blocking;
 mod checkpoints;

@@ -173,10 +173,7 @@ fn tools() -> Vec<Command> {
                     .action(ArgAction::Append)
                     .value_parser(parse_limit),
             ),
-        Command::new("backup")
-            .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
-            .arg(dir())
-            .arg(path("TARGET", "Where to: a new or empty directory, or an older backup of the same")),
+        backup(dir(), path("TARGET", "Where to: a new or empty directory, or an older backup of the same")),
         Command::new("import")
             .about("Make a new data directory of what Redis has saved: an RDB file, or append-only files")
             .long_about(
@@ -213,6 +210,38 @@ fn tools() -> Vec<Command> {
             .arg(only("to", "URL", "The server to write to").required(true))
             .arg(only("match", "PATTERN", "Only keys that match, as in KEYS")),
     ]
+}
+
+fn backup(dir: Arg, target: Arg) -> Command {
+    let command = Command::new("backup")
+        .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
+        .arg(dir)
+        .arg(target);
+    #[cfg(feature = "migrate")]
+    let command = command
+        .long_about(
+            "Checks a data directory, and copies what a start needs of it; a second copy takes what is new. With --from a server may use the \
+             directory meanwhile: the copy has everything that was acknowledged when it began, and no transaction by halves.",
+        )
+        .after_help(
+            "A URL: redis://[user][:password@]host[:port], rediss:// for TLS (with ?ca=FILE), or unix:///path. The server is on this machine: \
+             its files are read here.",
+        )
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("URL")
+                .help("The server that uses the directory"),
+        )
+        .arg(
+            Arg::new("bandwidth")
+                .long("bandwidth")
+                .value_name("BYTES")
+                .requires("from")
+                .value_parser(|text: &str| super::value::parse_bytes(text).ok_or("a number of bytes such as 100mb is expected"))
+                .help("Bytes a second that are copied at most, such as 100mb [default: no limit]"),
+        );
+    command
 }
 
 fn parse_limit(text: &str) -> Result<Limit, String> {
@@ -264,7 +293,15 @@ fn tool(name: &str, matches: &ArgMatches) -> Tool {
                 pattern: text("match"),
             })
         }
-        _ => Tool::Backup { dir, target: path("TARGET") },
+        _ => {
+            let target = path("TARGET");
+            #[cfg(feature = "migrate")]
+            if let Some(from) = matches.get_one::<String>("from").cloned() {
+                let bandwidth = matches.get_one::<u64>("bandwidth").copied().unwrap_or(0);
+                return Tool::BackupOnline { dir, target, online: super::tools::Online { from, bandwidth } };
+            }
+            Tool::Backup { dir, target }
+        }
     }
 }
 

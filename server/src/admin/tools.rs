@@ -1,5 +1,5 @@
 //! The tools for data directories that no server uses: `annulus check`, `dump`, `repair`, `restore`, `backup`, `import`, `export`. And
-//! `annulus migrate`, which talks to servers.
+//! `annulus migrate` and `backup --from`, which talk to servers.
 //!
 //! Each takes the directory's lock first. None changes a directory that holds data: `repair`, `restore` and `import` make a new one under
 //! another name, which gets its own when it is on stable storage.
@@ -11,6 +11,8 @@ mod export;
 mod import;
 #[cfg(feature = "migrate")]
 mod migrate;
+#[cfg(feature = "migrate")]
+mod online;
 mod repair;
 
 use std::fmt;
@@ -27,6 +29,8 @@ pub use dump::Dump;
 pub use import::{Import, begin_data_directory};
 #[cfg(feature = "migrate")]
 pub use migrate::Migrate;
+#[cfg(feature = "migrate")]
+pub use online::Online;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub enum Tool {
     Restore { dir: PathBuf, target: PathBuf, limits: Vec<Limit> },
     /// Copy what a start needs.
     Backup { dir: PathBuf, target: PathBuf },
+    /// The same of a directory that a server uses.
+    #[cfg(feature = "migrate")]
+    BackupOnline { dir: PathBuf, target: PathBuf, online: Online },
     /// Make a new directory of what Redis has saved.
     Import(Import),
     /// Write everything into an RDB file.
@@ -116,6 +123,8 @@ pub fn run(tool: &Tool, out: &mut dyn Write) -> Result<u8, ToolError> {
         Tool::Repair { dir, yes } => repair::repair(dir, *yes, out),
         Tool::Restore { dir, target, limits } => repair::restore(dir, target, limits, out),
         Tool::Backup { dir, target } => copy::backup(dir, target, out),
+        #[cfg(feature = "migrate")]
+        Tool::BackupOnline { dir, target, online } => online::backup_online(dir, target, online, out),
         Tool::Import(what) => import::import(what, out),
         Tool::Export { dir, file } => export::export(dir, file, out),
         #[cfg(feature = "migrate")]
@@ -154,7 +163,8 @@ fn parent(path: &Path) -> &Path {
 
 /// A name beside a directory's own.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    // Without a slash at its end.
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
     name.push(suffix);
     PathBuf::from(name)
 }

@@ -48,6 +48,15 @@ pub(super) fn dbsize(context: &mut Context<'_>, _: &[&[u8]]) {
     context.out.integer(context.store.len(context.database) as i64);
 }
 
+/// `BACKUP CUT backup`: this shard, and the last effect in its log; the log is asked to say that it is durable
+pub(super) fn backup_cut(context: &mut Context<'_>, _: &[&[u8]]) {
+    let last = context.store.sink_mut().fence();
+    context.out.array_header(1);
+    context.out.array_header(2);
+    context.out.integer(i64::from(context.shard.0));
+    context.out.integer(last.0 as i64);
+}
+
 /// `RANDOMKEY`: the number of this shard's keys, and one of them, for [`merge_randomkey`]
 pub(super) fn randomkey(context: &mut Context<'_>, _: &[&[u8]]) {
     let Context { store, out, random, database, .. } = context;

@@ -270,6 +270,8 @@ pub enum ConnectionCommand {
     Save,
     /// `BGSAVE [SCHEDULE]`
     Bgsave,
+    /// `BACKUP …`
+    Backup(BackupCommand),
     /// `LASTSAVE`
     Lastsave,
     /// `BGREWRITEAOF`
@@ -371,6 +373,15 @@ pub enum PubSubCommand {
     Numsub,
     Shardchannels,
     Shardnumsub,
+}
+
+/// Subcommands of `BACKUP` about the one that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
+pub enum BackupCommand {
+    Begin,
+    End,
+    Keep,
 }
 
 /// Subcommands of `COMMAND`, and the command without one.

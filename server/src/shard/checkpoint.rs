@@ -119,6 +119,29 @@ impl Checkpoints {
     }
 }
 
+impl Checkpoints {
+    /// Whether there can be any.
+    pub(super) const fn has_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// The identity of the directory, and how often a server was started on it.
+    pub(super) fn directory_name(&self) -> (u64, u32) {
+        self.directory.as_ref().map_or((0, 0), |directory| (directory.identity, directory.incarnation))
+    }
+
+    /// A backup begins with the newest checkpoint. Returns its number, 0 if there is none.
+    pub(super) fn hold(&mut self, backup: u64) -> u64 {
+        self.retaining.hold(backup, self.newest);
+        self.newest
+    }
+
+    /// The last backup and the checkpoint that it begins with.
+    pub(super) const fn held(&self) -> Option<(u64, u64)> {
+        self.retaining.held()
+    }
+}
+
 impl Core {
     /// What recovery has found, for those to come.
     pub fn adopt_checkpoints(&mut self, directory: DataDirectory, report: &RecoveryReport) {
@@ -562,7 +585,10 @@ impl Core {
     fn retire_older_epochs(&self, executor: &mut Executor, disk: &RuntimeDisk) {
         let older = self.checkpoints.directory.as_ref().filter(|directory| directory.epochs.len() > 1);
         let Some(directory) = older else { return };
-        if !self.shared.saves.have_all(self.shards) || !self.shared.saves.take_retiring() {
+        if self.is_backed_up()
+            || !self.shared.saves.have_all(self.shards)
+            || !self.shared.saves.take_retiring()
+        {
             return;
         }
         let (disk, directory) = (disk.clone(), directory.clone());

@@ -68,6 +68,9 @@ pub const CHECKPOINT_YIELD: u64 = 8;
 /// The same when the log has grown, since the checkpoint began, by what would have another one begin.
 pub const CHECKPOINT_YIELD_LATE: u64 = 2;
 
+/// How long a backup is under way without its program saying so.
+pub const BACKUP_LEASE_NS: u64 = 20_000_000_000;
+
 /// How long after a checkpoint that failed the next one begins unasked.
 pub const CHECKPOINT_RETRY_NS: u64 = 60_000_000_000;
 

@@ -11,6 +11,7 @@
 //!
 //! A crash at any point leaves what the log has made durable: the core holds nothing else that outlives the process.
 
+mod backup;
 pub mod batch;
 mod blocking;
 mod checkpoint;

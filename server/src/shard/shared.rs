@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use annulus_storage::ShardId;
 
+use super::backup::Backup;
 use super::interest::Interest;
 use super::lines::{self, Inbound};
 use super::scripts::texts::Texts;
@@ -54,6 +55,8 @@ pub struct Shared {
     pub facts: Facts,
     /// Who wants to be told what.
     pub interest: Interest,
+    /// The backup that is under way.
+    pub(super) backup: Backup,
     /// Checkpoints of all shards.
     pub saves: Saves,
     /// The scripts that all shards know.
@@ -88,6 +91,7 @@ impl Shared {
             peers,
             facts,
             interest,
+            backup: Backup::default(),
             saves,
             scripts: Texts::default(),
             entrances: Box::default(),

@@ -28,10 +28,10 @@ use super::files::{
 };
 use super::format::{CheckpointHeader, HEADER_BYTES};
 use crate::Lsn;
-use crate::buffer::AlignedBuffer;
-use crate::disk::{DirectoryEntry, Disk, OpenMode};
+use crate::disk::{DirectoryEntry, Disk};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::{LogIdentity, SegmentId, is_spare_name};
+use crate::recovery::read_front;
 
 /// How much of the past is kept, of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Stock {
             };
             first.first_lsn <= image.from
         };
-        let has_all = self.is_first_epoch
+        let has_all = (self.is_first_epoch || self.held == Some(0))
             && self.segments.first().map(|first| first.id).or(self.begins.map(|(id, _)| id))
                 == Some(SegmentId::FIRST);
         // From where one can go on, the earliest first: nothing at all is the beginning of the log.
@@ -320,7 +320,7 @@ async fn take_images<D: Disk>(
         if known.images.contains_key(number) {
             continue;
         }
-        let front = read_front(disk, &request.directory.join(name), HEADER_BYTES).await?;
+        let front = front_of(disk, &request.directory.join(name), HEADER_BYTES).await?;
         // One with a damaged header is nothing that one could begin with.
         if let Ok((header, _)) = CheckpointHeader::decode(&front, request.identity, *number) {
             known.images.insert(*number, KnownImage { from: header.from, began_ms: header.unix_ms });
@@ -473,17 +473,15 @@ async fn segment_header<D: Disk>(
     identity: LogIdentity,
     id: SegmentId,
 ) -> io::Result<Option<SegmentHeader>> {
-    let front = read_front(disk, path, SEGMENT_HEADER_BYTES).await?;
+    let front = front_of(disk, path, SEGMENT_HEADER_BYTES).await?;
     let header = SegmentHeader::decode(&front).ok();
     Ok(header.filter(|header| (header.identity, header.id) == (identity, id)))
 }
 
-/// The front of a file; less than asked for if it is shorter, or gone.
-async fn read_front<D: Disk>(disk: &D, path: &Path, len: usize) -> io::Result<Vec<u8>> {
-    let file = match disk.open(path, OpenMode::READ_DIRECT).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
-    Ok(buffer.get(..read?).unwrap_or_default().to_vec())
+/// The front of a file; nothing if it is gone.
+async fn front_of<D: Disk>(disk: &D, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+    match read_front(disk, path, len).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, StatxFlags};
+use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
 use super::{DirectoryEntry, Disk, LockError, OpenMode, WriteSync};
@@ -68,6 +68,41 @@ impl Write for Sequential {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What offline tools do with whole directories, beyond what a [`Disk`] does.
+impl StdDisk {
+    /// Gives a file a second name.
+    pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::link(from, to)?)
+    }
+
+    /// Exchanges two names, at one moment where the file system can; else there's a moment without the first of them.
+    pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+        match fs::renameat_with(fs::CWD, one, fs::CWD, other, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                let mut aside = one.as_os_str().to_owned();
+                aside.push(".old");
+                fs::rename(one, &aside)?;
+                fs::rename(other, one)?;
+                Ok(fs::rename(&aside, other)?)
+            }
+            exchanged => Ok(exchanged?),
+        }
+    }
+
+    /// Removes a directory with everything in it.
+    pub fn remove_tree(path: &Path) -> io::Result<()> {
+        for entry in run_ready(Self.list_dir(path))? {
+            let inner = path.join(&entry.name);
+            if entry.is_directory {
+                Self::remove_tree(&inner)?;
+            } else {
+                fs::unlink(&inner)?;
+            }
+        }
+        Ok(fs::unlinkat(fs::CWD, path, AtFlags::REMOVEDIR)?)
     }
 }
 

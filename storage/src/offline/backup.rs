@@ -14,7 +14,7 @@ use crate::buffer::AlignedBuffer;
 use crate::checkpoint::files::{checkpoint_name, numbers};
 use crate::disk::{Disk, OpenMode, WriteSync};
 use crate::log::SegmentId;
-use crate::manifest::{DataDirectory, MANIFEST_NAME};
+use crate::manifest::{DataDirectory, Epoch, MANIFEST_NAME};
 
 /// At a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -33,6 +33,9 @@ pub struct Copied {
     pub files_removed: u64,
 }
 
+/// Is called for each piece, with the bytes that were written or compared. An error ends the copying.
+pub type Rest<'a> = &'a mut dyn FnMut(u64) -> io::Result<()>;
+
 /// An error of the system, with the file.
 pub type PathError = (PathBuf, io::Error);
 
@@ -43,31 +46,77 @@ pub async fn backup_directory<D: Disk>(
     directory: &DataDirectory,
     target: &Path,
 ) -> Result<Copied, PathError> {
-    let source = &ReadOnly::new(disk);
     let mut copied = Copied::default();
-    for epoch in &directory.epochs {
-        let own = |shard| directory.shard_directory(*epoch, shard);
-        let relative = |path: &Path| path.strip_prefix(&directory.path).unwrap_or(path).to_path_buf();
-        let epoch_path = own(ShardId(0));
-        let epoch_path = target.join(relative(epoch_path.parent().unwrap_or(&epoch_path)));
-        disk.create_dir(&epoch_path).await.map_err(at(&epoch_path))?;
+    copy_epochs(disk, directory, &directory.epochs, target, &mut |_| Ok(()), &mut copied).await?;
+    copy_manifest(disk, directory, target, &mut copied).await?;
+    Ok(copied)
+}
+
+/// Copies the epochs before the newest, which nobody writes to any more.
+pub async fn copy_closed_epochs<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    target: &Path,
+    pace: Rest<'_>,
+    copied: &mut Copied,
+) -> Result<(), PathError> {
+    let closed = directory.epochs.split_last().map_or(&[][..], |(_, closed)| closed);
+    copy_epochs(disk, directory, closed, target, pace, copied).await
+}
+
+async fn copy_epochs<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    epochs: &[Epoch],
+    target: &Path,
+    pace: Rest<'_>,
+    copied: &mut Copied,
+) -> Result<(), PathError> {
+    let source = &ReadOnly::new(disk);
+    for epoch in epochs {
         for shard in (0..epoch.shards).map(ShardId) {
-            let from = own(shard);
-            let to = target.join(relative(&from));
-            disk.create_dir(&to).await.map_err(at(&to))?;
+            let from = directory.shard_directory(*epoch, shard);
+            let to = directory_in(disk, directory, *epoch, shard, target).await?;
             let names = needed(source, &from).await?;
             for name in &names {
-                copy_file(disk, &from.join(name), &to.join(name), &mut copied).await?;
+                copy_file(disk, &from.join(name), &to.join(name), pace, copied).await?;
             }
-            remove_others(disk, &to, &names, &mut copied).await?;
+            remove_others(disk, &to, &names, copied).await?;
             disk.sync_dir(&to).await.map_err(at(&to))?;
         }
-        disk.sync_dir(&epoch_path).await.map_err(at(&epoch_path))?;
     }
+    Ok(())
+}
+
+/// Makes the directory of a shard in a copy.
+pub async fn directory_in<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    epoch: Epoch,
+    shard: ShardId,
+    target: &Path,
+) -> Result<PathBuf, PathError> {
+    let copy = DataDirectory { path: target.to_path_buf(), ..directory.clone() };
+    let path = copy.shard_directory(epoch, shard);
+    let parent = path.parent().unwrap_or(target).to_path_buf();
+    for (made, within) in [(&parent, target), (&path, &*parent)] {
+        disk.create_dir(made).await.map_err(at(made))?;
+        disk.sync_dir(within).await.map_err(at(within))?;
+    }
+    Ok(path)
+}
+
+/// Makes a copy a data directory, when all else in it is on stable storage.
+pub async fn copy_manifest<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    target: &Path,
+    copied: &mut Copied,
+) -> Result<(), PathError> {
     disk.sync_dir(target).await.map_err(at(target))?;
-    copy_file(disk, &directory.path.join(MANIFEST_NAME), &target.join(MANIFEST_NAME), &mut copied).await?;
-    disk.sync_dir(target).await.map_err(at(target))?;
-    Ok(copied)
+    let (from, to) = (directory.path.join(MANIFEST_NAME), target.join(MANIFEST_NAME));
+    copy_file(disk, &from, &to, &mut |_| Ok(()), copied).await?;
+    disk.sync_dir(target).await.map_err(at(target))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
@@ -101,8 +150,14 @@ async fn remove_others<D: Disk>(
 }
 
 /// Copies a file under another name, and renames it when it is on stable storage.
-async fn copy_file<D: Disk>(disk: &D, from: &Path, to: &Path, copied: &mut Copied) -> Result<(), PathError> {
-    if is_same(disk, from, to).await? {
+async fn copy_file<D: Disk>(
+    disk: &D,
+    from: &Path,
+    to: &Path,
+    pace: Rest<'_>,
+    copied: &mut Copied,
+) -> Result<(), PathError> {
+    if is_same(disk, from, to, pace).await? {
         copied.files_kept += 1;
         return Ok(());
     }
@@ -127,6 +182,7 @@ async fn copy_file<D: Disk>(disk: &D, from: &Path, to: &Path, copied: &mut Copie
         }
         buffer = emptied;
         offset += read as u64;
+        pace(read as u64).map_err(at(from))?;
     }
     disk.sync(&file).await.map_err(at(&unfinished))?;
     disk.rename(&unfinished, to).await.map_err(at(to))?;
@@ -135,7 +191,7 @@ async fn copy_file<D: Disk>(disk: &D, from: &Path, to: &Path, copied: &mut Copie
     Ok(())
 }
 
-async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path) -> Result<bool, PathError> {
+async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path, pace: Rest<'_>) -> Result<bool, PathError> {
     let source = disk.open(from, OpenMode::READ).await.map_err(at(from))?;
     let Ok(file) = disk.open(to, OpenMode::READ).await else { return Ok(false) };
     let bytes = disk.len(&source).await.map_err(at(from))?;
@@ -153,6 +209,7 @@ async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path) -> Result<bool, Path
             return Ok(false);
         }
         offset += read as u64;
+        pace(read as u64).map_err(at(from))?;
     }
     Ok(true)
 }

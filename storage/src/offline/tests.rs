@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{
-    CutError, Moment, NoLog, backup_directory, check_shard, consistent_cut, load_shard, outcomes_of,
+    Copied, CopyError, CopyHelper, CopyPlaces, CutError, Moment, NoLog, ShardMoment, backup_directory,
+    check_shard, consistent_cut, copy_manifest, copy_shard, directory_in, load_shard, outcomes_of,
     write_shard,
 };
 use crate::checkpoint::files::{checkpoint_name, recycle_segments};
@@ -319,4 +320,155 @@ fn a_second_backup_writes_what_is_new_and_a_backup_is_a_data_directory() {
     let loaded = run_ready(load_shard(&rig.disk, &found, SHARD, &Outcomes::default(), None, 4));
     assert_eq!(contents(&mut loaded.expect("it is whole").0), all);
     drop(lock);
+}
+
+/// Links by copying: what has two names is never written to.
+struct Links<'a>(&'a MemoryDisk);
+
+impl CopyHelper for Links<'_> {
+    fn pace(&mut self, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn link(&mut self, from: &Path, to: &Path) -> std::io::Result<()> {
+        let bytes = self.0.contents(from).ok_or(std::io::ErrorKind::NotFound)?;
+        self.0.put(to, &bytes);
+        Ok(())
+    }
+}
+
+impl Rig {
+    /// Copies as for a backup of a server that serves.
+    fn copy_to(&self, target: &Path, moment: ShardMoment, older: Option<&Path>) -> Result<Copied, CopyError> {
+        run_ready(self.disk.create_dir(target)).expect("it is made");
+        let epoch = self.directory.epoch();
+        let place = run_ready(directory_in(&self.disk, &self.directory, epoch, SHARD, target));
+        let place = place.expect("it is made");
+        let places = CopyPlaces { target: &place, older };
+        let copied =
+            run_ready(copy_shard(&self.disk, &self.directory, moment, places, &mut Links(&self.disk)))?;
+        let mut with_manifest = copied;
+        run_ready(copy_manifest(&self.disk, &self.directory, target, &mut with_manifest))
+            .expect("it is copied");
+        Ok(copied)
+    }
+
+    /// What a start on the copy has.
+    fn copied(&self, target: &Path) -> (Lsn, Contents) {
+        let (found, _lock) = run_ready(inspect_data_directory(&self.disk, target)).expect("it is there");
+        let check = run_ready(check_shard(&self.disk, &found, SHARD, &Ok(Outcomes::default())));
+        let report = check.start.expect("it is whole");
+        assert!(report.clean_stop && report.torn_tails.is_empty() && report.dropped == 0, "{report:?}");
+        let loaded = run_ready(load_shard(&self.disk, &found, SHARD, &Outcomes::default(), None, 4));
+        let (mut store, salvaged) = loaded.expect("it is whole");
+        (salvaged.last_lsn, contents(&mut store))
+    }
+}
+
+#[test]
+fn every_end_of_a_group_can_be_the_end_of_a_copy() {
+    let mut rig = Rig::new();
+    let mut history = vec![(Lsn::ZERO, Contents::new())];
+    for number in 0..260 {
+        // One that goes over several frames now and then; else frames that fill a segment to its last byte.
+        let value = if number == 200 { vec![b'y'; 300_000] } else { vec![b'x'; number % 30] };
+        let (bytes, slot) = key(number % 11);
+        rig.store.begin_command();
+        rig.store.set(DB, Key { bytes: &bytes, slot }, &value, Expiry::None);
+        rig.store.end_command();
+        if number % 3 != 2 {
+            rig.settle();
+        }
+        history.push((rig.store.sink().last_lsn(), rig.contents()));
+    }
+    rig.settle();
+    for (until, then) in history {
+        let target = PathBuf::from(format!("/copy-{until}"));
+        let moment = ShardMoment { shard: SHARD, checkpoint: 0, until };
+        rig.copy_to(&target, moment, None).expect("it is copied");
+        let (last, found) = rig.copied(&target);
+        assert!(last == until && found == then, "{until}: {last}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_damaged_log_says_where_it_is_damaged() {
+    let mut rig = Rig::new();
+    for number in 0..300 {
+        rig.set(number, &[b'x'; 600]);
+    }
+    let until = rig.store.sink().last_lsn();
+    let second = rig.path("000000000002.log");
+    let good = rig.disk.contents(&second).expect("it is there");
+    let moment = ShardMoment { shard: SHARD, checkpoint: 0, until };
+    let mut bad = good.clone();
+    bad[20_000] ^= 1;
+    rig.disk.put(&second, &bad);
+    match rig.copy_to(Path::new("/copy"), moment, None) {
+        Err(CopyError::Damaged { path, offset, .. }) => {
+            assert!(path == second && (19_000..=20_000).contains(&offset), "{} {offset}", path.display());
+        }
+        other => panic!("{other:?}"),
+    }
+    run_ready(rig.disk.remove(&second)).expect("it is removed");
+    match rig.copy_to(Path::new("/copy"), moment, None) {
+        Err(CopyError::Damaged { path, offset: 65536, .. }) => {
+            assert_eq!(path, rig.path("000000000001.log"));
+        }
+        other => panic!("{other:?}"),
+    }
+    rig.disk.put(&second, &good);
+    rig.copy_to(Path::new("/copy"), moment, None).expect("it is whole");
+}
+
+#[test]
+fn a_copy_of_a_log_that_goes_on_ends_at_the_moment_and_takes_over_what_is_whole() {
+    let mut rig = Rig::new();
+    let mut history = vec![(Lsn(1), Contents::new())];
+    let mut older: Option<PathBuf> = None;
+    let mut kept = 0;
+    for round in 0..12_u64 {
+        for number in 0..30 {
+            // Several groups in a frame, some larger than one.
+            for part in 0..3 {
+                let (bytes, slot) = key(number + part);
+                rig.store.begin_command();
+                let value = vec![round as u8; 40 + 700 * (number % 9)];
+                rig.store.set(DB, Key { bytes: &bytes, slot }, &value, Expiry::None);
+                rig.store.end_command();
+                history.push((rig.store.sink().last_lsn(), rig.contents()));
+            }
+            rig.settle();
+        }
+        if round % 4 == 3 {
+            rig.checkpoint(round / 4 + 1);
+        }
+        let checkpoint = (round + 1) / 4;
+        let to = if checkpoint == 0 {
+            Lsn::ZERO
+        } else {
+            let found =
+                run_ready(crate::recovery::verify_checkpoint(&rig.disk, &rig.directory, SHARD, checkpoint));
+            found.expect("it is whole").expect("it is there").to
+        };
+        // Any moment after the checkpoint, of those at which the server may have been.
+        let later: Vec<_> = history.iter().filter(|(lsn, _)| *lsn >= to).collect();
+        let (until, contents_then) = later[(round as usize * 37) % later.len()];
+        let target = PathBuf::from(format!("/copy-{round}"));
+        let moment = ShardMoment { shard: SHARD, checkpoint, until: *until };
+        let copied = rig.copy_to(&target, moment, older.as_deref()).expect("it is copied");
+        kept += copied.files_kept;
+        // Again, as after a copy that was cut off: what is whole stays.
+        let again = rig.copy_to(&target, moment, older.as_deref()).expect("it is copied");
+        assert!(
+            again.files <= 1 && again.files + again.files_kept == copied.files + copied.files_kept,
+            "{again:?}"
+        );
+        let (last, found) = rig.copied(&target);
+        assert_eq!(last, *until);
+        assert_eq!(&found, contents_then, "round {round}, until {until}");
+        let copy = DataDirectory { path: target, ..rig.directory.clone() };
+        older = Some(copy.shard_directory(copy.epoch(), SHARD));
+    }
+    assert!(kept > 3, "{kept} files were taken over");
 }

@@ -7,10 +7,9 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::reader::SegmentReader;
+use super::reader::{SegmentReader, read_front};
 use super::scan::{LogPlace, list_segments};
 use super::{RecoveryError, RecoveryReport, Replay};
-use crate::buffer::AlignedBuffer;
 use crate::checkpoint::Place;
 use crate::checkpoint::files::{checkpoint_name, is_retained_name, numbers};
 use crate::checkpoint::format::{
@@ -218,8 +217,8 @@ async fn can_do_without<D: Disk>(
     }
     let Some(older) = older else { return Ok(false) };
     let (Ok(segment), Ok(checkpoint)) = (
-        read_front(disk, log.path(first), SEGMENT_HEADER_BYTES).await,
-        read_front(disk, log.directory.join(checkpoint_name(older)), HEADER_BYTES).await,
+        read_front(disk, &log.path(first), SEGMENT_HEADER_BYTES).await,
+        read_front(disk, &log.directory.join(checkpoint_name(older)), HEADER_BYTES).await,
     ) else {
         return Ok(false);
     };
@@ -228,23 +227,13 @@ async fn can_do_without<D: Disk>(
     Ok(begins.zip(from).is_some_and(|(begins, from)| begins.first_lsn <= from))
 }
 
-pub(super) async fn read_front<D: Disk>(
-    disk: &D,
-    path: PathBuf,
-    len: usize,
-) -> std::io::Result<AlignedBuffer> {
-    let file = disk.open(&path, OpenMode::READ_DIRECT).await?;
-    let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
-    if read? == len { Ok(buffer) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
-}
-
 /// The greatest transaction that the checkpoints of a log know of. Damaged ones say nothing: loading them tells.
 pub(super) async fn greatest_transaction<D: Disk>(disk: &D, log: &LogPlace) -> TransactionId {
     let mut greatest = TransactionId::default();
     let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
     for number in numbers(&entries) {
         let path = log.directory.join(checkpoint_name(number));
-        if let Ok(front) = read_front(disk, path, HEADER_BYTES).await
+        if let Ok(front) = read_front(disk, &path, HEADER_BYTES).await
             && let Ok((header, _)) = CheckpointHeader::decode(&front, log.identity, number)
         {
             greatest = greatest.max(header.transaction);

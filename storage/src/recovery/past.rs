@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::assemble::PayloadFault;
-use super::image::{UnusedCheckpoint, read_front, verify_image};
-use super::reader::SegmentReader;
-use super::scan::{FrameTaker, Given, LogPlace, segment_ids, walk};
+use super::image::{UnusedCheckpoint, verify_image};
+use super::reader::{SegmentReader, read_front};
+use super::scan::{Given, LogPlace, Passing, segment_ids, walk};
 use super::survey::survey_place;
 use super::{ImageReport, Outcomes, RecoveryError, logs_to_survey, survey_log};
 use crate::checkpoint::files::{retained_checkpoint, retained_segment};
 use crate::disk::{Disk, OpenMode};
-use crate::log::frame::{FRAME_HEADER_BYTES, FrameHeader, claimed_frame_bytes, open_frame};
+use crate::log::frame::{FRAME_HEADER_BYTES, claimed_frame_bytes, open_frame};
 use crate::log::record::{Record, decode_note, is_note, take_record};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::{LogIdentity, SegmentId};
@@ -105,7 +104,7 @@ pub async fn reach_of<D: Disk>(
     if begins == SegmentId::FIRST && has_all {
         return Ok(beginning);
     }
-    let front = read_front(disk, log.path(begins), SEGMENT_HEADER_BYTES).await;
+    let front = read_front(disk, &log.path(begins), SEGMENT_HEADER_BYTES).await;
     let header = front.ok().and_then(|front| SegmentHeader::decode(&front).ok());
     // Who reads the log says what is wrong with a header.
     let Some(first) = header.filter(|header| header.id == begins).map(|header| header.first_lsn) else {
@@ -215,17 +214,6 @@ fn next_hole(ids: &[SegmentId], from: usize) -> usize {
     let pairs = ids.iter().zip(ids.iter().skip(1)).enumerate().skip(from);
     let hole = pairs.into_iter().find(|(_, (id, next))| id.next() != **next);
     hole.map_or(ids.len(), |(index, _)| index + 1)
-}
-
-/// Takes frames for being whole, whatever they say.
-struct Passing;
-
-impl FrameTaker for Passing {
-    fn take_frame(&mut self, _: &[u8], _: &FrameHeader) -> Result<(), PayloadFault> {
-        Ok(())
-    }
-
-    fn abandon_unfinished(&mut self) {}
 }
 
 /// The time that the first record of a log's first segment tells; nothing if it tells none.

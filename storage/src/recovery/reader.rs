@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::Poll;
 
 use crate::buffer::{AlignedBuffer, BUFFER_ALIGNMENT};
-use crate::disk::{Disk, Reading};
+use crate::disk::{Disk, OpenMode, Reading};
 
 type Outcome = (io::Result<usize>, AlignedBuffer);
 
@@ -17,7 +18,7 @@ enum Read<'d> {
 }
 
 /// The bytes of a file as a window that moves forward.
-pub(super) struct SegmentReader<'d, D: Disk> {
+pub(crate) struct SegmentReader<'d, D: Disk> {
     disk: &'d D,
     file: D::File,
     file_bytes: u64,
@@ -33,7 +34,7 @@ pub(super) struct SegmentReader<'d, D: Disk> {
 
 impl<'d, D: Disk> SegmentReader<'d, D> {
     /// A reader from `from` on, rounded down to what direct I/O can read at.
-    pub(super) fn new(disk: &'d D, file: D::File, file_bytes: u64, from: u64) -> Self {
+    pub(crate) fn new(disk: &'d D, file: D::File, file_bytes: u64, from: u64) -> Self {
         let from = from - from % BUFFER_ALIGNMENT as u64;
         let reading = disk.reading();
         Self {
@@ -50,7 +51,7 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
     }
 
     /// The bytes from `offset` on: at least `len` of them, or all up to the end of the file. `offset` never decreases.
-    pub(super) async fn bytes_at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+    pub(crate) async fn bytes_at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         assert!(offset >= self.window_at, "a segment is read forward");
         let wanted = offset.saturating_add(len as u64).min(self.file_bytes);
         while self.window_end() < wanted {
@@ -110,4 +111,11 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
         })
         .await
     }
+}
+
+/// The first bytes of a file, fewer if it is shorter.
+pub(crate) async fn read_front<D: Disk>(disk: &D, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::READ_DIRECT).await?;
+    let (read, buffer) = disk.read_at(&file, AlignedBuffer::new(len), 0, len).await;
+    Ok(buffer.get(..read?).unwrap_or_default().to_vec())
 }

@@ -13,10 +13,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::assemble::Assembler;
-use super::image::{self, Image, LoadError, Loading, Nowhere, read_front};
+use super::image::{self, Image, LoadError, Loading, Nowhere};
 use super::outcome::Outcomes;
 use super::past::log_from;
-use super::reader::SegmentReader;
+use super::reader::{SegmentReader, read_front};
 use super::scan::{Given, LogPlace, judge_end, segment_ids, unbroken, walk};
 use super::{RecoveryError, RecoveryReport, Replay, intersection};
 use crate::buffer::BUFFER_ALIGNMENT;
@@ -379,7 +379,7 @@ async fn skip_imaged<D: Disk>(
 }
 
 async fn first_lsn<D: Disk>(disk: &D, log: &LogPlace, id: SegmentId) -> Option<Lsn> {
-    let front = read_front(disk, log.path(id), SEGMENT_HEADER_BYTES).await.ok()?;
+    let front = read_front(disk, &log.path(id), SEGMENT_HEADER_BYTES).await.ok()?;
     SegmentHeader::decode(&front).ok().filter(|header| header.id == id).map(|header| header.first_lsn)
 }
 

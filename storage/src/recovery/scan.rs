@@ -172,6 +172,17 @@ pub(super) trait FrameTaker {
     fn abandon_unfinished(&mut self);
 }
 
+/// Takes frames for what their checksums say: whole, and right when they were written.
+pub(super) struct Passing;
+
+impl FrameTaker for Passing {
+    fn take_frame(&mut self, _: &[u8], _: &FrameHeader) -> Result<(), PayloadFault> {
+        Ok(())
+    }
+
+    fn abandon_unfinished(&mut self) {}
+}
+
 /// What was before the first segment that is there.
 #[derive(Clone, Copy)]
 pub(super) enum Given {

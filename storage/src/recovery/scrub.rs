@@ -6,15 +6,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::assemble::PayloadFault;
-use super::image::{UnusedCheckpoint, read_front, verify_checkpoint};
-use super::scan::{FrameTaker, Given, LogPlace, walk};
+use super::image::{UnusedCheckpoint, verify_checkpoint};
+use super::reader::read_front;
+use super::scan::{Given, LogPlace, Passing, walk};
 use crate::ShardId;
 use crate::checkpoint::files::{checkpoint_name, numbers};
 use crate::coverage::{Branch, reached};
 use crate::disk::{Disk, OpenMode};
 use crate::log::SealedSegment;
-use crate::log::frame::FrameHeader;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::DataDirectory;
 use crate::offline::{Pace, ReadOnly};
@@ -129,12 +128,12 @@ async fn segment_fault<D: Disk>(
     log: &LogPlace,
     sealed: SealedSegment,
 ) -> Option<(Option<u64>, String)> {
-    let walked = match walk(disk, log, &[sealed.id], Given::Any, &mut Nobody).await {
+    let walked = match walk(disk, log, &[sealed.id], Given::Any, &mut Passing).await {
         Ok(walked) => walked,
         Err(error) => return Some((None, error.to_string())),
     };
     // A last frame may hold no effect, but what follows it says which frame that was.
-    let next = read_front(disk, log.path(sealed.id.next()), SEGMENT_HEADER_BYTES).await;
+    let next = read_front(disk, &log.path(sealed.id.next()), SEGMENT_HEADER_BYTES).await;
     let next = next.ok().and_then(|block| SegmentHeader::decode(&block).ok());
     let follows = next.is_none_or(|next| next.chain == walked.end.checksum());
     if walked.end.last_lsn() == sealed.last_lsn && follows {
@@ -143,15 +142,4 @@ async fn segment_fault<D: Disk>(
     let (place, fault) = walked.broken;
     let fault = format!("{fault}; the log goes on there, after effect {}", walked.end.last_lsn());
     Some((Some(place.offset), fault))
-}
-
-/// Frames are whole if their checksums say so: what is in them was right when they were written.
-struct Nobody;
-
-impl FrameTaker for Nobody {
-    fn take_frame(&mut self, _: &[u8], _: &FrameHeader) -> Result<(), PayloadFault> {
-        Ok(())
-    }
-
-    fn abandon_unfinished(&mut self) {}
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use annulus_storage::OpenError;
 use annulus_storage::disk::Disk;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::offline::backup_directory;
@@ -12,7 +13,12 @@ use super::{ToolError, at, names, open, parent};
 use crate::admin::info::human_bytes;
 
 pub(super) fn backup(dir: &Path, target: &Path, out: &mut dyn Write) -> Result<u8, ToolError> {
-    let (directory, _lock) = open(dir)?;
+    let (directory, _lock) = open(dir).map_err(|error| match error {
+        ToolError::Directory(error @ OpenError::Locked { .. }) => {
+            ToolError::Refused(format!("{error}; with --from URL it is copied while that serves"))
+        }
+        other => other,
+    })?;
     if examine(&directory, out)? == Verdict::Refused {
         return Err(ToolError::Refused(
             "the directory is damaged: nothing was copied; `annulus repair` says what can be saved"

@@ -5,7 +5,8 @@ use super::super::command::Flags as F;
 use super::super::command::KeyFlags as K;
 use super::super::command::{Command, Group, KeyUse};
 use super::super::{
-    CommandCommand, ConfigCommand, ConnectionCommand, MemoryCommand, Merge, Run, generic, object,
+    BackupCommand, CommandCommand, ConfigCommand, ConnectionCommand, MemoryCommand, Merge, Run, generic,
+    object,
 };
 
 const ANYTIME: &[F] = &[F::LOADING, F::STALE];
@@ -28,6 +29,12 @@ const fn config(name: &'static str, arity: i8, command: ConfigCommand) -> Comman
     row(name, arity, ConnectionCommand::Config(command)).of("config").flags(ADMIN)
 }
 
+const BACKUP: &[F] = &[F::ADMIN, F::NOSCRIPT, F::NO_ASYNC_LOADING, F::NO_MULTI];
+
+const fn backup(name: &'static str, arity: i8, command: BackupCommand) -> Command {
+    row(name, arity, ConnectionCommand::Backup(command)).of("backup").flags(BACKUP)
+}
+
 const fn memory(name: &'static str, command: MemoryCommand) -> Command {
     row(name, 2, ConnectionCommand::Memory(command)).of("memory")
 }
@@ -42,6 +49,35 @@ const fn help(parent: &'static str) -> Command {
 }
 
 pub(super) const ROWS: &[Command] = &[
+    Command::new("backup", -2, Group::Server, Run::Container).docs(
+        "1.0.0",
+        "Depends on the subcommand",
+        "Lets `annulus backup --from` copy the data directory of a server that serves",
+        "",
+    ),
+    backup("begin", 2, BackupCommand::Begin)
+        .docs("1.0.0", "O(1)", "Keeps the newest checkpoints and the logs behind them from now on", "")
+        .tips(GATHERED),
+    Command::new("cut", 3, Group::Server, Run::Broadcast(generic::backup_cut, Merge::Concat))
+        .of("backup")
+        .flags(&[F::READONLY, F::ADMIN, F::NOSCRIPT, F::NO_ASYNC_LOADING, F::NO_MULTI])
+        .docs("1.0.0", "O(1)", "Tells the last effect in each log, at one moment", "backup:integer")
+        .tips(GATHERED),
+    backup("end", 3, BackupCommand::End).docs(
+        "1.0.0",
+        "O(1)",
+        "Keeps nothing for it any more",
+        "backup:integer",
+    ),
+    help("backup"),
+    backup("keep", 3, BackupCommand::Keep)
+        .docs(
+            "1.0.0",
+            "O(1)",
+            "Keeps it all for another while, and tells how far each log is durable",
+            "backup:integer",
+        )
+        .tips(GATHERED),
     row("bgrewriteaof", 1, ConnectionCommand::Bgrewriteaof).flags(SAVING).docs(
         "1.0.0",
         "O(1)",

@@ -29,6 +29,8 @@ pub(super) struct Retaining {
     /// Files that nobody needs.
     removable: Rc<RefCell<Vec<PathBuf>>>,
     is_removing: Rc<Cell<bool>>,
+    /// A backup, and the checkpoint that it begins with.
+    held: Option<(u64, u64)>,
 }
 
 impl Retaining {
@@ -39,6 +41,14 @@ impl Retaining {
 
     pub(super) const fn is_unknown(&self) -> bool {
         self.is_unknown
+    }
+
+    pub(super) fn hold(&mut self, backup: u64, checkpoint: u64) {
+        self.held = Some((backup, checkpoint));
+    }
+
+    pub(super) const fn held(&self) -> Option<(u64, u64)> {
+        self.held
     }
 
     /// The names of what was superfluous are gone for good.
@@ -86,7 +96,7 @@ impl Core {
                 // None of a small limit is no limit.
                 bytes: settings.log_retention_size.div_ceil(u64::from(self.shards)),
             },
-            held: None,
+            held: self.held_checkpoint(),
             now_ms: self.time.unix_ms(),
         }
     }

@@ -68,6 +68,7 @@ impl Core {
             | ConnectionCommand::Lastsave
             | ConnectionCommand::Bgrewriteaof => self.save(socket, which, args),
             ConnectionCommand::Bgscrub => self.scrub_everywhere(socket),
+            ConnectionCommand::Backup(which) => self.backup(socket, which, args),
             ConnectionCommand::Shutdown => return self.shutdown(socket, args),
             ConnectionCommand::ModuleList => self.answer(socket, |out| out.array_header(0)),
             ConnectionCommand::Pfselftest => self.answer(socket, commands::hyperloglog_self_test),
