@@ -1,18 +1,18 @@
 //! The command line: `annulus [serve] [--SETTING VALUE]…`, `annulus doctor`, and the tools for data directories. One option for each row of the
 //! settings table.
 
+mod tools;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use annulus_storage::{Lsn, ShardId};
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::load::{CONFIG_FILE, LoadError, Loaded, load};
-use super::moment;
 use super::settings::{SETTINGS, Setting, Settings, setting};
-use super::tools::{Dump, Import, Limit, Tool};
+use super::tools::Tool;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub fn parse(
     let matches = command().try_get_matches_from(join_lists(arguments)).map_err(CliError::Arguments)?;
     match matches.subcommand() {
         Some(("doctor", inner)) => Ok(Action::Doctor(loaded(inner, environment)?)),
-        Some((name, inner)) if name != "serve" => Ok(Action::Tool(tool(name, inner))),
+        Some((name, inner)) if name != "serve" => Ok(Action::Tool(tools::tool(name, inner))),
         Some((_, inner)) => serve(inner, environment),
         None => serve(&matches, environment),
     }
@@ -122,187 +122,7 @@ fn command() -> Command {
                 .after_help("Exit code: 0 all is well, 1 there are warnings, 2 the server cannot run here.")
                 .args(arguments(false)),
         )
-        .subcommands(tools())
-}
-
-/// The tools for data directories, all for such as no server uses.
-fn tools() -> Vec<Command> {
-    let path = |name: &'static str, help: &'static str| {
-        let parser = clap::value_parser!(PathBuf);
-        Arg::new(name).value_name(name).value_parser(parser).required(true).help(help)
-    };
-    let dir = || path("DIR", "The data directory");
-    let only = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let number = clap::value_parser!(u16);
-    vec![
-        Command::new("check")
-            .about("Read all of a data directory, and say exactly what is wrong with it; changes nothing")
-            .visible_alias("scrub")
-            .after_help(
-                "Exit code: 0 it is whole, 1 a server starts and does without what is damaged, 2 a start is refused, \
-                 or the directory cannot be read.",
-            )
-            .arg(dir()),
-        Command::new("dump")
-            .about("Print the keys of a data directory with their values, or what its logs say; changes nothing")
-            .arg(dir())
-            .arg(Arg::new("log").long("log").action(ArgAction::SetTrue).help("Print the newest logs record by record"))
-            .arg(only("shard", "N", "Only of this shard").value_parser(number))
-            .arg(only("database", "N", "Only of this database").value_parser(number))
-            .arg(only("match", "PATTERN", "Only keys that match, as in KEYS"))
-            .arg(Arg::new("full").long("full").action(ArgAction::SetTrue).help("Do not shorten long values")),
-        Command::new("repair")
-            .about("Say what a damaged data directory has lost; with --yes make a new one of what is left")
-            .long_about(
-                "Says what a damaged data directory has lost, and what is left. With --yes a new directory is made of \
-                 what is left and takes the place of the damaged one, which is kept, as it is, under another name \
-                 beside it. Needs disk space for both.",
-            )
-            .after_help("Exit code: 0 nothing is damaged, or it is repaired; 1 it can be; 2 it cannot.")
-            .arg(dir())
-            .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Repair it")),
-        Command::new("restore")
-            .about("Make a new data directory of what a backup, or another data directory, holds")
-            .arg(dir())
-            .arg(path("NEWDIR", "The directory to make; it must not exist, or be empty"))
-            .arg(
-                only("to", "TIME|SHARD=LSN", "Take nothing that was done after this: a time (RFC 3339), or effects of logs, which `annulus dump --log` prints")
-                    .visible_alias("until")
-                    .action(ArgAction::Append)
-                    .value_parser(parse_limit),
-            ),
-        backup(dir(), path("TARGET", "Where to: a new or empty directory, or an older backup of the same")),
-        Command::new("import")
-            .about("Make a new data directory of what Redis has saved: an RDB file, or append-only files")
-            .long_about(
-                "Makes a new data directory of an RDB file (Redis 2.4 to 7.4), of an append-only file, or of a directory of append-only \
-                 files (appendonlydir). Nothing is left of it when that cannot be done. What the files hold must be whole, \
-                 but for a last command in the append-only file that was cut off.",
-            )
-            .arg(path("SOURCE", "The RDB file, the append-only file, or the directory of such"))
-            .arg(path("NEWDIR", "The directory to make; it must not exist, or be empty"))
-            .arg(
-                only("shards", "N", "Shards of the new directory; a server may start with another number [default: one for each core]")
-                    .value_parser(clap::value_parser!(u16).range(1..=256)),
-            )
-            .arg(
-                only("databases", "N", "Databases, if the source does not need more [default: 16]")
-                    .value_parser(clap::value_parser!(u16).range(1..=16384)),
-            ),
-        Command::new("export")
-            .about("Write everything that a data directory holds into an RDB file, for redis-server 7.0 or later")
-            .arg(dir())
-            .arg(path("FILE", "The file to make; it must not exist")),
-        #[cfg(feature = "migrate")]
-        Command::new("migrate")
-            .about("Copy keys from one server to another, Redis or Annulus, while both serve")
-            .long_about(
-                "Copies keys, their expiry and libraries of functions from one server to another. Keys that the target has already are \
-                 replaced. What is written at the source meanwhile may be missed: let nobody write there, or copy again.",
-            )
-            .after_help(
-                "A URL: redis://[user][:password@]host[:port][/database], rediss:// for TLS (with ?ca=FILE), or unix:///path[?db=N]. Without a \
-                 database all are taken.\n\nExit code: 0 everything was copied, 1 some keys were refused, 2 it could not be done.",
-            )
-            .arg(only("from", "URL", "The server to read from").required(true))
-            .arg(only("to", "URL", "The server to write to").required(true))
-            .arg(only("match", "PATTERN", "Only keys that match, as in KEYS")),
-    ]
-}
-
-fn backup(dir: Arg, target: Arg) -> Command {
-    let command = Command::new("backup")
-        .about("Check a data directory, and copy what a start needs of it; a second copy takes what is new")
-        .arg(dir)
-        .arg(target);
-    #[cfg(feature = "migrate")]
-    let command = command
-        .long_about(
-            "Checks a data directory, and copies what a start needs of it; a second copy takes what is new. With --from a server may use the \
-             directory meanwhile: the copy has everything that was acknowledged when it began, and no transaction by halves.",
-        )
-        .after_help(
-            "A URL: redis://[user][:password@]host[:port], rediss:// for TLS (with ?ca=FILE), or unix:///path. The server is on this machine: \
-             its files are read here.",
-        )
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("URL")
-                .help("The server that uses the directory"),
-        )
-        .arg(
-            Arg::new("bandwidth")
-                .long("bandwidth")
-                .value_name("BYTES")
-                .requires("from")
-                .value_parser(|text: &str| super::value::parse_bytes(text).ok_or("a number of bytes such as 100mb is expected"))
-                .help("Bytes a second that are copied at most, such as 100mb [default: no limit]"),
-        );
-    command
-}
-
-fn parse_limit(text: &str) -> Result<Limit, String> {
-    let place = text
-        .split_once('=')
-        .and_then(|(shard, lsn)| Some(Limit::Log(ShardId(shard.parse().ok()?), Lsn(lsn.parse().ok()?))));
-    place.or_else(|| moment::parse(text).map(Limit::Time)).ok_or_else(|| {
-        "a time such as 2026-11-21T23:00:05Z is expected, or a shard's number, '=' and an LSN".to_owned()
-    })
-}
-
-fn tool(name: &str, matches: &ArgMatches) -> Tool {
-    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-    // Not every tool has one.
-    let dir = matches.try_get_one::<PathBuf>("DIR").ok().flatten().cloned().unwrap_or_default();
-    match name {
-        "check" => Tool::Check { dir },
-        "dump" => Tool::Dump {
-            dir,
-            what: Dump {
-                log: matches.get_flag("log"),
-                shard: matches.get_one::<u16>("shard").copied().map(ShardId),
-                database: matches.get_one::<u16>("database").copied(),
-                pattern: matches.get_one::<String>("match").cloned(),
-                full: matches.get_flag("full"),
-            },
-        },
-        "repair" => Tool::Repair { dir, yes: matches.get_flag("yes") },
-        "restore" => {
-            let limits = matches.get_many::<Limit>("to").into_iter().flatten().copied().collect();
-            Tool::Restore { dir, target: path("NEWDIR"), limits }
-        }
-        "import" => {
-            let number = |name: &str| matches.get_one::<u16>(name).copied();
-            Tool::Import(Import {
-                source: path("SOURCE"),
-                target: path("NEWDIR"),
-                shards: number("shards").unwrap_or(Settings::default().shards as u16),
-                databases: number("databases").unwrap_or(Settings::default().databases as u16),
-            })
-        }
-        "export" => Tool::Export { dir, file: path("FILE") },
-        #[cfg(feature = "migrate")]
-        "migrate" => {
-            let text = |name: &str| matches.get_one::<String>(name).cloned();
-            Tool::Migrate(super::tools::Migrate {
-                from: text("from").unwrap_or_default(),
-                to: text("to").unwrap_or_default(),
-                pattern: text("match"),
-            })
-        }
-        _ => {
-            let target = path("TARGET");
-            #[cfg(feature = "migrate")]
-            if let Some(from) = matches.get_one::<String>("from").cloned() {
-                let bandwidth = matches.get_one::<u64>("bandwidth").copied().unwrap_or(0);
-                return Tool::BackupOnline { dir, target, online: super::tools::Online { from, bandwidth } };
-            }
-            Tool::Backup { dir, target }
-        }
-    }
+        .subcommands(tools::commands())
 }
 
 fn print_config() -> Arg {

@@ -117,87 +117,111 @@ impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, doing, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
-            Self::MissingDirectory { path } => {
-                write!(f, "the log directory {} is missing; {RESTORE}", path.display())
+            Self::MissingDirectory { .. }
+            | Self::ForeignFile { .. }
+            | Self::MissingSegment { .. }
+            | Self::MissingPast { .. }
+            | Self::MissingCheckpoint { .. } => self.tell_files(f),
+            Self::Shortened { .. }
+            | Self::WrongSegment { .. }
+            | Self::Damaged { .. }
+            | Self::DamagedPast { .. }
+            | Self::DamagedCheckpoint { .. } => self.tell_damage(f),
+            Self::ClosedLogChanged { .. } | Self::MissingPart { .. } => self.tell_disagreement(f),
+            Self::NewerFrame { .. } | Self::BadRecord { .. } | Self::MisplacedSlot { .. } => {
+                self.tell_writer(f)
             }
-            Self::ForeignFile { path } => {
-                write!(f, "{} does not belong in a log directory; move it elsewhere", path.display())
+        }
+    }
+}
+
+impl RecoveryError {
+    /// A file is missing, or one too many.
+    fn tell_files(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().display();
+        match self {
+            Self::MissingDirectory { .. } => write!(f, "the log directory {path} is missing; {RESTORE}"),
+            Self::ForeignFile { .. } => {
+                write!(f, "{path} does not belong in a log directory; move it elsewhere")
             }
-            Self::MissingSegment { path, later } => {
-                write!(f, "log segment {} is missing, segment {later} is there; {RESTORE}", path.display())
+            Self::MissingSegment { later, .. } => {
+                write!(f, "log segment {path} is missing, segment {later} is there; {RESTORE}")
             }
-            Self::Shortened { path, expected, found } => write!(
+            Self::MissingPast { .. } => write!(
                 f,
-                "log segment {} has {found} bytes, it was made with {expected}; {RESTORE}",
-                path.display()
+                "{path} is missing. It was kept for going back in time, which is possible to later times only"
             ),
-            Self::WrongSegment { path, fault } => {
-                write!(f, "{} at offset 0: {fault}; {RESTORE}", path.display())
+            _ => {
+                write!(f, "{path} has no checkpoint, and the logs before it were given up for one; {RESTORE}")
             }
-            Self::Damaged { path, offset, fault, missing, proof_path, proof_offset, proof_horizon } => {
-                write!(
-                    f,
-                    "{} is damaged at offset {offset}: {fault}. Effects from LSN {missing} on are lost that were durable: \
+        }
+    }
+
+    /// A file isn't what was written.
+    fn tell_damage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().display();
+        match self {
+            Self::Shortened { expected, found, .. } => {
+                write!(f, "log segment {path} has {found} bytes, it was made with {expected}; {RESTORE}")
+            }
+            Self::WrongSegment { fault, .. } => write!(f, "{path} at offset 0: {fault}; {RESTORE}"),
+            Self::Damaged { offset, fault, missing, proof_path, proof_offset, proof_horizon, .. } => write!(
+                f,
+                "{path} is damaged at offset {offset}: {fault}. Effects from LSN {missing} on are lost that were durable: \
                  {} at offset {proof_offset} says that all up to LSN {proof_horizon} were; {RESTORE}",
-                    path.display(),
-                    proof_path.display()
-                )
-            }
-            Self::DamagedPast { path, offset, fault } => write!(
-                f,
-                "{} is damaged at offset {offset}: {fault}. It is kept for going back in time, which is possible to later times only",
-                path.display()
+                proof_path.display()
             ),
-            Self::MissingPast { path } => write!(
+            Self::DamagedPast { offset, fault, .. } => write!(
                 f,
-                "{} is missing. It was kept for going back in time, which is possible to later times only",
-                path.display()
+                "{path} is damaged at offset {offset}: {fault}. It is kept for going back in time, which is possible to later times only"
             ),
-            Self::DamagedCheckpoint { path, offset, fault } => write!(
+            Self::DamagedCheckpoint { offset, fault, .. } => write!(
                 f,
-                "checkpoint {} is damaged at offset {offset}: {fault}. The log does not reach back far enough to do without \
-                 it; {RESTORE}",
-                path.display()
+                "checkpoint {path} is damaged at offset {offset}: {fault}. The log does not reach back far enough to do without \
+                 it; {RESTORE}"
             ),
-            Self::MissingCheckpoint { path } => write!(
+            _ => Ok(()),
+        }
+    }
+
+    /// What one file proves another lacks.
+    fn tell_disagreement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().display();
+        match self {
+            Self::ClosedLogChanged { recorded, found, .. } => write!(
                 f,
-                "{} has no checkpoint, and the logs before it were given up for one; {RESTORE}",
-                path.display()
-            ),
-            Self::ClosedLogChanged { path, recorded, found } => write!(
-                f,
-                "the log in {} ends at LSN {} with checksum {:08x}; when it was closed it ended at LSN {} with checksum \
+                "the log in {path} ends at LSN {} with checksum {:08x}; when it was closed it ended at LSN {} with checksum \
                  {:08x}, so what was durable is damaged or missing; {RESTORE}",
-                path.display(),
-                found.last_lsn,
-                found.chain,
-                recorded.last_lsn,
-                recorded.chain
+                found.last_lsn, found.chain, recorded.last_lsn, recorded.chain
             ),
-            Self::MissingPart { path, offset, id, proof_directory, proof_lsn } => write!(
+            Self::MissingPart { offset, id, proof_directory, proof_lsn, .. } => write!(
                 f,
-                "{}: the log ends at offset {offset} and has no part of transaction {id}, which was durable: the log \
+                "{path}: the log ends at offset {offset} and has no part of transaction {id}, which was durable: the log \
                  in {} has its own part at LSN {proof_lsn}, and says that it was complete; {RESTORE}",
-                path.display(),
                 proof_directory.display()
             ),
-            Self::NewerFrame { path, offset, fault } => write!(
+            _ => Ok(()),
+        }
+    }
+
+    /// A frame is as it was written, and not for this program to read.
+    fn tell_writer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().display();
+        match self {
+            Self::NewerFrame { offset, fault, .. } => {
+                write!(f, "{path} at offset {offset}: {fault}; use the program that wrote it, or a newer one")
+            }
+            Self::BadRecord { offset, fault, .. } => write!(
                 f,
-                "{} at offset {offset}: {fault}; use the program that wrote it, or a newer one",
-                path.display()
+                "{path}: the frame at offset {offset} is as it was written, but {fault}; this is a defect of the \
+                 program that wrote it"
             ),
-            Self::BadRecord { path, offset, fault } => write!(
+            Self::MisplacedSlot { offset, slot, .. } => write!(
                 f,
-                "{}: the frame at offset {offset} is as it was written, but {fault}; this is a defect of the \
-                 program that wrote it",
-                path.display()
+                "{path}: the frame at offset {offset} is as it was written, but slot {slot} was not this shard's; \
+                 this is a defect of the program that wrote it"
             ),
-            Self::MisplacedSlot { path, offset, slot } => write!(
-                f,
-                "{}: the frame at offset {offset} is as it was written, but slot {slot} was not this shard's; \
-                 this is a defect of the program that wrote it",
-                path.display()
-            ),
+            _ => Ok(()),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Command] = &[
     Command::new("backup", -2, Group::Server, Run::Container).docs(
         "1.0.0",
         "Depends on the subcommand",
-        "Lets `annulus backup --from` copy the data directory of a server that serves",
+        "Lets a program copy the data directory of a server that serves",
         "",
     ),
     backup("begin", 2, BackupCommand::Begin)
