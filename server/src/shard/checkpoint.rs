@@ -31,10 +31,35 @@ use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 use self::retention::Retaining;
 use super::Core;
 use super::batch::Message;
-use super::limits::{CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_RETRY_NS, CHECKPOINT_YIELD, CHECKPOINT_YIELD_LATE};
+use super::limits::{
+    CHECKPOINT_BACKLOG_BYTES, CHECKPOINT_PACE_NS, CHECKPOINT_RETRY_NS, CHECKPOINT_YIELD,
+    CHECKPOINT_YIELD_LATE, CHECKPOINT_YIELD_MOST,
+};
 use super::transactions::Signal;
 use crate::admin::info::CheckpointCounters;
 use crate::runtime::{Executor, RuntimeDisk};
+
+/// How fast the log is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct LogRate {
+    at_ns: u64,
+    bytes: u64,
+    /// Bytes a second.
+    rate: u64,
+}
+
+impl LogRate {
+    /// Bytes a second, over the last [`CHECKPOINT_PACE_NS`] or somewhat more; 0 until it was looked at twice. `bytes`: of the log so far.
+    fn sample(&mut self, now_ns: u64, bytes: u64) -> u64 {
+        let passed_ns = now_ns.saturating_sub(self.at_ns);
+        if passed_ns >= CHECKPOINT_PACE_NS {
+            let grown = u128::from(bytes.saturating_sub(self.bytes));
+            let rate = if self.at_ns == 0 { 0 } else { grown * 1_000_000_000 / u128::from(passed_ns) };
+            *self = LogRate { at_ns: now_ns, bytes, rate: u64::try_from(rate).unwrap_or(u64::MAX) };
+        }
+        self.rate
+    }
+}
 
 /// Why SAVE answers with an error.
 const FAILED: &[u8] = b"-ERR the checkpoint could not be written, see the server's log\r\n";
@@ -107,6 +132,7 @@ pub(super) struct Checkpoints {
     recovered_bytes: u64,
     retry_at_ns: u64,
     retaining: Retaining,
+    log_rate: LogRate,
     /// Peers that wait for our log to claim something.
     owed: Vec<(ShardId, Lsn)>,
     counters: CheckpointCounters,
@@ -435,21 +461,25 @@ impl Core {
         }
     }
 
-    /// How long the writer rests after a block: what the bandwidth asks for, and some times that while commits are under way. A stop
-    /// waits for it, and there is nobody to spare.
-    fn checkpoint_pause(&self, backlog: u64) -> Duration {
+    /// How long the writer rests after a block: what the bandwidth asks for, and longer while commits are under way. Then the image is
+    /// written as fast as the log is: so the log grows by no more than the image has bytes until it is whole, and the disk
+    /// has twice to write at most. A stop waits for it, and there is nobody to spare.
+    fn checkpoint_pause(&mut self, backlog: u64) -> Duration {
+        let log_rate =
+            self.checkpoints.log_rate.sample(self.time.monotonic_ns, self.store.sink().written().1);
         if self.stopping.has_begun() {
             return Duration::ZERO;
         }
         let limit = self.settings.checkpoint_bandwidth / u64::from(self.shards);
-        let Some(ns) = (BLOCK_BYTES_MAX as u64 * 1_000_000_000).checked_div(limit) else {
+        if limit == 0 {
             return Duration::ZERO;
+        }
+        let pace = match (backlog, self.has_grown()) {
+            (0, _) => limit,
+            (_, false) => log_rate.clamp(limit / CHECKPOINT_YIELD_MOST, limit / CHECKPOINT_YIELD),
+            (_, true) => limit / CHECKPOINT_YIELD_LATE,
         };
-        Duration::from_nanos(match (backlog, self.has_grown()) {
-            (0, _) => ns,
-            (_, false) => CHECKPOINT_YIELD * ns,
-            (_, true) => CHECKPOINT_YIELD_LATE * ns,
-        })
+        Duration::from_nanos(BLOCK_BYTES_MAX as u64 * 1_000_000_000 / pace.max(1))
     }
 
     fn settle_checkpoint(

@@ -61,9 +61,16 @@ pub const COMMAND_MEMORY_BYTES: usize = 256;
 /// Bytes of log that wait or are in flight at which a checkpoint takes no further slice: commits go first.
 pub const CHECKPOINT_BACKLOG_BYTES: u64 = 1 << 20;
 
-/// How many times slower a checkpoint is written while commits are under way: on a disk whose flushes wait for everything in its
-/// cache, commits at 50 connections lost 40 % of their rate at 128 MiB/s of checkpoint, 16 % at 32 and nothing at 8.
+/// How many times slower than its bandwidth a checkpoint is written while commits are under way, at least. On a disk whose flushes
+/// wait for everything in its cache, commits at 50 connections lost 40 % of their rate at 128 MiB/s of checkpoint, a quarter at 32 and
+/// nothing at 8.
 pub const CHECKPOINT_YIELD: u64 = 8;
+
+/// The same, at most: in between, as fast as the log is written.
+pub const CHECKPOINT_YIELD_MOST: u64 = 32;
+
+/// Over how long the rate of the log is measured for that.
+pub const CHECKPOINT_PACE_NS: u64 = 10_000_000;
 
 /// The same when the log has grown, since the checkpoint began, by what would have another one begin.
 pub const CHECKPOINT_YIELD_LATE: u64 = 2;
