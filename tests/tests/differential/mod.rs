@@ -94,8 +94,10 @@ impl Run {
         }
         let mut any_misses = false;
         for arguments in pipeline {
-            let expected = self.oracle.connection.read().expect("the oracle answers");
             let shown = show(arguments);
+            let expected = self.oracle.connection.read().unwrap_or_else(|error| {
+                panic!("redis-server itself does not answer {shown}: {error}\nreplay: {}", self.replay)
+            });
             self.remember(format!("{shown}  →  {}", clipped(&expected)));
             any_misses |= misses_otherwise(arguments, &expected);
             let got = match self.ours.connection.read() {
