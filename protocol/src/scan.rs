@@ -176,7 +176,12 @@ pub fn parse_integer_reply(reply: &[u8]) -> Option<i64> {
 }
 
 /// The text of an error reply (`-` or `!`), prefix included.
+#[inline]
 pub fn parse_error_reply(reply: &[u8]) -> Option<&[u8]> {
+    // Most replies are none, and their first byte says so.
+    if !matches!(reply.first(), Some(b'-' | b'!')) {
+        return None;
+    }
     match head(reply, 0) {
         Ok(Some((b'-', text, ..))) => Some(text),
         Ok(Some((b'!', _, Head::Blob { bytes }, start))) => reply.get(start..start + bytes),

@@ -33,6 +33,10 @@ branches! {
     TransactionDropped = "recovery: effect of half a transaction dropped";
     /// A transaction gave a part of its locks back to an older one.
     Wounded = "transactions: locks given back to an older one";
+    /// The other shard of a transaction over two has decided it.
+    Entrusted = "transactions: decided by the other shard";
+    /// It had to wait there, so its coordinator decided it.
+    Declined = "transactions: given back to the coordinator to decide";
     /// A command waited for a key of its one shard, and was served.
     WaitServed = "waiting: served";
     /// A command found nothing on several shards, and waits.

@@ -65,6 +65,9 @@ pub enum Work {
     Core(fn(&mut Core, &[&[u8]], &mut Vec<u8>)),
     /// The batch's next part of a transaction.
     Part,
+    /// A command of a transaction of which this shard and the sender have a part, and whose other locks are there: it is decided
+    /// when it has its own here.
+    Decide(TransactionId, &'static Command, Keyed),
     /// A command of a transaction that goes in rounds.
     Round(TransactionId, &'static Command, Keyed),
     /// A script.
@@ -87,9 +90,10 @@ pub enum Work {
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Work::Keyed(command, _) | Work::Round(_, command, _) | Work::Wait(command, ..) => {
-                f.debug_tuple("Keyed").field(&command.name).finish()
-            }
+            Work::Keyed(command, _)
+            | Work::Decide(_, command, _)
+            | Work::Round(_, command, _)
+            | Work::Wait(command, ..) => f.debug_tuple("Keyed").field(&command.name).finish(),
             Work::Call { command, .. } => f.debug_tuple("Call").field(&command.name).finish(),
             Work::Script(command, _) => f.debug_tuple("Script").field(&command.name).finish(),
             Work::Core(_) => f.write_str("Core"),
@@ -204,6 +208,19 @@ impl RequestBatch {
             });
             (request, args.collect())
         })
+    }
+
+    /// Whether its memory is worth keeping.
+    pub fn is_small(&self) -> bool {
+        self.data.capacity() <= 1024 && self.requests.capacity() <= 8 && self.ends.capacity() <= 64
+    }
+
+    /// Takes everything out, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.requests.clear();
+        self.ends.clear();
+        self.data.clear();
+        self.parts.clear();
     }
 
     /// Number of commands.

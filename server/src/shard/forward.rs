@@ -15,6 +15,8 @@ use super::Core;
 use super::batch::{Message, ReplyBatch, Request, RequestBatch, Target, Work};
 use super::limits::{BATCH_BYTES, NOTICES_WAITING_BYTES_MAX, OUTBOX_MESSAGES_MAX, PIPELINE_COMMANDS};
 use super::pubsub::notices::{Notice, NoticeBatch};
+use super::transactions::locks::Age;
+use super::transactions::participant::Waiter;
 use super::transactions::{Part, Signal};
 use crate::admin::info::MeshCounters;
 use crate::runtime::mesh::{MeshEnds, Receiver, Sender};
@@ -246,7 +248,12 @@ impl Core {
             Message::Requests(batch) => self.run_batch(from, batch),
             Message::Signals(signals) => {
                 let mut has_decided = false;
-                for signal in signals {
+                let mut signals = signals.into_iter();
+                for index in 0.. {
+                    if index % PIPELINE_COMMANDS == 0 {
+                        self.prefetch_own_parts(signals.as_slice());
+                    }
+                    let Some(signal) = signals.next() else { break };
                     has_decided |= matches!(signal, Signal::Durable(_));
                     self.on_signal(from, signal);
                     self.serve_ready();
@@ -285,12 +292,16 @@ impl Core {
 
     fn run_batch(&mut self, from: ShardId, mut batch: Box<RequestBatch>) {
         let mut parts = batch.take_parts().into_iter();
-        if batch.len() > 1 {
-            self.prefetch_batch(&batch);
-        }
-        for (request, args) in batch.iter() {
+        let mut ahead = batch.iter();
+        for (index, (request, args)) in batch.iter().enumerate() {
+            if index % PIPELINE_COMMANDS == 0 && batch.len() > 1 {
+                self.prefetch_requests(&mut ahead);
+            }
             match request.work {
                 Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
+                Work::Decide(id, command, keyed) => {
+                    self.run_deciding(from, request, (id, command, keyed), &args);
+                }
                 Work::Keyed(command, _) | Work::Wait(command, ..) | Work::Script(command, _)
                     if self.must_wait(request.target.client(), command, &args) =>
                 {
@@ -302,17 +313,33 @@ impl Core {
         }
     }
 
-    fn prefetch_batch(&self, batch: &RequestBatch) {
-        let keys = batch.iter().filter_map(|(request, args)| match request.work {
-            Work::Keyed(command, _) | Work::Wait(command, ..) => {
+    /// Fetches the table lines of parts that run now.
+    fn prefetch_own_parts(&self, signals: &[Signal]) {
+        let parts = signals.iter().take(PIPELINE_COMMANDS).filter_map(|signal| match signal {
+            Signal::Ran { id, .. } | Signal::Run(id) => self.locks.work(Age::from(*id)),
+            _ => None,
+        });
+        let parts = parts.filter_map(|waiter| match waiter {
+            Waiter::Part(part) => Some(part),
+            Waiter::Command(..) => None,
+        });
+        self.prefetch_requests(&mut parts.filter_map(|part| part.commands.iter().next()));
+    }
+
+    /// Fetches the table lines that the next [`PIPELINE_COMMANDS`] requests need.
+    fn prefetch_requests<'a>(
+        &self,
+        requests: &mut impl Iterator<Item = (&'a Request, SmallVec<[&'a [u8]; 8]>)>,
+    ) {
+        let keys = requests.take(PIPELINE_COMMANDS).filter_map(|(request, args)| match request.work {
+            Work::Keyed(command, _) | Work::Wait(command, ..) | Work::Decide(_, command, _) => {
                 args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
                     (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
                 })
             }
             Work::Core(_) | Work::Part | Work::Round(..) | Work::Script(..) | Work::Call { .. } => None,
         });
-        let hints =
-            keys.take(PIPELINE_COMMANDS).filter_map(|(database, key)| self.store.prefetch(database, key));
+        let hints = keys.filter_map(|(database, key)| self.store.prefetch(database, key));
         let hints: SmallVec<[_; PIPELINE_COMMANDS]> = hints.collect();
         hints.into_iter().for_each(Prefetched::prefetch_entry);
     }
@@ -350,7 +377,7 @@ impl Core {
                 core.run_call(request, args, out);
                 Lsn::ZERO
             }
-            Work::Part | Work::Script(..) | Work::Wait(..) => {
+            Work::Part | Work::Decide(..) | Work::Script(..) | Work::Wait(..) => {
                 unreachable!("{:?} is no request by itself", request.work)
             }
         });
@@ -364,9 +391,10 @@ impl Core {
         write: impl FnOnce(&mut Core, &mut Vec<u8>) -> Lsn,
     ) {
         if from == self.id {
-            let mut reply = Vec::new();
+            let mut reply = self.take_scratch();
             let gate = write(self, &mut reply);
             self.deliver(target, &reply, gate);
+            self.keep_scratch(reply);
             return;
         }
         let mut replies = self.links.peers[from.index()].replies.take().unwrap_or_default();

@@ -133,8 +133,11 @@ pub struct Core {
     commands_deferred: u64,
     /// The last handler has found none of what its command takes.
     found_nothing: bool,
-    /// For the replies of a part of a transaction.
-    scratch: Vec<u8>,
+    /// Memory for replies on their way, as many as one is made within another.
+    scratch: Vec<Vec<u8>>,
+    /// Memory for parts of transactions.
+    #[expect(clippy::vec_box, reason = "a part stays where it is on its way through the lock table")]
+    spare_parts: Vec<Box<transactions::Part>>,
     waiting: Waiting,
     tracking: Tracking,
     /// Connections that are held, to be looked at again.
@@ -217,6 +220,7 @@ impl Core {
             commands_deferred: 0,
             found_nothing: false,
             scratch: Vec::new(),
+            spare_parts: Vec::new(),
             waiting: Waiting::default(),
             tracking: Tracking::new(shards, name_seed),
             held: Vec::new(),

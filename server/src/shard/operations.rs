@@ -7,27 +7,36 @@
 use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_integer_reply, slot};
 use annulus_storage::{DatabaseId, Lsn, ShardId, TransactionId};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Core;
 use super::batch::{Call, Message, Origin, ReplyBatch, Request, Target, Work};
 use super::connection::Hold;
 use super::dispatch::Flow;
 use super::transactions::Refusal;
 use super::transactions::coordinator::{Draft, Locking};
+use super::transactions::entrust::PartRequest;
 use super::transactions::program::{Program, RoundRequest, Step, Terms};
 use crate::admin::info::ShardCounters;
 use crate::commands::{Command, Keyed, Merge, Run};
 use crate::runtime::SocketId;
 
+/// The replies of the parts, most often two.
+pub(super) type Replies = SmallVec<[Vec<u8>; 2]>;
+
+/// The part of each key, in the order of the keys.
+pub(super) type Owners = SmallVec<[ShardId; 8]>;
+
 /// How the parts become one reply.
 enum Plan {
     /// Merge them; for `Merge::Array`, the part of each key in order.
-    Merge { merge: Merge, owners: Vec<ShardId> },
+    Merge { merge: Merge, owners: Owners },
     /// Commands one after the other.
     Program(Box<Program>),
     /// Counters of all shards, for a report about them.
     Counters { report: Report, counters: Vec<ShardCounters> },
     /// Versions of watched keys, for the connection to remember.
-    Watch { keys: Vec<Vec<u8>>, owners: Vec<ShardId> },
+    Watch { keys: Vec<Vec<u8>>, owners: Owners },
 }
 
 /// What is made of the counters of all shards.
@@ -49,7 +58,7 @@ pub(super) struct Operation {
     touches: bool,
     origin: Origin,
     plan: Plan,
-    pub(super) parts: Vec<Vec<u8>>,
+    pub(super) parts: Replies,
     pub(super) missing: usize,
     /// The locks that it takes, if it is a transaction.
     pub(super) locking: Option<Box<Locking>>,
@@ -112,7 +121,7 @@ impl Core {
             touches: !connection.session.no_touch,
             origin: connection.origin(),
             plan,
-            parts: vec![Vec::new(); parts],
+            parts: smallvec![Vec::new(); parts],
             missing: parts,
             locking: None,
             gate: Lsn::ZERO,
@@ -133,11 +142,16 @@ impl Core {
         let split = self.split(command, args);
         let plan = Plan::Merge { merge, owners: split.owners };
         let Some(index) = self.open_operation(socket, plan, split.parts.len(), false) else { return };
-        let mut draft = Draft::default();
-        for (part, (shard, slot, args)) in split.parts.iter().enumerate() {
-            let request = self.part_request(index, part as u32, command, keyed, *slot, merge_version(merge));
-            draft.add(*shard, request, args);
+        let parts = split.parts.iter().enumerate().map(|(part, (shard, slot, args))| {
+            let version = merge_version(merge);
+            (*shard, self.part_request(index, part as u32, command, keyed, *slot, version), args.as_slice())
+        });
+        let parts: SmallVec<[PartRequest<'_>; 2]> = parts.collect();
+        if self.entrust(index, &parts) {
+            return;
         }
+        let mut draft = Draft::default();
+        parts.into_iter().for_each(|(shard, request, args)| draft.add(shard, request, args));
         self.start_transaction(index, draft);
     }
 
@@ -150,7 +164,7 @@ impl Core {
             let owner = self.owner(slot);
             let parts = &mut split.parts;
             let index = parts.iter().position(|(shard, ..)| *shard == owner).unwrap_or_else(|| {
-                parts.push((owner, slot, vec![args[0]]));
+                parts.push((owner, slot, smallvec![args[0]]));
                 parts.len() - 1
             });
             // A key and what belongs to it: the value of MSET, say.
@@ -195,7 +209,7 @@ impl Core {
         merge: Merge,
         args: &[&[u8]],
     ) {
-        let plan = Plan::Merge { merge, owners: Vec::new() };
+        let plan = Plan::Merge { merge, owners: Owners::new() };
         let shards = self.shards;
         let Some(index) = self.open_operation(socket, plan, usize::from(shards), false) else { return };
         let mut draft = Draft::default();
@@ -221,7 +235,7 @@ impl Core {
         args: &[&[u8]],
         shards: &[ShardId],
     ) {
-        let plan = Plan::Merge { merge, owners: Vec::new() };
+        let plan = Plan::Merge { merge, owners: Owners::new() };
         let Some(index) = self.open_operation(socket, plan, shards.len(), false) else { return };
         let operation = &self.operations[index as usize];
         let version = merge_version(merge).unwrap_or(operation.version);
@@ -269,7 +283,7 @@ impl Core {
             touches: request.call.touches,
             origin: request.call.origin,
             plan: Plan::Program(Box::new(program)),
-            parts: Vec::new(),
+            parts: Replies::new(),
             missing: 0,
             locking: None,
             gate: Lsn::ZERO,
@@ -353,7 +367,7 @@ impl Core {
 
     /// Has every shard take a checkpoint, and answers when all have.
     pub(super) fn start_save(&mut self, socket: SocketId) {
-        let plan = Plan::Merge { merge: Merge::Ok, owners: Vec::new() };
+        let plan = Plan::Merge { merge: Merge::Ok, owners: Owners::new() };
         let shards = self.shards;
         let Some(operation) = self.open_operation(socket, plan, usize::from(shards), false) else { return };
         self.shared.saves.begin(u32::from(shards));
@@ -407,7 +421,11 @@ impl Core {
     /// A part's reply is there.
     pub(super) fn on_part(&mut self, index: u32, part: u32, reply: &[u8], gate: Lsn) {
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
-        operation.parts[part as usize] = reply.to_vec();
+        // Most replies to writes say that all is well, which is what no reply says, too.
+        let tells = !matches!(operation.plan, Plan::Merge { merge: Merge::Ok, .. });
+        if tells || parse_error_reply(reply).is_some() {
+            operation.parts[part as usize] = reply.to_vec();
+        }
         operation.gate = operation.gate.max(gate);
         operation.missing -= 1;
         if operation.missing == 0 {
@@ -441,13 +459,14 @@ impl Core {
             self.operations.remove(index as usize);
             return;
         }
-        let mut reply = Vec::new();
+        let mut reply = self.scratch.pop().unwrap_or_default();
         match &mut operation.plan {
             Plan::Merge { merge, owners } => {
                 let mut out = Encoder::new(&mut reply, operation.version);
                 merge_parts(*merge, owners, &operation.parts, &mut out, &mut self.random);
             }
             Plan::Program(_) => {
+                self.keep_scratch(reply);
                 self.advance_program(index);
                 return;
             }
@@ -466,6 +485,7 @@ impl Core {
             }
         }
         self.finish(index, &reply);
+        self.keep_scratch(reply);
     }
 
     /// The program of an operation, taken out so that the shard can be used beside it.
@@ -494,7 +514,7 @@ impl Core {
         let parts = program.parts();
         let empty = draft.is_empty() && !program.has_scripts();
         let operation = &mut self.operations[index as usize];
-        operation.parts = vec![Vec::new(); parts];
+        operation.parts = smallvec![Vec::new(); parts];
         operation.missing = parts;
         self.put_program(index, program);
         if !empty {
@@ -627,7 +647,7 @@ fn operation_locking(operations: &mut slab::Slab<Operation>, index: u32) -> Opti
 }
 
 fn operation_round(operation: &mut Operation, parts: usize) {
-    operation.parts = vec![Vec::new(); parts];
+    operation.parts = smallvec![Vec::new(); parts];
     operation.missing = parts;
 }
 
@@ -635,9 +655,8 @@ fn operation_round(operation: &mut Operation, parts: usize) {
 #[derive(Default)]
 pub(super) struct Split<'a> {
     /// The shard, the slot of its first key, and the arguments of its part.
-    pub(super) parts: Vec<(ShardId, u16, Vec<&'a [u8]>)>,
-    /// The part of each key, in the order of the keys.
-    pub(super) owners: Vec<ShardId>,
+    pub(super) parts: SmallVec<[(ShardId, u16, SmallVec<[&'a [u8]; 8]>); 2]>,
+    pub(super) owners: Owners,
 }
 
 /// The version that parts are written in when merging reads them; `None`: as the connection has it, for they are passed on.

@@ -126,7 +126,7 @@ pub mod limits {
     pub const UNDECIDED_SYNC_NS: u64 = 2_000_000_000;
     /// And how many may be undecided before it is synced at once: what is known of them stays in the cache of the core, and deciding
     /// them takes a turn of a millisecond at most.
-    pub const UNDECIDED_SYNC_COUNT: usize = 2048;
+    pub const UNDECIDED_SYNC_COUNT: usize = 512;
 
     /// Groups or transactions that one note names at most; more take several notes. So a note fits any frame and is never cut
     /// into fragments: who reads notes alone need not put records together.

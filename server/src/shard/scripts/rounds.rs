@@ -15,6 +15,7 @@ use crate::commands::{Command, Flags, Run};
 use crate::script::{Exchange, Resume, Step};
 use crate::shard::Core;
 use crate::shard::batch::{Call, Request, Target, Work};
+use crate::shard::operations::Replies;
 use crate::shard::outgoing::Outgoing;
 use crate::shard::transactions::coordinator::Locking;
 use crate::shard::transactions::locks::{LockRequest, Mode};
@@ -457,7 +458,7 @@ impl Core {
     }
 
     /// The replies of a script's command have come from all shards that it was sent to.
-    pub(in crate::shard) fn on_called(&mut self, index: u32, parts: Vec<Vec<u8>>) {
+    pub(in crate::shard) fn on_called(&mut self, index: u32, parts: Replies) {
         let Some(id) = self.transaction_of(index) else { return };
         let Some(mut program) = self.take_program(index) else { return };
         let Some(mut running) = program.script.take() else { unreachable!("nobody waits for a reply") };

@@ -2,7 +2,7 @@
 
 use annulus_storage::coverage::{Branch, reached};
 use annulus_storage::{DeferredGroup, ShardId, TransactionId};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::part::{Part, Refusal, Shards, Signal, When};
 use super::{LockRequest, Mode, add_locks};
@@ -19,6 +19,10 @@ pub(in super::super) struct Locking {
     missing: usize,
     /// All locks are there: nothing is given back any more.
     decided: bool,
+    /// This shard was asked to decide it, which it does as soon as it hears of it, or declines.
+    decider: Option<ShardId>,
+    /// An older one wanted what its own part has meanwhile.
+    wounded: bool,
     /// The transaction before it, of the same connection, is yet to be decided: so this one is not, whatever it has.
     held: bool,
     /// The transaction behind it that is held for this one.
@@ -38,12 +42,57 @@ impl Locking {
             parts: SmallVec::new(),
             missing: 0,
             decided: true,
+            decider: None,
+            wounded: false,
             held: false,
             next: None,
             rounds: true,
             writes: false,
             overdue: false,
         }
+    }
+
+    /// Of a command over two shards that one of them decides: the other's locks are there.
+    pub(super) fn entrusted(
+        id: TransactionId,
+        shards: [ShardId; 2],
+        decider: ShardId,
+        writes: bool,
+    ) -> Locking {
+        Locking {
+            id,
+            parts: shards.into_iter().map(|shard| (shard, shard != decider)).collect(),
+            missing: 1,
+            decided: false,
+            decider: Some(decider),
+            wounded: false,
+            held: false,
+            next: None,
+            rounds: false,
+            writes,
+            overdue: false,
+        }
+    }
+
+    /// Whether it's decided, or that shard was asked to.
+    pub(super) fn is_decided_or_with(&self, decider: ShardId) -> bool {
+        self.decided || self.decider == Some(decider)
+    }
+
+    /// The other shard has decided it. Returns the one that was held for it.
+    pub(super) fn decide_by_other(&mut self) -> Option<(u32, TransactionId)> {
+        debug_assert!(!self.held, "transaction {} has run before one of its connection", self.id);
+        self.decider = None;
+        self.missing = 0;
+        self.decided = true;
+        self.next.take()
+    }
+
+    /// The other shard has declined. Returns the coordinator's own part if an older one has asked for its locks.
+    pub(super) fn decide_here(&mut self, own: ShardId) -> Option<u32> {
+        self.decider = None;
+        let part = self.parts.iter().position(|(shard, _)| *shard == own)?;
+        std::mem::take(&mut self.wounded).then_some(part as u32)
     }
 
     /// A shard has, or may soon have, a part.
@@ -190,6 +239,8 @@ impl Core {
             parts: draft.parts.iter().map(|(shard, _)| (*shard, false)).collect(),
             missing: draft.parts.len(),
             decided: alone,
+            decider: None,
+            wounded: false,
             held: false,
             next: None,
             rounds: draft.rounds,
@@ -225,7 +276,7 @@ impl Core {
         }
     }
 
-    fn locking(&mut self, operation: u32, id: TransactionId) -> Option<&mut Locking> {
+    pub(super) fn locking(&mut self, operation: u32, id: TransactionId) -> Option<&mut Locking> {
         let operation = self.operations.get_mut(operation as usize)?;
         operation.locking.as_deref_mut().filter(|locking| locking.id == id)
     }
@@ -240,7 +291,7 @@ impl Core {
     }
 
     /// A connection's transactions are decided in its order, so that they run in it on every shard.
-    fn hold_back(&mut self, operation: u32, id: TransactionId, target: Target) {
+    pub(super) fn hold_back(&mut self, operation: u32, id: TransactionId, target: Target) {
         let (Target::Connection { socket, client, .. } | Target::Wait { socket, client, .. }) = target else {
             return;
         };
@@ -281,11 +332,26 @@ impl Core {
         }
     }
 
+    /// The one before it is decided, or is off.
+    pub(super) fn unhold_next(&mut self, next: Option<(u32, TransactionId)>) {
+        if let Some((operation, id)) = next
+            && let Some(locking) = self.locking(operation, id)
+        {
+            locking.held = false;
+            self.decide(operation, id);
+        }
+    }
+
     /// An older transaction wants what a part has. It gets it, unless this one has everything and will soon be done.
     pub(super) fn on_wounded(&mut self, id: TransactionId, operation: u32, part: u32) {
         let Some(locking) = self.locking(operation, id) else { return };
         let (shard, granted) = &mut locking.parts[part as usize];
         if locking.decided || !*granted {
+            return;
+        }
+        if locking.decider.is_some() {
+            // It may be decided by now.
+            locking.wounded = true;
             return;
         }
         reached(Branch::Wounded);
@@ -306,12 +372,7 @@ impl Core {
         // Only now: a script that had waited for the locks here may have begun a transaction behind this one.
         let next = self.locking(operation, id).and_then(|locking| locking.next.take());
         self.fail_operation(operation, why);
-        if let Some((operation, id)) = next
-            && let Some(locking) = self.locking(operation, id)
-        {
-            locking.held = false;
-            self.decide(operation, id);
-        }
+        self.unhold_next(next);
     }
 
     /// All rounds are done: every part is logged, as a whole over all shards, and its locks go. The answers say when what
@@ -321,7 +382,7 @@ impl Core {
         let Some(locking) = it.locking.as_deref() else { return };
         let (id, shards, participants) = (locking.id, locking.shards(), locking.participants());
         it.missing = shards.len();
-        it.parts = vec![Vec::new(); shards.len()];
+        it.parts = smallvec![Vec::new(); shards.len()];
         if shards.is_empty() {
             self.advance(operation);
             return;

@@ -14,10 +14,11 @@
 //!   commands that wait have it alone, parts of transactions share it (their coordinator keeps their order).
 //! - Nothing of this outlives the process: what a crash leaves is decided by the logs.
 
-use std::collections::{BTreeMap, HashMap, VecDeque, btree_map};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use annulus_storage::TransactionId;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use self::queue::Queue;
@@ -129,7 +130,7 @@ impl LockRequest {
 
 /// The age of a request. A command on one shard is as old as the last transaction that its sender had told this shard of, and
 /// comes right behind it: so the commands of a connection keep their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) struct Age {
     id: TransactionId,
     /// 0 for the transaction itself; commands behind it are counted.
@@ -165,6 +166,9 @@ enum State {
     Fixed,
 }
 
+/// For more entries than these no memory is kept when there are none.
+const ENTRIES_KEPT_MAX: usize = 1 << 14;
+
 #[derive(Debug)]
 struct Entry<W> {
     request: LockRequest,
@@ -195,7 +199,8 @@ type Queues = HashMap<LockKey, Queue, BuildHasherDefault<Identity>>;
 /// See the module's documentation. `W` is what waits with a request.
 #[derive(Debug)]
 pub(in super::super) struct Locks<W> {
-    entries: BTreeMap<Age, Entry<W>>,
+    /// In no order: most of them end soon, oldest first, and a tree would move the others up each time.
+    entries: FxHashMap<Age, Entry<W>>,
     queues: Queues,
     /// By client.
     sessions: Queues,
@@ -212,7 +217,7 @@ pub(in super::super) struct Locks<W> {
 impl<W> Default for Locks<W> {
     fn default() -> Self {
         Locks {
-            entries: BTreeMap::new(),
+            entries: FxHashMap::default(),
             queues: Queues::default(),
             sessions: Queues::default(),
             whole: Queue::default(),
@@ -245,20 +250,37 @@ impl<W> Locks<W> {
     /// Adds a request. Who can be granted shows in [`Locks::take_granted`], who has to give back in [`Locks::take_wounded`].
     /// Returns whether it has wounded any.
     pub(in super::super) fn insert(&mut self, id: Age, request: LockRequest, work: W) -> bool {
-        for (key, mode) in &request.keys {
-            self.queues.entry(*key).or_default().add(id, *mode, false);
-        }
-        if let Some((session, mode)) = request.session {
-            self.sessions.entry(session).or_default().add(id, mode, false);
-        }
-        if let Some(mode) = request.whole {
-            self.whole.add(id, mode, false);
-        }
-        let before = self.entries.insert(id, Entry { request, state: State::Waiting, work });
-        assert!(before.is_none(), "transaction {id:?} asks twice");
+        self.enter(id, request, State::Waiting, work);
         let wounded = self.wounded.len();
         self.try_grant(id, true);
         self.wounded.len() > wounded
+    }
+
+    /// Adds a request that has its locks at once, for [nothing is in its way](Self::is_free). Nobody else is told.
+    pub(in super::super) fn insert_granted(&mut self, id: Age, request: LockRequest, work: W) {
+        debug_assert!(self.is_free(&request), "transaction {id:?} takes what is not free");
+        self.enter(id, request, State::Granted, work);
+    }
+
+    /// Whether nobody has, waits for, or insists on anything that conflicts.
+    pub(in super::super) fn is_free(&self, request: &LockRequest) -> bool {
+        self.is_empty()
+            || !self.blocks(request) && self.insisting.iter().all(|(_, it)| !it.conflicts(request))
+    }
+
+    fn enter(&mut self, id: Age, request: LockRequest, state: State, work: W) {
+        let holds = state != State::Waiting;
+        for (key, mode) in &request.keys {
+            self.queues.entry(*key).or_default().add(id, *mode, holds);
+        }
+        if let Some((session, mode)) = request.session {
+            self.sessions.entry(session).or_default().add(id, mode, holds);
+        }
+        if let Some(mode) = request.whole {
+            self.whole.add(id, mode, holds);
+        }
+        let before = self.entries.insert(id, Entry { request, state, work });
+        assert!(before.is_none(), "transaction {id:?} asks twice");
     }
 
     /// A transaction that has all its locks wants more: it gets them if nobody else has or wants them, and otherwise nothing
@@ -313,11 +335,11 @@ impl<W> Locks<W> {
     fn extend(&mut self, id: Age, more: &LockRequest, work: impl FnOnce() -> W) {
         let queues = &mut self.queues;
         let request = match self.entries.entry(id) {
-            btree_map::Entry::Vacant(entry) => {
+            hash_map::Entry::Vacant(entry) => {
                 let request = LockRequest::default();
                 &mut entry.insert(Entry { request, state: State::Fixed, work: work() }).request
             }
-            btree_map::Entry::Occupied(entry) => {
+            hash_map::Entry::Occupied(entry) => {
                 let entry = entry.into_mut();
                 assert!(
                     entry.state != State::Waiting,
@@ -369,7 +391,9 @@ impl<W> Locks<W> {
     pub(in super::super) fn insist(&mut self, id: Age, more: &LockRequest, work: impl FnOnce() -> W) -> bool {
         let more = self.missing_to(id, more);
         let others = self.entries.iter().filter(|(it, entry)| **it != id && entry.request.conflicts(&more));
-        let held: Vec<Age> = others.filter(|(_, it)| it.state != State::Waiting).map(|(it, _)| *it).collect();
+        let mut held: Vec<Age> =
+            others.filter(|(_, it)| it.state != State::Waiting).map(|(it, _)| *it).collect();
+        held.sort_unstable();
         if held.is_empty() {
             self.insisting.retain(|(it, _)| *it != id);
             self.extend(id, &more, work);
@@ -406,7 +430,9 @@ impl<W> Locks<W> {
         let waits = |(it, entry): &(&Age, &Entry<W>)| {
             **it != id && entry.state == State::Waiting && entry.request.conflicts(&own.request)
         };
-        self.entries.iter().filter(waits).map(|(it, _)| *it).collect()
+        let mut waiting: Vec<Age> = self.entries.iter().filter(waits).map(|(it, _)| *it).collect();
+        waiting.sort_unstable();
+        waiting
     }
 
     /// Whether a request conflicts with what a transaction has here.
@@ -424,12 +450,17 @@ impl<W> Locks<W> {
         self.wounded.pop()
     }
 
-    /// The first request with such work.
+    /// The oldest request with such work.
     pub(in super::super) fn find(&self, is_it: impl Fn(&W) -> bool) -> Option<Age> {
-        self.entries.iter().find(|(_, entry)| is_it(&entry.work)).map(|(id, _)| *id)
+        self.entries.iter().filter(|(_, entry)| is_it(&entry.work)).map(|(id, _)| *id).min()
     }
 
     /// What waits with a request.
+    pub(in super::super) fn work(&self, id: Age) -> Option<&W> {
+        self.entries.get(&id).map(|entry| &entry.work)
+    }
+
+    /// The same, to be changed.
     pub(in super::super) fn work_mut(&mut self, id: Age) -> Option<&mut W> {
         self.entries.get_mut(&id).map(|entry| &mut entry.work)
     }
@@ -469,6 +500,8 @@ impl<W> Locks<W> {
         }
         if !self.entries.is_empty() {
             self.grant_next(&freed);
+        } else if self.entries.capacity() > ENTRIES_KEPT_MAX {
+            self.entries = FxHashMap::default();
         }
         Some(entry.work)
     }
@@ -478,6 +511,7 @@ impl<W> Locks<W> {
         let mut waiting: Vec<Age> = Vec::new();
         if freed.whole.is_some() {
             waiting.extend(self.entries.keys());
+            waiting.sort_unstable();
         } else {
             for (key, _) in &freed.keys {
                 waiting.extend(self.queues.get(key).into_iter().flat_map(Queue::front));
@@ -527,6 +561,7 @@ impl<W> Locks<W> {
             }
         }
         free &= wounds.is_empty();
+        wounds.sort_unstable();
         if free {
             self.set_state(id, State::Granted);
             self.granted.push_back(id);

@@ -9,6 +9,7 @@
 
 pub(super) mod coordinator;
 mod decisions;
+pub(super) mod entrust;
 pub(super) mod locks;
 pub(super) mod multi;
 mod part;
@@ -102,6 +103,8 @@ impl Core {
     pub(super) fn on_signal(&mut self, from: ShardId, signal: Signal) {
         match signal {
             Signal::Granted { id, operation, part } => self.on_granted(id, operation, part),
+            Signal::Ran { id, operation } => self.on_ran(id, operation),
+            Signal::Declined { id, operation } => self.on_declined(id, operation),
             Signal::Refused { id, operation, part, why } => self.on_refused(id, operation, part, why),
             Signal::Wounded { id, operation, part } => self.on_wounded(id, operation, part),
             Signal::GiveBack(id) => self.on_give_back(id),

@@ -68,6 +68,20 @@ pub enum Signal {
         /// The part.
         part: u32,
     },
+    /// To the coordinator, of a command that the sender was to decide: it has run there.
+    Ran {
+        /// The transaction.
+        id: TransactionId,
+        /// The coordinator's operation.
+        operation: u32,
+    },
+    /// The same: it has to wait, so the coordinator decides as usual.
+    Declined {
+        /// The transaction.
+        id: TransactionId,
+        /// The coordinator's operation.
+        operation: u32,
+    },
     /// To the coordinator: there will be no part.
     Refused {
         /// The transaction.

@@ -1,7 +1,8 @@
 //! A shard's part in transactions: locks, the commands under them, and commands that wait for them.
 
 use annulus_protocol::Encoder;
-use annulus_storage::{ShardId, TransactionId};
+use annulus_storage::{Lsn, ShardId, TransactionId};
+use smallvec::SmallVec;
 
 use super::lock_request;
 use super::locks::{Age, LockRequest, Locks};
@@ -16,6 +17,9 @@ pub(in super::super) const BUSY_SCRIPT: &str =
 /// The same for a function.
 pub(in super::super) const BUSY_FUNCTION: &str =
     "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+
+/// Parts that are over and kept as memory for the next: about as many as a busy shard has under way.
+const PARTS_SPARE_MAX: usize = 1024;
 
 const fn busy(function: bool) -> &'static str {
     if function { BUSY_FUNCTION } else { BUSY_SCRIPT }
@@ -94,16 +98,18 @@ impl Core {
 
     fn admit_part(&mut self, part: &Part) -> Result<(), &'static str> {
         for (request, args) in part.commands.iter() {
-            self.admit_write(&args)?;
-            let needs_memory = matches!(
-                request.work,
-                Work::Keyed(command, _) if command.flags.contains(Flags::DENYOOM)
-            );
-            if needs_memory {
-                self.admit_memory(&args)?;
+            match request.work {
+                Work::Keyed(command, _) => self.admit_command(command, &args)?,
+                _ => self.admit_write(&args)?,
             }
         }
         Ok(())
+    }
+
+    /// Whether the part of a transaction that writes may have this command now.
+    pub(super) fn admit_command(&mut self, command: &Command, args: &[&[u8]]) -> Result<(), &'static str> {
+        self.admit_write(args)?;
+        if command.flags.contains(Flags::DENYOOM) { self.admit_memory(args) } else { Ok(()) }
     }
 
     /// Tells everybody concerned who got a lock, and who should give one back.
@@ -187,7 +193,17 @@ impl Core {
     pub(super) fn on_run(&mut self, id: TransactionId) {
         if let Some(Waiter::Part(part)) = self.locks.release(id.into()) {
             self.run_part(&part);
+            self.keep_part(part);
             self.settle_locks();
+        }
+    }
+
+    /// A part that is over is memory for the next.
+    fn keep_part(&mut self, mut part: Box<Part>) {
+        if self.spare_parts.len() < PARTS_SPARE_MAX && part.commands.is_small() {
+            part.commands.clear();
+            part.watched.clear();
+            self.spare_parts.push(part);
         }
     }
 
@@ -217,7 +233,7 @@ impl Core {
         }
         let from = part.id.coordinator();
         let mut out = self.take_scratch();
-        let mut ends = Vec::with_capacity(part.commands.len());
+        let mut ends: SmallVec<[_; 4]> = SmallVec::new();
         self.store.begin_command();
         if part.participants.len() > 1 && part.writes {
             self.store.begin_transaction(part.id, &part.participants);
@@ -231,22 +247,27 @@ impl Core {
             ends.push((request.target, out.len()));
         }
         let gate = self.store.end_command();
-        let lost = gate > self.durable() && self.log_failed;
         let mut start = 0;
         for (target, end) in ends {
             let reply = &out[start..end];
             start = end;
-            self.reply_to(from, target, |_, to| {
-                if lost {
-                    Encoder::new(to, annulus_protocol::Version::Resp2)
-                        .error(crate::shard::commit::FAILED_READ);
-                    return annulus_storage::Lsn::ZERO;
-                }
+            self.reply_to(from, target, |core, to| {
+                let start = to.len();
                 to.extend_from_slice(reply);
-                gate
+                core.show_gated(gate, start, to)
             });
         }
         self.keep_scratch(out);
+    }
+
+    /// The gate of a reply that stands in `out` from `start` on. One that nobody can ever be shown becomes an error.
+    pub(super) fn show_gated(&self, gate: Lsn, start: usize, out: &mut Vec<u8>) -> Lsn {
+        if gate > self.durable() && self.log_failed {
+            out.truncate(start);
+            Encoder::new(out, annulus_protocol::Version::Resp2).error(crate::shard::commit::FAILED_READ);
+            return Lsn::ZERO;
+        }
+        gate
     }
 
     /// Runs a command of a transaction that goes in rounds. Nobody but the coordinator sees the reply before the end. Returns
@@ -331,18 +352,19 @@ impl Core {
         self.count_error(text.as_bytes());
         self.reply_to(from, request.target, |_, out| {
             Encoder::new(out, request.call.version).error(text);
-            annulus_storage::Lsn::ZERO
+            Lsn::ZERO
         });
     }
 
-    fn take_scratch(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.scratch)
+    /// Memory for a reply on its way, empty; [`Self::keep_scratch`] takes it back.
+    pub(in super::super) fn take_scratch(&mut self) -> Vec<u8> {
+        self.scratch.pop().unwrap_or_default()
     }
 
-    fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
+    pub(in super::super) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
         if scratch.capacity() <= crate::shard::limits::OUTPUT_POOLED_BYTES_MAX {
             scratch.clear();
-            self.scratch = scratch;
+            self.scratch.push(scratch);
         }
     }
 }

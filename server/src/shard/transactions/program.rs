@@ -5,6 +5,7 @@
 
 use annulus_protocol::{Encoder, Version, slot};
 use annulus_storage::{DatabaseId, ShardId};
+use smallvec::SmallVec;
 
 use super::coordinator::Draft;
 use super::locks::LockRequest;
@@ -18,7 +19,7 @@ use crate::runtime::Rng;
 use crate::shard::Core;
 use crate::shard::batch::{Call, Origin, Request, Target, Work};
 use crate::shard::notify::looks_in;
-use crate::shard::operations::{merge_parts, merge_version};
+use crate::shard::operations::{Owners, merge_parts, merge_version};
 use crate::shard::scripts::{Message, Running};
 
 /// On what terms a program runs.
@@ -38,7 +39,7 @@ enum Way {
     /// On one shard, which owns all its keys.
     One(Keyed, u16),
     /// On the shards of its keys.
-    Split { keyed: Keyed, merge: Merge, owners: Vec<ShardId>, parts: Vec<(ShardId, u16, Arguments)> },
+    Split { keyed: Keyed, merge: Merge, owners: Owners, parts: Vec<(ShardId, u16, Arguments)> },
     /// On all shards.
     Whole { keyed: Keyed, merge: Merge },
     /// In rounds of its own.
@@ -527,7 +528,7 @@ impl Core {
             }
             Run::Split(keyed, merge) => {
                 let split = self.split(command, args);
-                let owned = |args: Vec<&[u8]>| args.into_iter().map(<[u8]>::to_vec).collect();
+                let owned = |args: SmallVec<[&[u8]; 8]>| args.into_iter().map(<[u8]>::to_vec).collect();
                 let parts = split.parts.into_iter().map(|(shard, slot, args)| (shard, slot, owned(args)));
                 Way::Split { keyed, merge, owners: split.owners, parts: parts.collect() }
             }

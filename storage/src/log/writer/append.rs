@@ -1,5 +1,7 @@
 //! Effects into the open frame: whole, or in pieces over several.
 
+use smallvec::SmallVec;
+
 use super::{Abandoned, Log};
 use crate::coverage::{Branch, reached};
 use crate::log::frame::{FLAG_TRANSACTIONS, FRAME_HEADER_BYTES};
@@ -38,7 +40,7 @@ impl<F: Clone> EffectSink for Log<F> {
     fn begin_transaction(&mut self, id: TransactionId, participants: &[ShardId]) -> Lsn {
         let shard = self.options.shard;
         assert!(!self.group_open, "shard {shard}: transaction {id} begins within a group");
-        let encoded: Vec<_> = participants.iter().map(|shard| shard.0.to_le_bytes()).collect();
+        let encoded: SmallVec<[_; 8]> = participants.iter().map(|shard| shard.0.to_le_bytes()).collect();
         let first = self.append_note(&GroupNote::Transaction { id, participants: &encoded });
         self.greatest_transaction = self.greatest_transaction.max(id);
         self.undecided.begin(id, first, shard, participants);

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -61,6 +61,35 @@ fn a_fixed_one_is_waited_for() {
     assert_eq!(locks.take_wounded(), None);
     locks.release(age(5));
     assert_eq!(granted(&mut locks), [3]);
+}
+
+#[test]
+fn what_is_free_is_taken_at_once_and_can_be_given_back() {
+    let mut locks = Locks::default();
+    assert!(locks.is_free(&exclusive(7)));
+    locks.insert_granted(age(5), exclusive(7), ());
+    assert_eq!(granted(&mut locks), [0; 0], "who took it knows");
+    assert!(!locks.is_free(&exclusive(7)) && locks.is_free(&exclusive(8)));
+    locks.insert(age(3), exclusive(7), ());
+    assert_eq!(locks.take_wounded(), Some(age(5)));
+    locks.give_back(age(5));
+    assert_eq!(granted(&mut locks), [3]);
+    locks.release(age(3));
+    assert_eq!(granted(&mut locks), [5]);
+}
+
+#[test]
+fn what_somebody_waits_for_or_insists_on_is_not_free() {
+    let mut locks = Locks::default();
+    for (id, key) in [(1, 6), (2, 7)] {
+        locks.insert(age(id), exclusive(key), ());
+        locks.fix(age(id));
+    }
+    assert!(!locks.insist(age(1), &request(&[(7, Mode::Exclusive), (8, Mode::Shared)], None), || ()));
+    assert!(!locks.is_free(&exclusive(8)), "the first waits for key 7 and will have 8 too");
+    assert!(locks.is_free(&request(&[(8, Mode::Shared)], None)));
+    locks.insert(age(3), request(&[(6, Mode::Shared), (9, Mode::Exclusive)], None), ());
+    assert!(!locks.is_free(&exclusive(9)), "the third waits for key 6 and will have 9 too");
 }
 
 #[test]
