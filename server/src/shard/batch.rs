@@ -2,7 +2,7 @@
 //! connections that have any.
 
 use annulus_protocol::Version;
-use annulus_storage::{DatabaseId, ShardId, TransactionId};
+use annulus_storage::{DatabaseId, Key, ShardId, TransactionId};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -207,6 +207,26 @@ impl RequestBatch {
                 arg
             });
             (request, args.collect())
+        })
+    }
+
+    /// What each command will look up first, in order; nothing where that isn't known or lies not in the store.
+    pub fn lookups(&self) -> impl Iterator<Item = Option<(DatabaseId, Key<'_>)>> {
+        let (mut index, mut start) = (0, 0);
+        self.requests.iter().map(move |request| {
+            let ends = &self.ends[index..index + request.arguments as usize];
+            let begin = start;
+            index += ends.len();
+            start = ends.last().copied().unwrap_or(start);
+            let (Work::Keyed(command, _) | Work::Wait(command, ..) | Work::Decide(_, command, _)) =
+                request.work
+            else {
+                return None;
+            };
+            let position = usize::from(command.keys.first.max(1));
+            let end = *ends.get(position)?;
+            let from = position.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(begin);
+            Some((request.call.database, Key { bytes: &self.data[from..end], slot: request.call.slot }))
         })
     }
 

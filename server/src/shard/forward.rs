@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use annulus_storage::coverage::{Branch, reached};
-use annulus_storage::{Lsn, Prefetched, ShardId};
+use annulus_storage::{DatabaseId, Key, Lsn, Prefetched, ShardId};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -245,7 +245,7 @@ impl Core {
         self.refresh_settings();
         self.refresh_tracking();
         match message {
-            Message::Requests(batch) => self.run_batch(from, batch),
+            Message::Requests(mut batch) => self.run_batch(from, &mut batch),
             Message::Signals(signals) => {
                 let mut has_decided = false;
                 let mut signals = signals.into_iter();
@@ -290,12 +290,12 @@ impl Core {
         }
     }
 
-    fn run_batch(&mut self, from: ShardId, mut batch: Box<RequestBatch>) {
+    fn run_batch(&mut self, from: ShardId, batch: &mut RequestBatch) {
         let mut parts = batch.take_parts().into_iter();
-        let mut ahead = batch.iter();
+        let mut ahead = batch.lookups();
         for (index, (request, args)) in batch.iter().enumerate() {
             if index % PIPELINE_COMMANDS == 0 && batch.len() > 1 {
-                self.prefetch_requests(&mut ahead);
+                self.prefetch_lookups(&mut ahead);
             }
             match request.work {
                 Work::Part => parts.next().into_iter().for_each(|part| self.take_part(part)),
@@ -323,22 +323,12 @@ impl Core {
             Waiter::Part(part) => Some(part),
             Waiter::Command(..) => None,
         });
-        self.prefetch_requests(&mut parts.filter_map(|part| part.commands.iter().next()));
+        self.prefetch_lookups(&mut parts.map(|part| part.commands.lookups().next().flatten()));
     }
 
     /// Fetches the table lines that the next [`PIPELINE_COMMANDS`] requests need.
-    fn prefetch_requests<'a>(
-        &self,
-        requests: &mut impl Iterator<Item = (&'a Request, SmallVec<[&'a [u8]; 8]>)>,
-    ) {
-        let keys = requests.take(PIPELINE_COMMANDS).filter_map(|(request, args)| match request.work {
-            Work::Keyed(command, _) | Work::Wait(command, ..) | Work::Decide(_, command, _) => {
-                args.get(usize::from(command.keys.first.max(1))).map(|bytes| {
-                    (request.call.database, annulus_storage::Key { bytes, slot: request.call.slot })
-                })
-            }
-            Work::Core(_) | Work::Part | Work::Round(..) | Work::Script(..) | Work::Call { .. } => None,
-        });
+    fn prefetch_lookups<'a>(&self, lookups: &mut impl Iterator<Item = Option<(DatabaseId, Key<'a>)>>) {
+        let keys = lookups.take(PIPELINE_COMMANDS).flatten();
         let hints = keys.filter_map(|(database, key)| self.store.prefetch(database, key));
         let hints: SmallVec<[_; PIPELINE_COMMANDS]> = hints.collect();
         hints.into_iter().for_each(Prefetched::prefetch_entry);

@@ -61,7 +61,7 @@ pub(super) struct Operation {
     pub(super) parts: Replies,
     pub(super) missing: usize,
     /// The locks that it takes, if it is a transaction.
-    pub(super) locking: Option<Box<Locking>>,
+    pub(super) locking: Option<Locking>,
     /// The highest gate among the parts that ran here. Parts from elsewhere come when their gates are durable there.
     gate: Lsn,
     /// The connection is held until this ends.
@@ -73,7 +73,7 @@ pub(super) struct Operation {
 impl Operation {
     /// Whether it has parts on one shard at most.
     pub(super) fn is_narrow(&self) -> bool {
-        self.locking.as_deref().is_none_or(|locking| locking.shards().len() <= 1)
+        self.locking.as_ref().is_none_or(|locking| locking.shards().len() <= 1)
     }
 }
 
@@ -313,14 +313,12 @@ impl Core {
 
     /// The transaction of an operation that has its locks.
     pub(super) fn transaction_of(&self, index: u32) -> Option<TransactionId> {
-        self.operations.get(index as usize)?.locking.as_deref().map(Locking::id)
+        self.operations.get(index as usize)?.locking.as_ref().map(Locking::id)
     }
 
     /// A shard gets a part of a running transaction.
     pub(super) fn note_part(&mut self, index: u32, shard: ShardId) {
-        if let Some(locking) =
-            self.operations.get_mut(index as usize).and_then(|it| it.locking.as_deref_mut())
-        {
+        if let Some(locking) = self.operations.get_mut(index as usize).and_then(|it| it.locking.as_mut()) {
             locking.add_part(shard);
         }
     }
@@ -551,7 +549,7 @@ impl Core {
             self.on_called(index, parts);
             return;
         }
-        let locking = operation.locking.as_deref().filter(|locking| locking.rounds());
+        let locking = operation.locking.as_ref().filter(|locking| locking.rounds());
         let rounds = locking.map(Locking::id);
         let step = program.advance(&parts, &mut self.random);
         match step {
@@ -643,7 +641,7 @@ impl Core {
 }
 
 fn operation_locking(operations: &mut slab::Slab<Operation>, index: u32) -> Option<&mut Locking> {
-    operations.get_mut(index as usize)?.locking.as_deref_mut()
+    operations.get_mut(index as usize)?.locking.as_mut()
 }
 
 fn operation_round(operation: &mut Operation, parts: usize) {
@@ -651,11 +649,13 @@ fn operation_round(operation: &mut Operation, parts: usize) {
     operation.missing = parts;
 }
 
+/// The shard, the slot of its first key, and the arguments of its part.
+pub(super) type SplitPart<'a> = (ShardId, u16, SmallVec<[&'a [u8]; 8]>);
+
 /// Keys and what belongs to them, by shard.
 #[derive(Default)]
 pub(super) struct Split<'a> {
-    /// The shard, the slot of its first key, and the arguments of its part.
-    pub(super) parts: SmallVec<[(ShardId, u16, SmallVec<[&'a [u8]; 8]>); 2]>,
+    pub(super) parts: SmallVec<[SplitPart<'a>; 2]>,
     pub(super) owners: Owners,
 }
 

@@ -136,7 +136,7 @@ impl Core {
         let mut locking = Locking::of_running(id);
         locking.add_part(self.id);
         if let Some(operation) = self.operations.get_mut(index as usize) {
-            operation.locking = Some(Box::new(locking));
+            operation.locking = Some(locking);
         }
         let mut group = Some(group);
         if let Some(held) = held {
@@ -650,7 +650,7 @@ impl Core {
             return;
         }
         let Some(operation) = self.operations.get_mut(index as usize) else { return };
-        let Some(locking) = operation.locking.as_deref_mut() else { return };
+        let Some(locking) = operation.locking.as_mut() else { return };
         if !locking.take_overdue() {
             return;
         }

@@ -250,7 +250,7 @@ impl Core {
         self.counters.transactions.started += 1;
         let Some(it) = self.operations.get_mut(operation as usize) else { return };
         let target = it.target;
-        it.locking = Some(Box::new(locking));
+        it.locking = Some(locking);
         if !alone {
             self.hold_back(operation, id, target);
         }
@@ -278,7 +278,7 @@ impl Core {
 
     pub(super) fn locking(&mut self, operation: u32, id: TransactionId) -> Option<&mut Locking> {
         let operation = self.operations.get_mut(operation as usize)?;
-        operation.locking.as_deref_mut().filter(|locking| locking.id == id)
+        operation.locking.as_mut().filter(|locking| locking.id == id)
     }
 
     /// A part has its locks.
@@ -379,7 +379,7 @@ impl Core {
     /// was read and written is durable.
     pub(in super::super) fn conclude(&mut self, operation: u32) {
         let Some(it) = self.operations.get_mut(operation as usize) else { return };
-        let Some(locking) = it.locking.as_deref() else { return };
+        let Some(locking) = it.locking.as_ref() else { return };
         let (id, shards, participants) = (locking.id, locking.shards(), locking.participants());
         it.missing = shards.len();
         it.parts = smallvec![Vec::new(); shards.len()];
@@ -395,8 +395,7 @@ impl Core {
 
     /// Everything that a transaction in rounds has done is undone, and its locks go.
     pub(in super::super) fn cancel_parts(&mut self, operation: u32) {
-        let Some(locking) = self.operations.get(operation as usize).and_then(|it| it.locking.as_deref())
-        else {
+        let Some(locking) = self.operations.get(operation as usize).and_then(|it| it.locking.as_ref()) else {
             return;
         };
         let (id, shards) = (locking.id, locking.shards());

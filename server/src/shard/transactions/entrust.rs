@@ -48,7 +48,7 @@ impl Core {
             return false;
         }
         let id = self.next_transaction();
-        let index = if first.0 == self.id { 0 } else { 1 };
+        let index = u32::from(first.0 != self.id);
         let mut part = self.spare_parts.pop().unwrap_or_default();
         part.id = id;
         part.operation = operation;
@@ -62,7 +62,7 @@ impl Core {
         self.links.request(other.0, request, other.2.iter().copied());
         self.counters.transactions.started += 1;
         let locking = Locking::entrusted(id, [first.0, second.0], other.0, writes);
-        self.operations[operation as usize].locking = Some(Box::new(locking));
+        self.operations[operation as usize].locking = Some(locking);
         self.hold_back(operation, id, target);
         true
     }
