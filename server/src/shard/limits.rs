@@ -36,6 +36,10 @@ pub const BATCH_BYTES: usize = 256 << 10;
 /// be unanswered replies.
 pub const LINE_MESSAGES_MAX: usize = 1024;
 
+/// Commands of one line that a turn begins no further message after. Replies leave at its end: a program with several pipelines under
+/// way goes on with the first while the shard runs the next, instead of each waiting for the other.
+pub const LINE_COMMANDS_MAX: usize = 256;
+
 /// Messages that may wait for a full mesh queue before the connections that cause more are held.
 pub const OUTBOX_MESSAGES_MAX: usize = 16;
 

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::connection::Hold;
 use super::dispatch::{ArgSlices, Flow};
-use super::limits::{LINE_MESSAGES_MAX, PIPELINE_COMMANDS};
+use super::limits::{LINE_COMMANDS_MAX, LINE_MESSAGES_MAX, PIPELINE_COMMANDS};
 use super::{Connection, Core};
 use crate::runtime::line::{Bell, Entrance, ShardEnd};
 use crate::runtime::{Peer, SocketId};
@@ -278,7 +278,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(socket) {
             connection.active_ms = now_ms;
         }
-        let mut messages = 0;
+        let (mut messages, mut commands) = (0, 0);
         while self.reads_on(socket) {
             if line.ran < line.ahead.len() {
                 if self.run_ahead(socket, &mut line) == Flow::Again {
@@ -286,15 +286,15 @@ impl Core {
                 }
                 continue;
             }
-            if messages == LINE_MESSAGES_MAX {
-                // Others have their turn.
+            if messages == LINE_MESSAGES_MAX || commands >= LINE_COMMANDS_MAX {
+                // Others have their turn, and the program its replies.
                 self.lines.ring();
                 break;
             }
             messages += 1;
             match line.take() {
                 None => break,
-                Some(Taken::Commands) => {}
+                Some(Taken::Commands) => commands += line.ahead.len(),
                 Some(Taken::Bytes(bytes)) => self.on_received(socket, &bytes),
             }
         }
