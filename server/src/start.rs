@@ -16,8 +16,9 @@ use annulus_storage::disk::Disk;
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
 use annulus_storage::offline::NoLog;
 use annulus_storage::{
-    ClosedLog, DataDirectory, DirectoryOptions, Effect, Log, LogOptions, OpenError, Opened, Outcomes,
-    RecoveryError, RecoveryOptions, RecoveryReport, Replay, ShardId, Store, StoreOptions, recover_shard,
+    ClosedLog, DataDirectory, DirectoryOptions, Effect, Foresight, Log, LogOptions, OpenError, Opened,
+    Outcomes, RecoveryError, RecoveryOptions, RecoveryReport, Replay, ShardId, Store, StoreOptions,
+    recover_shard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -680,7 +681,7 @@ fn recover(
     let shared = Arc::clone(&start.shared);
     let outcome = parts
         .block_on(async move {
-            let mut loading = Loading { store, shared, applied: 0 };
+            let mut loading = Loading { store, shared, applied: 0, foresight: Foresight::default() };
             let recovered = recover_shard(&disk, &directory, id, options, &outcomes, &mut loading).await;
             recovered.map(|recovered| (recovered, loading.store))
         })
@@ -696,6 +697,7 @@ struct Loading {
     shared: Arc<Shared>,
     /// Effects since the last time that this was told.
     applied: u64,
+    foresight: Foresight,
 }
 
 impl Replay for Loading {
@@ -709,6 +711,14 @@ impl Replay for Loading {
 
     fn expect(&mut self, effect: &Effect<'_>) {
         self.store.expect(effect);
+    }
+
+    fn on_progress(&mut self, read_bytes: u64, log_bytes: u64) {
+        self.store.foresee(&mut self.foresight, read_bytes, log_bytes);
+    }
+
+    fn on_end(&mut self) {
+        self.store.give_back();
     }
 }
 

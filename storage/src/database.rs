@@ -39,6 +39,10 @@ impl Database {
         &self.tables
     }
 
+    pub(crate) fn tables_mut(&mut self) -> &mut [Table] {
+        &mut self.tables
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.tables.iter().map(Table::len).sum()
     }

@@ -55,6 +55,6 @@ pub use recovery::{
     LogSurvey, Outcomes, Recovered, RecoveryError, RecoveryOptions, RecoveryReport, Replay, ScrubFault,
     recover_shard, scrub_shard,
 };
-pub use store::{Cursor, Expiry, GroupRange, Key, Prefetched, Store, StoreOptions, StoreStats};
+pub use store::{Cursor, Expiry, Foresight, GroupRange, Key, Prefetched, Store, StoreOptions, StoreStats};
 pub use touched::{Happened, Touched};
 pub use value::{Applied, Change, Element, Kind, Value, ValueLimits};

@@ -59,6 +59,12 @@ pub trait Replay {
 
     /// An effect is a few places ahead: what it will need can be fetched meanwhile.
     fn expect(&mut self, _: &Effect<'_>) {}
+
+    /// So much has been read of a log of about so many bytes: what is to come can be foreseen.
+    fn on_progress(&mut self, _read_bytes: u64, _log_bytes: u64) {}
+
+    /// That was all.
+    fn on_end(&mut self) {}
 }
 
 impl<F: FnMut(&Effect<'_>, &Range<u16>)> Replay for F {
@@ -190,6 +196,7 @@ pub async fn recover_shard<D: Disk>(
     let known = scan::Known { image: own_image.as_mut(), dropped: &outcome.dropped };
     let end = scan::scan_log(disk, &log, own, known, apply, &mut report).await?;
     outcome.check()?;
+    apply.on_end();
     report.transactions_dropped = outcome.new_parts;
     report.clean_stop = end.clean_stop();
     scan::clear_torn_end(disk, &log, &end, options.alignment).await?;

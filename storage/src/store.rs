@@ -15,6 +15,7 @@ mod awaiting;
 mod copy;
 mod evict;
 mod fields;
+mod foresight;
 mod image;
 mod libraries;
 mod look;
@@ -25,6 +26,7 @@ mod watching;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use foresight::Foresight;
 pub use image::ImageStart;
 pub use look::{Cursor, Prefetched};
 

@@ -4,12 +4,13 @@
 //!   So buckets follow hash order across the whole table, and a position in hash order (a scan's cursor) keeps its
 //!   meaning while segments grow, split, shrink and merge.
 //! - No operation moves more than the entries of two segments (about two thousand), plus the directory, which has an
-//!   index of four bytes per segment or two.
+//!   index of four bytes per segment or two; but for the two that recovery has (see [`shape`]).
 //! - A table is never more than one key's insertion from a legal state; nothing here is on disk.
 //! - `spill` holds what no segment had room for although it is half empty. With a seeded hash that takes keys
 //!   chosen to collide, so it's expected to be empty, and is searched linearly.
 
 mod segment;
+mod shape;
 mod slot;
 
 use crate::entry::{Entry, OwnedEntry};
@@ -106,6 +107,8 @@ pub(crate) struct Table {
     len: usize,
     totals: Totals,
     bucket_bytes: usize,
+    /// It was made larger than it had to be, and stays so for now.
+    reserved: bool,
 }
 
 /// Sums over entries.
@@ -243,7 +246,12 @@ impl Table {
             self.directory = vec![0];
             self.depth = 0;
         }
-        let mut slot = Slot::new(entry, Tag::new(hash, slot));
+        self.place(hasher, hash, Slot::new(entry, Tag::new(hash, slot)));
+    }
+
+    /// Finds a place for a slot that is counted already.
+    #[inline]
+    fn place(&mut self, hasher: &Hasher, hash: u64, mut slot: Slot) {
         loop {
             let index = self.segment_of(hash).expect("a table with segments has a whole directory");
             let Err(refused) = self.segments[index].insert(hash, slot) else { return };
@@ -287,7 +295,7 @@ impl Table {
     /// Merges a segment below a quarter of its capacity with its buddy, or makes it smaller.
     fn maybe_shrink(&mut self, hasher: &Hasher, index: usize) {
         let segment = &self.segments[index];
-        if segment.len() * 4 > segment.capacity() {
+        if segment.len() * 4 > segment.capacity() || self.reserved {
             return;
         }
         if let Some(buddy) = self.buddy(index) {

@@ -46,6 +46,9 @@ pub(super) struct Assembler<'a> {
     dropped: &'a [Lsn],
     /// Groups that end after this effect are passed over.
     until: Lsn,
+    /// Bytes of frames that were read, and that are expected.
+    read_bytes: u64,
+    log_bytes: u64,
     /// The group that hasn't ended is one of them.
     dropping: bool,
     /// Bodies of a group that hasn't ended, each behind its length.
@@ -77,6 +80,8 @@ impl<'a> Assembler<'a> {
             report,
             dropped,
             until: Lsn(u64::MAX),
+            read_bytes: 0,
+            log_bytes: 0,
             dropping: false,
             group: Vec::new(),
             group_effects: 0,
@@ -90,6 +95,11 @@ impl<'a> Assembler<'a> {
     /// Passes over groups that end after this effect.
     pub(super) fn stop_at(&mut self, until: Lsn) {
         self.until = until;
+    }
+
+    /// The log has about so many bytes.
+    pub(super) fn expect_bytes(&mut self, log_bytes: u64) {
+        self.log_bytes = log_bytes;
     }
 
     pub(super) fn report(&mut self) -> &mut RecoveryReport {
@@ -292,6 +302,8 @@ impl FrameTaker for Assembler<'_> {
     }
 
     fn take_frame(&mut self, payload: &[u8], header: &FrameHeader) -> Result<(), PayloadFault> {
+        self.apply.on_progress(self.read_bytes, self.log_bytes);
+        self.read_bytes += header.frame_bytes as u64;
         self.take_records(payload, header.first_lsn, header.records)?;
         #[cfg(feature = "planted")]
         self.replay_before(payload, header);

@@ -242,10 +242,26 @@ pub(super) async fn scan_log<D: Disk>(
     let window = known.image.map(|image| &mut image.window);
     let ids = checked_segments(disk, log, given).await?;
     let mut assembler = Assembler::new(log.groups.clone(), wanted, window, known.dropped, apply, report);
+    assembler.expect_bytes(likely_bytes(disk, log, &ids).await?);
     let Walked { end, ends, broken } = walk(disk, log, &ids, given, &mut assembler).await?;
     let end = judge_end(disk, log, end, broken, claim, assembler.report()).await?;
     make_durable(disk, log, &ends, end.chain.horizon).await?;
     Ok(end)
+}
+
+/// About how many bytes of frames a log has: its last segment in use is as likely full as empty.
+async fn likely_bytes<D: Disk>(disk: &D, log: &LogPlace, ids: &[SegmentId]) -> Result<u64, RecoveryError> {
+    for (index, &id) in ids.iter().enumerate().rev() {
+        let file = disk.open(&log.path(id), OpenMode::READ_DIRECT).await.map_err(log.io(id, "open"))?;
+        let buffer = AlignedBuffer::new(SEGMENT_HEADER_BYTES);
+        let (read, block) = disk.read_at(&file, buffer, 0, SEGMENT_HEADER_BYTES).await;
+        let block = block.get(..read.map_err(log.io(id, "read"))?).unwrap_or_default();
+        if let Some(header) = SegmentHeader::decode(block).ok().filter(|header| header.id == id) {
+            let bytes = header.bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64);
+            return Ok((index as u64).saturating_mul(bytes).saturating_add(bytes / 2));
+        }
+    }
+    Ok(0)
 }
 
 /// Reads a log, which has these segments, to where its frames end, and gives them to `taker`.

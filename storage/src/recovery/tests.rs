@@ -1,9 +1,10 @@
 //! Crashes at every step, every flipped bit, and everything else that a log directory may look like.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
-use super::RecoveryError;
+use super::{Outcomes, RecoveryError, RecoveryOptions, Replay, recover_shard};
 use crate::disk::blocking::run_ready;
 use crate::disk::memory::{EverythingSurvives, MemoryDisk, NothingSurvives, Operation};
 use crate::log::frame::{FrameHeader, claims_place, open_frame, seal_frame};
@@ -13,7 +14,7 @@ use crate::manifest::{DirectoryOptions, OpenError, Opened, close_logs, open_data
 use crate::testing::{
     Bench, Choices, DIRECTORY, Model, OwnedEffect, new_disk, open_directory, shard_options, small_options,
 };
-use crate::{Durability, EffectSink, LogOptions, Lsn};
+use crate::{Durability, Effect, EffectSink, LogOptions, Lsn, ShardId};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -624,6 +625,57 @@ fn any_number_of_shards_recovers_what_any_other_wrote() {
         serve(&disk, shards, &mut choices, &mut expected);
     }
     assert!(!expected.keys.is_empty());
+}
+
+/// Remembers what it was told of the way that is left.
+#[derive(Default)]
+struct Progress {
+    told: Vec<(u64, u64)>,
+    applied: u64,
+    ended_after: Option<u64>,
+}
+
+impl Replay for Progress {
+    fn apply(&mut self, _: &Effect<'_>, _: &Range<u16>) {
+        self.applied += 1;
+    }
+
+    fn on_progress(&mut self, read_bytes: u64, log_bytes: u64) {
+        self.told.push((read_bytes, log_bytes));
+    }
+
+    fn on_end(&mut self) {
+        self.ended_after = Some(self.applied);
+    }
+}
+
+#[test]
+fn recovery_tells_how_far_it_is() {
+    let disk = new_disk();
+    let mut bench = Bench::open(&disk, small_options());
+    for n in 0..200_u32 {
+        bench.append_set(&n.to_le_bytes(), &[1; 1000]);
+        bench.settle();
+    }
+    bench.prepare();
+    let directory = open_directory(&disk, 1);
+    let mut progress = Progress::default();
+    let settings = RecoveryOptions { alignment: small_options().alignment };
+    let outcomes = Outcomes::default();
+    let recovery = recover_shard(&disk, &directory, ShardId(0), settings, &outcomes, &mut progress);
+    let report = run_ready(recovery).expect("it recovers").report;
+    assert!(report.segments > 5, "{report:?}");
+    assert_eq!(progress.told.first().map(|(read_bytes, _)| *read_bytes), Some(0));
+    assert!(progress.told.is_sorted());
+    let (read_bytes, log_bytes) = *progress.told.last().expect("a log with frames");
+    assert!(read_bytes < report.bytes && read_bytes + 4096 >= report.bytes);
+    // Half a segment, and up to a frame at the end of each, which are large beside such segments.
+    let unused = report.segments * small_options().frame_bytes_max as u64;
+    let error = log_bytes.abs_diff(report.bytes);
+    let error_max = small_options().segment_bytes / 2 + unused;
+    assert!(error <= error_max, "{log_bytes} bytes expected, {}, {unused} unused", report.bytes);
+    assert!(progress.told.iter().all(|told| told.1 == log_bytes));
+    assert_eq!(progress.ended_after, Some(report.applied));
 }
 
 #[test]

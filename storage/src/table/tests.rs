@@ -70,9 +70,26 @@ fn key(n: u32) -> Vec<u8> {
     format!("key:{n}").into_bytes()
 }
 
-/// Runs of insertions and of removals, long enough to split and to merge.
-fn runs() -> impl Strategy<Value = Vec<(bool, u32, u32)>> {
-    prop::collection::vec((any::<bool>(), 0_u32..6000, 1_u32..3000), 1..8)
+/// What is done to a table.
+#[derive(Clone, Debug)]
+enum Run {
+    /// Of so many keys from this one on.
+    Insert(u32, u32),
+    Remove(u32, u32),
+    /// For so many keys.
+    Reserve(usize),
+    Shrink,
+}
+
+/// Runs of insertions and of removals, long enough to split and to merge; with room made and given back between them.
+fn runs() -> impl Strategy<Value = Vec<Run>> {
+    let run = prop_oneof![
+        3 => (0_u32..6000, 1_u32..3000).prop_map(|(start, len)| Run::Insert(start, len)),
+        3 => (0_u32..6000, 1_u32..3000).prop_map(|(start, len)| Run::Remove(start, len)),
+        2 => (0_usize..20_000).prop_map(Run::Reserve),
+        1 => Just(Run::Shrink),
+    ];
+    prop::collection::vec(run, 1..12)
 }
 
 proptest! {
@@ -82,21 +99,25 @@ proptest! {
     fn agrees_with_a_map(seed: u64, runs in runs()) {
         let hasher = Hasher::new(seed);
         let (mut table, mut model) = (Table::default(), Model::new());
-        for (inserts, start, len) in runs {
-            for n in start..start + len {
-                let key = key(n);
-                if inserts && !model.contains_key(&key) {
-                    insert(&mut table, &hasher, &key, &n.to_le_bytes());
-                    model.insert(key, n.to_le_bytes().to_vec());
-                } else if !inserts {
-                    prop_assert_eq!(remove(&mut table, &hasher, &key), model.remove(&key).is_some());
-                }
+        for run in runs {
+            match run {
+                Run::Insert(start, len) => for n in start..start + len {
+                    if model.insert(key(n), n.to_le_bytes().to_vec()).is_none() {
+                        insert(&mut table, &hasher, &key(n), &n.to_le_bytes());
+                    }
+                },
+                Run::Remove(start, len) => for n in start..start + len {
+                    let there = model.remove(&key(n)).is_some();
+                    prop_assert_eq!(remove(&mut table, &hasher, &key(n)), there);
+                },
+                Run::Reserve(keys) => table.reserve(&hasher, keys),
+                Run::Shrink => table.shrink(&hasher),
             }
             check(&table, &hasher, &model);
         }
     }
 
-    /// Between any two steps of the scan the table grows or shrinks; the keys that stay must all be seen.
+    /// Between any two steps of the scan the table grows or shrinks, a little or all of it; the keys that stay must all be seen.
     #[test]
     fn a_scan_loses_no_key_that_stays(seed: u64, stay in 1_u32..2000, runs in runs()) {
         let hasher = Hasher::new(seed);
@@ -112,14 +133,21 @@ proptest! {
             position = table.scan(&hasher, at, |entry, _| {
                 seen.insert(entry.key().to_vec());
             });
-            let (inserts, start, len) = runs.next().expect("cycled");
-            for n in start..start + len.min(400) {
-                let key = key(n);
-                if !inserts {
-                    remove(&mut table, &hasher, &key);
-                } else if find(&table, &hasher, &key).is_none() {
-                    insert(&mut table, &hasher, &key, b"");
+            match runs.next().expect("cycled") {
+                Run::Insert(start, len) => {
+                    for key in (start..start + len.min(400)).map(key) {
+                        if find(&table, &hasher, &key).is_none() {
+                            insert(&mut table, &hasher, &key, b"");
+                        }
+                    }
                 }
+                Run::Remove(start, len) => {
+                    for n in start..start + len.min(400) {
+                        remove(&mut table, &hasher, &key(n));
+                    }
+                }
+                Run::Reserve(keys) => table.reserve(&hasher, keys),
+                Run::Shrink => table.shrink(&hasher),
             }
         }
         prop_assert!(staying.is_subset(&seen));
@@ -138,6 +166,8 @@ fn keys_that_collide_beyond_help_are_kept_all_the_same() {
         assert_eq!(table.spill.is_empty(), mask == 0xffff << 48);
         check(&table, &hasher, &model);
         assert!(table.sample(&mut || 0x1234_5678_9abc_def0).is_some());
+        table.rebuild(&hasher, shape::Shape::of(20_000));
+        check(&table, &hasher, &model);
         for n in (0..1500).rev() {
             assert!(remove(&mut table, &hasher, &key(n)));
             model.remove(&key(n));
@@ -158,6 +188,97 @@ fn buckets_fill_well_before_a_segment_grows_or_splits() {
         }
     }
     assert!(table.spill.is_empty());
+}
+
+fn entry_key(n: u32) -> Vec<u8> {
+    format!("key:{n:012}").into_bytes()
+}
+
+fn fill(table: &mut Table, hasher: &Hasher, keys: std::ops::Range<u32>, value: &[u8]) {
+    for n in keys {
+        insert(table, hasher, &entry_key(n), value);
+    }
+}
+
+fn filled(hasher: &Hasher, keys: u32) -> Table {
+    let mut table = Table::default();
+    fill(&mut table, hasher, 0..keys, b"");
+    table
+}
+
+#[test]
+fn keys_that_room_was_made_for_move_nothing() {
+    let hasher = Hasher::new(9);
+    for (early, keys) in [(0, 10), (20, 1000), (1000, 39_062), (13, 50_926)] {
+        let mut table = filled(&hasher, early);
+        table.reserve(&hasher, keys as usize);
+        let (segments, slots) = (table.segments.len(), table.slots());
+        assert!(slots * 94 / 100 >= keys as usize, "{slots} slots for {keys} keys");
+        fill(&mut table, &hasher, early..keys, b"");
+        assert_eq!(table.segments.len(), segments, "a segment of a table for {keys} was split");
+        assert!(table.slots() * 100 <= slots * 102, "{slots} slots became {}", table.slots());
+    }
+}
+
+#[test]
+fn room_is_made_for_much_more_only() {
+    let hasher = Hasher::new(10);
+    let mut table = filled(&hasher, 5000);
+    let slots = table.slots();
+    for keys in [0, 4000, 5000, 6000] {
+        table.reserve(&hasher, keys);
+        assert_eq!((table.slots(), table.reserved), (slots, false), "room for {keys} was as good as there");
+    }
+    table.reserve(&hasher, 20_000);
+    let slots = table.slots();
+    assert!(slots > 20_000);
+    table.reserve(&hasher, 80_000);
+    assert_eq!(table.slots(), slots, "more room, while most of it is empty");
+}
+
+#[test]
+fn a_table_that_was_reserved_shrinks_to_about_what_growth_would_have_made_it() {
+    let hasher = Hasher::new(11);
+    let sizes = || (1..60).map(|step| (100.0 * 1.1_f64.powi(step)) as u32);
+    // What buckets take counts the more the smaller the entries are.
+    for (value, most_percent) in [(&[0; 64][..], 105), (&[0; 8], 108)] {
+        for factor in [0.5, 0.9, 1.0, 1.1, 1.4, 2.0, 10.0] {
+            let (mut all, mut all_grown) = (0, 0);
+            for keys in sizes() {
+                let (mut table, mut grown) = (Table::default(), Table::default());
+                fill(&mut grown, &hasher, 0..keys, value);
+                fill(&mut table, &hasher, 0..keys / 16, value);
+                table.reserve(&hasher, (f64::from(keys) * factor) as usize);
+                fill(&mut table, &hasher, keys / 16..keys, value);
+                table.shrink(&hasher);
+                let (bytes, grown) = (table.memory_bytes(), grown.memory_bytes());
+                let case = format!("{keys} keys of {}, reserved {factor}", value.len());
+                assert!(bytes * 100 <= grown * most_percent, "{case}: {bytes} bytes, grown {grown}");
+                all += bytes;
+                all_grown += grown;
+            }
+            assert!(all * 100 <= all_grown * 102, "reserved {factor}: {all} bytes, grown {all_grown}");
+        }
+    }
+}
+
+#[test]
+fn a_reserved_table_keeps_its_room_through_removals_until_it_shrinks() {
+    let hasher = Hasher::new(12);
+    let mut table = filled(&hasher, 5000);
+    table.reserve(&hasher, 50_000);
+    let slots = table.slots();
+    for n in 0..4999 {
+        remove(&mut table, &hasher, &entry_key(n));
+    }
+    assert_eq!(table.slots(), slots);
+    table.shrink(&hasher);
+    assert_eq!(table.slots(), BUCKET_SLOTS);
+    assert!(find(&table, &hasher, &entry_key(4999)).is_some());
+    let mut empty = Table::default();
+    empty.reserve(&hasher, 1000);
+    empty.shrink(&hasher);
+    assert_eq!(empty.memory_bytes(), 0);
 }
 
 #[test]
