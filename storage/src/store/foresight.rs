@@ -8,7 +8,7 @@ use super::Store;
 use crate::EffectSink;
 use crate::database::Database;
 
-/// How often a log is looked at. The keys of the first step have been moved as tables do when they grow.
+/// How often a log is looked at. It takes two steps to foresee anything; their keys are moved as growth does it.
 const LOOKS: u64 = 64;
 /// More than is foreseen, so that tables a little above the average need not grow either.
 const MARGIN: f64 = 1.03;
@@ -40,8 +40,8 @@ struct Growth {
 }
 
 impl Growth {
-    /// Takes in what `bytes` of the log have brought; returns how many keys there will be when as many bytes were read as
-    /// make `left` such steps.
+    /// Takes in that a step of so many bytes has ended with so many keys; returns how many there will be after `left` more
+    /// such steps.
     fn foresee(&mut self, keys: usize, bytes: f64, left: f64) -> f64 {
         let more = keys.saturating_sub(self.keys) as f64;
         self.keys = keys;
@@ -79,12 +79,13 @@ impl<S: EffectSink> Store<S> {
         foresight.looked_at = read_bytes;
         foresight.databases.resize(self.databases.len(), Growth::default());
         let left = (log_bytes - read_bytes) as f64 / step as f64;
-        let room = ROOM_BYTES + self.memory_bytes() / ROOM_SHARE;
+        let room = (ROOM_BYTES + self.memory_bytes() / ROOM_SHARE) / KEY_BYTES;
+        let all_keys: usize = self.databases.iter().map(Database::len).sum();
         for (database, growth) in self.databases.iter_mut().zip(&mut foresight.databases) {
             let keys = database.len();
             let foreseen = growth.foresee(keys, step as f64, left) * MARGIN;
             if keys > 0 {
-                let factor = bounded(foreseen / keys as f64, (room / KEY_BYTES) as f64 / keys as f64);
+                let factor = bounded(foreseen / keys as f64, room as f64 / all_keys as f64);
                 for table in database.tables_mut().iter_mut().filter(|table| table.len() > 0) {
                     table.reserve(&self.hasher, (table.len() as f64 * factor) as usize);
                 }
@@ -100,8 +101,8 @@ impl<S: EffectSink> Store<S> {
     }
 }
 
-/// By how much tables may become larger at once, if they are to become `factor` times as large. When that is too much for now,
-/// half of the way is better than most of it: a step that is as good as the whole moves as much, and then there's another.
+/// How many times as large tables become at once, if `factor` is foreseen and no more than `most` is allowed for now. A step of half
+/// the way is better than one of nearly all of it: that would have to be followed by another that moves nearly everything.
 fn bounded(factor: f64, most: f64) -> f64 {
     if factor <= most { factor } else { factor.sqrt().min(most) }
 }
@@ -252,15 +253,15 @@ mod tests {
         }
         let mut steady = Growth::default();
         steady.foresee(1000, 10.0, 63.0);
-        assert_eq!(steady.foresee(2000, 10.0, 62.0), 64_000.0);
-        assert_eq!(steady.foresee(2000, 10.0, 61.0), 2000.0, "a step that brought none");
-        assert_eq!(steady.foresee(5000, 10.0, 60.0), 185_000.0, "more than ever");
+        assert_eq!(steady.foresee(2000, 10.0, 62.0) as usize, 64_000);
+        assert_eq!(steady.foresee(2000, 10.0, 61.0) as usize, 2000, "a step that brought none");
+        assert_eq!(steady.foresee(5000, 10.0, 60.0) as usize, 185_000, "more than ever");
     }
 
     #[test]
     fn room_that_may_be_for_nothing_is_bounded() {
-        assert_eq!(bounded(64.0, 100.0), 64.0);
-        assert_eq!(bounded(64.0, 20.0), 8.0, "two equal steps");
-        assert_eq!(bounded(64.0, 4.0), 4.0);
+        assert_eq!(bounded(64.0, 100.0) as usize, 64);
+        assert_eq!(bounded(64.0, 20.0) as usize, 8, "two equal steps");
+        assert_eq!(bounded(64.0, 4.0) as usize, 4);
     }
 }
