@@ -209,6 +209,34 @@ fn scripts_run_in_their_place_among_pipelined_commands() {
 }
 
 #[test]
+fn what_asks_every_shard_about_itself_comes_after_what_its_connection_has_sent_before() {
+    for driver in DRIVERS {
+        let server = Setup::annulus().driver(driver).shards(3).start();
+        let mut connection = server.connect();
+        for round in 1..=40 {
+            let keys: Vec<String> = (0..8).map(|key| format!("{round}:{key}")).collect();
+            let mset = ["MSET"].into_iter().chain(keys.iter().flat_map(|key| [key.as_str(), "1"]));
+            let load = "#!lua name=one\nredis.register_function('one', function() return 1 end)";
+            let pipeline: Vec<Vec<&str>> = vec![
+                mset.collect(),
+                vec!["FUNCTION", "LOAD", load],
+                vec!["FUNCTION", "STATS"],
+                vec!["SUNION", "a", "b", "c"],
+                vec!["FUNCTION", "DELETE", "one"],
+                vec!["FUNCTION", "STATS"],
+                vec!["INFO", "keyspace"],
+            ];
+            let replies = connection.pipeline(&pipeline).unwrap();
+            let libraries = |reply: &Value| reply.to_string().contains("\"libraries_count\", :1");
+            assert!(libraries(&replies[2]), "{}", replies[2]);
+            assert!(!libraries(&replies[5]), "{}", replies[5]);
+            let info = replies[6].text();
+            assert!(info.contains(&format!("keys={},", round * 8)), "{info}");
+        }
+    }
+}
+
+#[test]
 fn an_endless_script_holds_up_only_who_wants_its_keys_and_is_killed() {
     for driver in DRIVERS {
         let setup = Setup::annulus().driver(driver).shards(2).arguments(&["--busy-reply-threshold", "100"]);

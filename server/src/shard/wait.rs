@@ -135,10 +135,7 @@ impl Core {
             self.answer(socket, |out| write_copies(out, 0));
             return Flow::Continue;
         }
-        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
-        if !connection.replies.is_answered() {
-            connection.hold = Some(Hold::Order);
-            self.held.push(socket);
+        if self.must_keep_order(socket) {
             return Flow::Again;
         }
         if !wanted.local && !wanted.replicas {

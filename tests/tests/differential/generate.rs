@@ -68,11 +68,34 @@ const fn row(weight: usize, name: &'static str, arguments: &'static [Kind]) -> R
 
 const EXPIRE_OPTIONS: Kind = Options(&[("NX", None), ("XX", None), ("GT", None), ("LT", None)]);
 
+/// What `BITFIELD SET` is given: not less than -2^62, for below that redis's own check of signed fields overflows, and it saturates at
+/// the wrong end.
+const FIELD_VALUES: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "3",
+    "-16",
+    "127",
+    "-128",
+    "255",
+    "-300",
+    "65536",
+    "-2147483649",
+    "4294967296",
+    "9223372036854775807",
+    "-4611686018427387904",
+    "x",
+    "",
+    "1.5",
+    "01",
+];
+
 const BIT: Kind = Word(&["0", "1", "1", "0", "2", "x"]);
 const BIT_UNIT: Kind = Options(&[("BIT", None), ("BYTE", None)]);
 const BIT_OPERATIONS: &[&[Kind]] = &[
     &[Word(&["GET"]), BitType, BitOffset],
-    &[Word(&["SET"]), BitType, BitOffset, Number],
+    &[Word(&["SET"]), BitType, BitOffset, Word(FIELD_VALUES)],
     &[Word(&["INCRBY"]), BitType, BitOffset, Number],
     &[Word(&["OVERFLOW"]), Word(&["WRAP", "SAT", "FAIL", "NEVER"])],
 ];

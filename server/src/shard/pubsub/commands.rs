@@ -9,7 +9,7 @@ use annulus_storage::DatabaseId;
 
 use super::super::Core;
 use super::super::batch::{Call, Origin, Request, Target, Work};
-use super::super::connection::{Hold, Modes};
+use super::super::connection::Modes;
 use super::super::dispatch::Flow;
 use super::super::interest::{Kind, Step};
 use crate::commands::{Case, Command, ConnectionCommand, Merge, PubSubCommand, Run, glob_match};
@@ -180,11 +180,8 @@ impl Core {
 
     fn publish_message(&mut self, socket: SocketId, kind: Kind, args: &[&[u8]]) -> Flow {
         let &[_, channel, message] = args else { return Flow::Continue };
-        let Some(connection) = self.connections.get_mut(socket) else { return Flow::Stop };
-        if connection.capture.is_none() && !connection.replies.is_answered() {
-            // See the module's documentation: what this connection has written before comes first.
-            connection.hold = Some(Hold::Order);
-            self.held.push(socket);
+        // See the module's documentation: what this connection has written before comes first.
+        if self.must_keep_order(socket) {
             return Flow::Again;
         }
         let others = self.shards_listening(kind, channel);

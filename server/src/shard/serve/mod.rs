@@ -9,9 +9,10 @@ mod server;
 use annulus_protocol::Encoder;
 
 use super::Core;
+use super::connection::Hold;
 use super::dispatch::Flow;
 use super::operations::Report;
-use crate::commands::{self, Command, ConnectionCommand};
+use crate::commands::{self, Command, ConnectionCommand, FunctionCommand, MemoryCommand};
 use crate::runtime::SocketId;
 
 /// An error that repeats a client's word as it came, text or not.
@@ -28,7 +29,33 @@ impl Core {
         which: ConnectionCommand,
         args: &[&[u8]],
     ) -> Flow {
-        self.commands[command.id()].calls += 1;
+        if looks_at_all_shards(which) && self.must_keep_order(socket) {
+            return Flow::Again;
+        }
+        let flow = self.serve_now(socket, which, command, args);
+        // What is held comes again.
+        self.commands[command.id()].calls += u64::from(flow != Flow::Again);
+        flow
+    }
+
+    /// Whether a command must wait until everything that its connection has sent before is answered; then the connection is held.
+    pub(in crate::shard) fn must_keep_order(&mut self, socket: SocketId) -> bool {
+        let Some(connection) = self.connections.get_mut(socket) else { return false };
+        if connection.capture.is_some() || connection.replies.is_answered() {
+            return false;
+        }
+        connection.hold = Some(Hold::Order);
+        self.held.push(socket);
+        true
+    }
+
+    fn serve_now(
+        &mut self,
+        socket: SocketId,
+        which: ConnectionCommand,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Flow {
         match which {
             ConnectionCommand::Ping => self.ping(socket, args),
             ConnectionCommand::Echo => self.answer(socket, |out| out.bulk(args[1])),
@@ -112,4 +139,14 @@ impl Core {
     pub(in crate::shard) fn answer_ok(&mut self, socket: SocketId) {
         self.answer_status(socket, Ok::<(), &str>(()));
     }
+}
+
+/// Whether a command asks every shard about itself, each at its own time: then what the connection has changed before must be done.
+fn looks_at_all_shards(which: ConnectionCommand) -> bool {
+    matches!(
+        which,
+        ConnectionCommand::Info
+            | ConnectionCommand::Memory(MemoryCommand::Doctor | MemoryCommand::Stats)
+            | ConnectionCommand::Function(FunctionCommand::Stats)
+    )
 }
