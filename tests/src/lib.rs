@@ -9,6 +9,7 @@
 //! - [`resp`]: a minimal raw RESP client of our own, so that no client library hides what was on the wire.
 //! - [`powercut`]: a real file system on a disk whose power can be cut.
 //! - [`script`]: tables of commands and expected replies; [`random`]: one seeded source; [`glob`]: patterns in them.
+//! - [`damage`]: what may happen to the files of a stopped server, and what to fill them with.
 //! - [`sim`]: the simulator, which has the server's code inside; [`mistaken`]: servers with a planted mistake.
 
 #![allow(
@@ -18,6 +19,7 @@
 )]
 
 pub mod binaries;
+pub mod damage;
 pub mod glob;
 pub mod mistaken;
 pub mod powercut;

@@ -1,5 +1,7 @@
 //! The simulator's own tests: runs repeat exactly, healthy code is clean, and every planted mistake is found.
 
+mod corruption;
+
 use annulus_tests::sim::plan::{MISTAKES, Mistake};
 use annulus_tests::sim::run::{Options, run};
 

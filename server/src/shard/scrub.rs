@@ -132,10 +132,20 @@ impl Core {
         for fault in faults {
             tracing::error!(shard, "scrub: {fault}");
         }
+        let needed = faults.iter().filter(|fault| !fault.is_retained).count();
         if faults.is_empty() {
             tracing::info!(shard, "scrub complete, nothing is damaged");
-        } else {
-            let count = faults.len();
+        }
+        if faults.len() > needed {
+            let count = faults.len() - needed;
+            tracing::error!(
+                shard,
+                count,
+                "the disk has lost what was kept for going back in time: that is possible to later times only; look after the disk"
+            );
+        }
+        if needed > 0 {
+            let count = needed;
             tracing::error!(
                 shard,
                 count,

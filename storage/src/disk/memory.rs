@@ -200,6 +200,20 @@ impl MemoryDisk {
         state.durable_names.insert(path.to_path_buf(), Some(id));
     }
 
+    /// Makes a directory, durably, if it isn't there.
+    pub fn put_directory(&self, path: &Path) {
+        let mut state = self.state.borrow_mut();
+        state.names.insert(path.to_path_buf(), None);
+        state.durable_names.insert(path.to_path_buf(), None);
+    }
+
+    /// Takes a file, or a directory with all that is in it, away past everything.
+    pub fn take_away(&self, path: &Path) {
+        let mut state = self.state.borrow_mut();
+        state.names.retain(|name, _| !name.starts_with(path));
+        state.durable_names.retain(|name, _| !name.starts_with(path));
+    }
+
     /// All paths, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state.borrow().names.keys().cloned().collect()

@@ -95,7 +95,7 @@ impl fmt::Display for CopyError {
             ),
             Self::GivenUp { path } => write!(
                 f,
-                "{} is not there, or not in use, any more: a server whose disk is full gives up what is kept for a backup",
+                "{} is missing: it's lost, or the server's disk is full, for then what is kept for a backup is given up first",
                 path.display()
             ),
             Self::Ended(reason) => f.write_str(reason),
@@ -282,8 +282,7 @@ impl<D: Disk> Copier<'_, D> {
                 // Nothing was ever written.
                 return Ok(());
             }
-            // Or its header is damaged, which a check says better.
-            return Err(CopyError::GivenUp { path: self.source.to_path_buf() });
+            return Err(self.why_no_first(&ids).await);
         };
         let mut chain = Chain {
             checksum: header.chain,
@@ -322,6 +321,24 @@ impl<D: Disk> Copier<'_, D> {
         Ok(None)
     }
 
+    /// What is wrong with a log in which no segment is the one to begin with.
+    async fn why_no_first(&self, ids: &[SegmentId]) -> CopyError {
+        let mut before = SegmentId::FIRST;
+        for (index, id) in ids.iter().enumerate() {
+            match self.header_of(*id).await {
+                // Those that are not in use yet are the last.
+                Ok(None) => {
+                    let path = self.source.join(id.file_name());
+                    return CopyError::Damaged { path, offset: 0, what: "this is not the segment's header" };
+                }
+                Ok(Some(_)) if index == 0 => before = SegmentId(id.0.saturating_sub(1).max(1)),
+                Ok(Some(_)) => {}
+                Err(error) => return error,
+            }
+        }
+        CopyError::GivenUp { path: self.source.join(before.file_name()) }
+    }
+
     /// Opens a segment by either of its names: it may be renamed from the one to the other, once. Nothing if it has neither.
     async fn open_segment(&self, id: SegmentId) -> Result<Option<(PathBuf, D::File)>, CopyError> {
         for name in [id.file_name(), retained_segment_name(id)] {
@@ -354,6 +371,10 @@ impl<D: Disk> Copier<'_, D> {
             self.header_of(id).await?.ok_or_else(|| damaged(0, "this is not the segment's header"))?;
         if header.chain != chain.checksum || header.first_lsn != chain.last_lsn.next() {
             return Err(damaged(0, "the segment does not follow the one before it"));
+        }
+        let bytes = self.disk.len(&file).await.map_err(at(&path))?;
+        if bytes < header.bytes {
+            return Err(damaged(bytes, "the segment ends there, it was made longer"));
         }
         let next = self.header_of(id.next()).await?;
         if let Some(next) = &next

@@ -54,8 +54,8 @@ pub struct RetainedCheck {
 }
 
 impl LogPlace {
-    /// A log with what is retained of it.
-    async fn with_past<D: Disk>(
+    /// A log with what is retained of it: the place, the segments that are retained, and the others.
+    pub(super) async fn with_past<D: Disk>(
         disk: &D,
         directory: &DataDirectory,
         epoch: Epoch,

@@ -1,22 +1,22 @@
 //! Reading a shard's files again while its log goes on: damage is found while all that the files say is in memory still.
 //!
-//! What is read is what does not change any more: checkpoints, and segments that the log has left. They are given up and used
+//! What is read is what does not change any more: checkpoints, segments that the log has left, and what is retained. They are given up and used
 //! again meanwhile, but never without another name first. So what is wrong in a file that has its name afterwards is damage.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::image::{UnusedCheckpoint, verify_checkpoint};
+use super::image::{UnusedCheckpoint, verify_image};
 use super::reader::read_front;
 use super::scan::{Given, LogPlace, Passing, walk};
-use crate::ShardId;
-use crate::checkpoint::files::{checkpoint_name, numbers};
+use crate::checkpoint::files::is_retained_name;
 use crate::coverage::{Branch, reached};
 use crate::disk::{Disk, OpenMode};
-use crate::log::SealedSegment;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::{SealedSegment, SegmentId};
 use crate::manifest::DataDirectory;
 use crate::offline::{Pace, ReadOnly};
+use crate::{Lsn, ShardId};
 
 /// Something on the disk is not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct ScrubFault {
     pub offset: Option<u64>,
     /// What is wrong there.
     pub fault: String,
+    /// It's in what is kept for going back in time: no start needs it, and no checkpoint makes it good.
+    pub is_retained: bool,
 }
 
 impl fmt::Display for ScrubFault {
@@ -44,18 +46,19 @@ impl fmt::Display for ScrubFault {
 enum Scrubbed {
     Checkpoint(u64),
     Segment(SealedSegment),
+    Retained(SegmentId),
 }
 
 impl Scrubbed {
     fn path(self, log: &LogPlace) -> PathBuf {
         match self {
-            Self::Checkpoint(number) => log.directory.join(checkpoint_name(number)),
-            Self::Segment(sealed) => log.path(sealed.id),
+            Self::Checkpoint(number) => log.image_path(number),
+            Self::Segment(SealedSegment { id, .. }) | Self::Retained(id) => log.path(id),
         }
     }
 }
 
-/// Reads a shard's checkpoints and these segments, at the pace that is asked for. Nothing is changed. What was found until then
+/// Reads a shard's checkpoints, what is retained, and these segments, at the pace that is asked for. Nothing is changed. What was found until then
 /// is the answer also if `pace` is stopped.
 pub async fn scrub_shard<D: Disk>(
     disk: &D,
@@ -64,13 +67,16 @@ pub async fn scrub_shard<D: Disk>(
     sealed: &[SealedSegment],
     pace: &Pace,
 ) -> Vec<ScrubFault> {
-    let log = LogPlace::new(directory, directory.epoch(), shard, OpenMode::READ_DIRECT);
+    let log = LogPlace::with_past(disk, directory, directory.epoch(), shard).await;
+    // A start says what is wrong with a directory that cannot be listed.
+    let Ok((log, retained, _)) = log else { return Vec::new() };
     let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
-    let checkpoints = numbers(&entries).into_iter().map(Scrubbed::Checkpoint);
+    let checkpoints = log.image_numbers(&entries).into_iter().map(Scrubbed::Checkpoint);
+    let retained = retained.into_iter().map(Scrubbed::Retained);
     let segments = sealed.iter().map(|segment| Scrubbed::Segment(*segment));
     let mut files = Vec::new();
     let mut total_bytes = 0;
-    for file in checkpoints.chain(segments) {
+    for file in checkpoints.chain(retained).chain(segments) {
         let path = file.path(&log);
         total_bytes += file_bytes(disk, &path).await;
         files.push((file, path, total_bytes));
@@ -80,8 +86,9 @@ pub async fn scrub_shard<D: Disk>(
     let mut faults = Vec::new();
     for (file, path, end_bytes) in files {
         let fault = match file {
-            Scrubbed::Checkpoint(number) => checkpoint_fault(disk, directory, shard, number).await,
-            Scrubbed::Segment(sealed) => segment_fault(disk, &log, sealed).await,
+            Scrubbed::Checkpoint(number) => checkpoint_fault(disk, &log, number).await,
+            Scrubbed::Segment(sealed) => segment_fault(disk, &log, sealed.id, Some(sealed.last_lsn)).await,
+            Scrubbed::Retained(id) => segment_fault(disk, &log, id, None).await,
         };
         if pace.stopped.get() {
             break;
@@ -90,7 +97,9 @@ pub async fn scrub_shard<D: Disk>(
             && has_name(disk, &log, &path).await
         {
             reached(Branch::ScrubFault);
-            faults.push(ScrubFault { path, offset, fault });
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_retained = is_retained_name(name);
+            faults.push(ScrubFault { path, offset, fault, is_retained });
         }
         // The unused rest of a segment is not read.
         pace.read_bytes.set(end_bytes);
@@ -111,13 +120,8 @@ async fn has_name<D: Disk>(disk: &D, log: &LogPlace, path: &Path) -> bool {
     entries.iter().any(|entry| Some(entry.name.as_str()) == name)
 }
 
-async fn checkpoint_fault<D: Disk>(
-    disk: &D,
-    directory: &DataDirectory,
-    shard: ShardId,
-    number: u64,
-) -> Option<(Option<u64>, String)> {
-    match verify_checkpoint(disk, directory, shard, number).await {
+async fn checkpoint_fault<D: Disk>(disk: &D, log: &LogPlace, number: u64) -> Option<(Option<u64>, String)> {
+    match verify_image(disk, log, number).await {
         Ok(_) => None,
         Err(UnusedCheckpoint { offset, fault, .. }) => Some((Some(offset), fault.to_string())),
     }
@@ -126,17 +130,20 @@ async fn checkpoint_fault<D: Disk>(
 async fn segment_fault<D: Disk>(
     disk: &D,
     log: &LogPlace,
-    sealed: SealedSegment,
+    id: SegmentId,
+    last_lsn: Option<Lsn>,
 ) -> Option<(Option<u64>, String)> {
-    let walked = match walk(disk, log, &[sealed.id], Given::Any, &mut Passing).await {
+    let walked = match walk(disk, log, &[id], Given::Any, &mut Passing).await {
         Ok(walked) => walked,
         Err(error) => return Some((None, error.to_string())),
     };
     // A last frame may hold no effect, but what follows it says which frame that was.
-    let next = read_front(disk, &log.path(sealed.id.next()), SEGMENT_HEADER_BYTES).await;
+    let next = read_front(disk, &log.path(id.next()), SEGMENT_HEADER_BYTES).await;
     let next = next.ok().and_then(|block| SegmentHeader::decode(&block).ok());
+    let next = next.filter(|next| next.id == id.next() && next.identity == log.identity);
     let follows = next.is_none_or(|next| next.chain == walked.end.checksum());
-    if walked.end.last_lsn() == sealed.last_lsn && follows {
+    let is_last = last_lsn.or(next.map(|next| Lsn(next.first_lsn.0 - 1)));
+    if is_last.is_none_or(|last| walked.end.last_lsn() == last) && follows {
         return None;
     }
     let (place, fault) = walked.broken;

@@ -52,11 +52,12 @@ impl Host {
 
     /// The same on a disk with something on it, which may be refused.
     pub fn start_on(disk: MemoryDisk, shards: u16) -> Result<Self, StartFailure> {
-        let faults = Faults { disk_ns: (20_000, 60_000), network_ns: (5_000, 20_000), ..Faults::default() };
-        let world = World::new(u64::from(shards), faults, false);
-        world.replace_memory(disk);
-        world.jump_unix(BEGIN_UNIX_US);
-        let configuration = Configuration {
+        Self::start_with(disk, Self::configuration(shards))
+    }
+
+    /// How a server of so many shards is started.
+    pub fn configuration(shards: u16) -> Configuration {
+        Configuration {
             shards,
             databases: DATABASES,
             durability: Durability::None,
@@ -67,14 +68,42 @@ impl Host {
             commit_depth: 2,
             mesh_capacity: 256,
             loses_messages: 0,
-        };
+        }
+    }
+
+    /// A server that is started in some other way, on a disk with something on it: it may be refused.
+    pub fn start_with(disk: MemoryDisk, configuration: Configuration) -> Result<Self, StartFailure> {
+        let faults = Faults { disk_ns: (20_000, 60_000), network_ns: (5_000, 20_000), ..Faults::default() };
+        let world = World::new(u64::from(configuration.shards), faults, false);
+        world.replace_memory(disk);
+        world.jump_unix(BEGIN_UNIX_US);
         let server = Server::start(&world, &configuration, None)?;
         Ok(Self { world, configuration, server })
     }
 
     /// Stops the server, and starts it again on what it has left.
     #[must_use]
-    pub fn restart(mut self) -> Self {
+    pub fn restart(self) -> Self {
+        let (world, configuration) = self.end();
+        let server = Server::start(&world, &configuration, None);
+        let server = server.unwrap_or_else(|failure| panic!("the start after a clean stop: {failure:?}"));
+        Self { world, configuration, server }
+    }
+
+    /// Stops the server; the disk as it leaves it.
+    pub fn stop(self) -> MemoryDisk {
+        self.end().0.memory()
+    }
+
+    /// Ends the server at once, and leaves of the disk what is durable.
+    pub fn kill(self) -> MemoryDisk {
+        let Self { world, server, .. } = self;
+        drop(server);
+        world.crash(CrashStyle::Nothing);
+        world.memory()
+    }
+
+    fn end(mut self) -> (World, Configuration) {
         self.server.stop();
         let until_ns = self.world.now_ns() + PATIENCE_NS;
         while !self.server.is_stopped() {
@@ -86,9 +115,7 @@ impl Host {
         drop(server);
         world.crash(CrashStyle::Everything);
         world.forget_connections();
-        let server = Server::start(&world, &configuration, None);
-        let server = server.unwrap_or_else(|failure| panic!("the start after a clean stop: {failure:?}"));
-        Self { world, configuration, server }
+        (world, configuration)
     }
 
     /// The disk.
@@ -183,6 +210,36 @@ impl Host {
             now_ns
         };
         self.world.advance_to(next_ns.max(now_ns + TURN_NS));
+    }
+}
+
+impl Caller<'_> {
+    /// Sends some commands at once. An error if the server doesn't answer.
+    pub fn pipeline<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> Result<Vec<Value>, String> {
+        let bytes: Vec<u8> = commands.iter().flat_map(|command| encode(command)).collect();
+        self.host.world.client_send(self.connection, &bytes);
+        let until_ns = self.host.world.now_ns() + PATIENCE_NS;
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut at = 0;
+        while replies.len() < commands.len() {
+            self.host.step();
+            let received = self.host.world.client_receive(self.connection);
+            self.inbox.extend_from_slice(&received.bytes);
+            while !received.bytes.is_empty()
+                && let Some((reply, bytes)) = parse(&self.inbox[at..]).map_err(|error| error.to_string())?
+            {
+                replies.push(reply);
+                at += bytes;
+            }
+            if received.closed {
+                return Err("the server has closed the connection instead of answering".to_owned());
+            }
+            if self.host.world.now_ns() > until_ns {
+                return Err("no reply".to_owned());
+            }
+        }
+        self.inbox.drain(..at);
+        Ok(replies)
     }
 }
 

@@ -483,8 +483,5 @@ const fn libc_eio() -> i32 {
 }
 
 fn refused(failure: &StartFailure) -> String {
-    match failure {
-        StartFailure::Directory(error) => format!("the start was refused: {error}"),
-        StartFailure::Recovery(error) => format!("the start was refused: {error}"),
-    }
+    format!("the start was refused: {failure}")
 }

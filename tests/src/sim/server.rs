@@ -62,6 +62,15 @@ pub enum StartFailure {
     Recovery(ServeError),
 }
 
+impl std::fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::Recovery(error) => error.fmt(f),
+        }
+    }
+}
+
 impl StartFailure {
     /// Whether an operation of the disk failed, which says nothing about what is on it.
     pub fn is_io(&self) -> bool {

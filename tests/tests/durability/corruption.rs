@@ -6,7 +6,6 @@
 //!
 //! `ANNULUS_CORRUPTION_TRIALS` sets the number of trials for campaigns, `ANNULUS_CORRUPTION_SEED` replays one.
 
-mod damage;
 mod original;
 
 use std::{
@@ -16,11 +15,14 @@ use std::{
 };
 
 use annulus_tests::{
+    damage::{
+        self, Damage, Kind, RealFiles,
+        workload::{check_last_words, contents, difference},
+    },
     random::{Random, seed_from},
     server::{Failed, Server, Setup, scratch_dir, target_is_redis},
 };
-use damage::{Damage, Kind};
-use original::{Original, check_last_words, contents};
+use original::Original;
 
 /// Trials on one original: then another is made.
 const TRIALS_EACH: usize = 40;
@@ -121,17 +123,22 @@ impl Trial<'_> {
 
     fn judge_contents(&self, server: &Server) -> Result<(), String> {
         let mut connection = server.connect();
-        let found = contents(&mut connection)?;
-        if let Some(difference) = self.original.difference(&found) {
+        let mut pipeline = |commands: &[Vec<Vec<u8>>]| {
+            connection
+                .pipeline(commands)
+                .map_err(|error| format!("the server closed the connection: {error}"))
+        };
+        let found = contents(&mut pipeline)?;
+        if let Some(difference) = difference(self.original.contents(), &found) {
             return Err(format!("{difference}; the server said: {}", server.log()));
         }
-        check_last_words(&mut connection)
+        check_last_words(&mut pipeline)
     }
 
     /// Nothing was changed by a refused start: with what was damaged back in place, everything is there.
     fn undo_and_start(&self) -> Result<(), String> {
         for damage in self.damage.iter().rev() {
-            damage.undo(self.original.data(), &self.data);
+            damage.undo((&RealFiles, self.original.data()), (&mut RealFiles, &self.data));
         }
         let server = self.setup.try_start().map_err(|failed| format!("with the damage undone: {failed}"))?;
         self.judge_contents(&server).map_err(|wrong| format!("with the damage undone: {wrong}"))
@@ -180,7 +187,7 @@ fn campaign(binary: Option<&Path>, trials: usize, kinds: &[Kind]) -> Counts {
         let home = scratch_dir();
         let data = home.path().join("data");
         copy_directory(original.data(), &data);
-        let damage = damage::inflict(&data, kinds, &mut random);
+        let damage = damage::inflict(&mut RealFiles, &data, kinds, &mut random);
         let kind = damage[0].kind;
         let mut setup = original.setup(&mut random).dir(&data);
         if let Some(binary) = binary {

@@ -1,6 +1,7 @@
 //! Scrubs: every changed bit is found in what is read, and nothing in what is whole, given up or used again.
 
 use super::*;
+use crate::checkpoint::files::{checkpoint_number, is_retained_name};
 use crate::offline::Pace;
 use crate::recovery::scrub_shard;
 
@@ -25,7 +26,28 @@ fn with_sealed_segments(choices: &mut Choices) -> Rig {
 
 #[test]
 fn every_changed_bit_is_found() {
-    let mut rig = with_sealed_segments(&mut Choices::new(21));
+    every_changed_bit_is_found_in(with_sealed_segments(&mut Choices::new(21)), 37);
+}
+
+#[test]
+fn every_changed_bit_is_found_in_what_is_retained() {
+    let mut choices = Choices::new(23);
+    let mut rig = with_sealed_segments(&mut choices);
+    rig.retention = Retention { ms: 1 << 40, bytes: 0 };
+    for _ in 0..3 {
+        rig.checkpoint();
+        for _ in 0..60 {
+            rig.random_command(&mut choices);
+            rig.settle();
+        }
+    }
+    let names = run_ready(rig.disk.list_dir(&rig.path(""))).expect("it is there");
+    let retained = names.iter().filter(|entry| is_retained_name(&entry.name)).count();
+    assert!(retained > 3, "{names:?}");
+    every_changed_bit_is_found_in(rig, 113);
+}
+
+fn every_changed_bit_is_found_in(mut rig: Rig, step: usize) {
     let sealed = rig.store.sink().sealed_segments();
     let (directory, shard) = (rig.directory.clone(), ShardId(0));
     let scrub = |disk: &MemoryDisk| {
@@ -36,18 +58,24 @@ fn every_changed_bit_is_found() {
     };
     assert_eq!(scrub(&rig.disk), []);
     let segments = sealed.iter().map(|segment| rig.path(&segment.id.file_name()));
-    let files: Vec<PathBuf> = segments.chain([rig.path(&checkpoint_name(1))]).collect();
+    let names = run_ready(rig.disk.list_dir(&rig.path(""))).expect("it is there");
+    let others = names
+        .iter()
+        .filter(|entry| is_retained_name(&entry.name) || checkpoint_number(&entry.name).is_some());
+    let files: Vec<PathBuf> = segments.chain(others.map(|entry| rig.path(&entry.name))).collect();
     let (mut found, mut blank) = (0, 0);
     for path in &files {
         let bytes = rig.disk.contents(path).expect("it is there");
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
-        for at in (0..used).step_by(37) {
+        for at in (0..used).step_by(step) {
             let disk = rig.disk.crash_copy(&mut crate::disk::memory::EverythingSurvives);
             disk.edit(path, |bytes| bytes[at] ^= 1 << (at % 8));
             match &scrub(&disk)[..] {
                 [fault] => {
                     found += 1;
                     assert_eq!(&fault.path, path, "{fault}");
+                    let name = path.file_name().and_then(|name| name.to_str());
+                    assert_eq!(fault.is_retained, name.is_some_and(is_retained_name));
                     assert!(
                         fault.offset.is_none_or(|offset| offset <= at as u64),
                         "{fault}: changed at {at}"
