@@ -769,6 +769,10 @@ const WITHOUT_METHOD: &[(&str, &[&str])] = &[
         "it ends the connection, or makes it another one",
         &["quit", "reset", "monitor", "shutdown", "client|reply"],
     ),
+    (
+        "`annulus backup --from` sends it, and copies the files itself",
+        &["backup|begin", "backup|cut", "backup|keep", "backup|end"],
+    ),
     ("for tests of the server, or for fun", &["debug", "pfdebug", "pfselftest", "script|debug", "lolwut"]),
     ("the same as COMMAND INFO of all", &["command"]),
     ("a transaction that is not carried out is not sent", &["discard"]),
