@@ -67,6 +67,8 @@ fn what_was_there_before_a_flushall_is_restored_from_behind_checkpoints() {
     save(&mut connection);
     write(&mut connection, 3);
     let before = now();
+    // What is restored ends with the millisecond.
+    wait_for("a later millisecond", || now() != before);
     assert_eq!(connection.line("FLUSHALL"), Value::ok());
     write(&mut connection, 4);
     assert_eq!(connection.line("FLUSHALL"), Value::ok());

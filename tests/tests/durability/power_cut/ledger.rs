@@ -252,6 +252,14 @@ impl Ledger {
     }
 }
 
+/// An error, or what EXEC answers when all that it holds are errors.
+fn is_refusal(reply: &Value) -> bool {
+    match reply {
+        Value::Array(replies) => !replies.is_empty() && replies.iter().all(Value::is_error),
+        reply => reply.is_error(),
+    }
+}
+
 impl Writer {
     fn write(
         &mut self,
@@ -278,7 +286,7 @@ impl Writer {
                     match connection.read() {
                         Ok(reply) if reply == *expected => {}
                         // A server whose disk is gone may refuse, or close.
-                        Ok(reply) if reply.is_error() && ended() => return,
+                        Ok(reply) if is_refusal(&reply) && ended() => return,
                         Ok(reply) => panic!("reply {reply} to write {number} of writer {}", self.number),
                         Err(error) => {
                             assert!(ended(), "a writer got no reply: {error}");
