@@ -364,3 +364,17 @@ impl<F: Files> Inflictor<'_, F> {
         Some((vec![one, other], String::new()))
     }
 }
+
+/// Whether a refusal says where in a file, or what of a file, it is about.
+pub fn names_place(text: &str) -> bool {
+    let places = [
+        "offset",
+        "missing",
+        "does not belong",
+        "bytes, it was made with",
+        "no checkpoint",
+        "no MANIFEST",
+        "MANIFEST is damaged",
+    ];
+    places.iter().any(|words| text.contains(words))
+}

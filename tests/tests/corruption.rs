@@ -23,7 +23,7 @@ use annulus_storage::disk::memory::{EverythingSurvives, MemoryDisk};
 use annulus_storage::manifest::inspect_data_directory;
 use annulus_storage::offline::{ShardCheck, check_shard, outcomes_of};
 use annulus_storage::planted::{Planted, plant};
-use annulus_tests::damage::Damage;
+use annulus_tests::damage::{Damage, names_place};
 use annulus_tests::random::{Random, seed_from};
 use annulus_tests::sim::server::DIRECTORY;
 use original::Original;
@@ -145,20 +145,9 @@ fn copy_of(disk: &MemoryDisk) -> MemoryDisk {
 
 /// Whether a refusal says which file it is about, and where in it or what of it.
 fn judge_refusal(text: &str) -> Result<(), String> {
-    let places = [
-        "offset",
-        "missing",
-        "does not belong",
-        "bytes, it was made with",
-        "no checkpoint",
-        "no MANIFEST",
-        "MANIFEST is damaged",
-        "cannot read",
-        "ends at LSN",
-        "reaches back to",
-    ];
+    let places = ["cannot read", "ends at LSN", "reaches back to"];
     let names_file = text.contains("/data") || text.contains("/backup") || text.contains("reaches back to");
-    if names_file && places.iter().any(|words| text.contains(words)) {
+    if names_file && (names_place(text) || places.iter().any(|words| text.contains(words))) {
         Ok(())
     } else {
         Err(format!("no file or no place is named: {text}"))

@@ -89,60 +89,8 @@ fn add_tables(lua: &Lua, server: &Table, protected: &Protected, native: &Table) 
         Ok(())
     };
     server.raw_set("protected", lua.create_function(note)?)?;
-    let real = |protected: &Protected| {
-        let protected = Protected::clone(protected);
-        move |table: &Table| protected.borrow().get(&table.to_pointer()).cloned()
-    };
-
-    let behind = real(protected);
-    let next: Function = native.raw_get("next")?;
-    let pairs = move |lua: &Lua, args: Variadic<Value>| {
-        let Some(Value::Table(table)) = args.first() else {
-            return Err(expected(lua, 1, "pairs", "table", args.first()));
-        };
-        match behind(table) {
-            None => Ok((next.clone(), table.clone(), Value::Nil)),
-            Some(real) => Ok((walk(lua, &real)?, table.clone(), Value::Nil)),
-        }
-    };
-    server.raw_set("pairs", lua.create_function(pairs)?)?;
-
-    let behind = real(protected);
-    let raw_get = move |lua: &Lua, args: Variadic<Value>| {
-        let Some(Value::Table(table)) = args.first() else {
-            return Err(expected(lua, 1, "rawget", "table", args.first()));
-        };
-        let key = args.get(1).cloned().unwrap_or(Value::Nil);
-        behind(table).as_ref().unwrap_or(table).raw_get::<Value>(key)
-    };
-    server.raw_set("rawget", lua.create_function(raw_get)?)?;
-
-    let behind = real(protected);
-    let native_set: Function = native.raw_get("rawset")?;
-    let raw_set = move |lua: &Lua, args: Variadic<Value>| {
-        let Some(Value::Table(table)) = args.first() else {
-            return Err(expected(lua, 1, "rawset", "table", args.first()));
-        };
-        if behind(table).is_some() { read_only() } else { native_set.call::<Value>(args) }
-    };
-    server.raw_set("rawset", lua.create_function(raw_set)?)?;
-
-    let behind = real(protected);
-    let native_set: Function = native.raw_get("setmetatable")?;
-    let set_metatable = move |lua: &Lua, args: Variadic<Value>| {
-        let Some(Value::Table(table)) = args.first() else {
-            return Err(expected(lua, 1, "setmetatable", "table", args.first()));
-        };
-        if behind(table).is_some() {
-            return read_only();
-        }
-        native_set.call::<Value>(args).map_err(|error| match raised(&error) {
-            Raise::Message(text) => message(lua, text),
-            other => other.into(),
-        })
-    };
-    server.raw_set("setmetatable", lua.create_function(set_metatable)?)?;
-
+    add_readers(lua, server, protected, native)?;
+    add_writers(lua, server, protected, native)?;
     let native_get: Function = native.raw_get("getmetatable")?;
     let get_metatable = move |lua: &Lua, args: Variadic<Value>| match args.first() {
         None => Err(argument(lua, 1, "getmetatable", "value expected")),
@@ -153,6 +101,67 @@ fn add_tables(lua: &Lua, server: &Table, protected: &Protected, native: &Table) 
         }),
     };
     server.raw_set("getmetatable", lua.create_function(get_metatable)?)
+}
+
+/// Finds the table that stands behind a protected one.
+fn behind(protected: &Protected) -> impl Fn(&Table) -> Option<Table> + use<> {
+    let protected = Protected::clone(protected);
+    move |table: &Table| protected.borrow().get(&table.to_pointer()).cloned()
+}
+
+/// What reads tables reads behind what protects them.
+fn add_readers(lua: &Lua, server: &Table, protected: &Protected, native: &Table) -> mlua::Result<()> {
+    let real = behind(protected);
+    let next: Function = native.raw_get("next")?;
+    let pairs = move |lua: &Lua, args: Variadic<Value>| {
+        let Some(Value::Table(table)) = args.first() else {
+            return Err(expected(lua, 1, "pairs", "table", args.first()));
+        };
+        match real(table) {
+            None => Ok((next.clone(), table.clone(), Value::Nil)),
+            Some(real) => Ok((walk(lua, &real)?, table.clone(), Value::Nil)),
+        }
+    };
+    server.raw_set("pairs", lua.create_function(pairs)?)?;
+
+    let real = behind(protected);
+    let raw_get = move |lua: &Lua, args: Variadic<Value>| {
+        let Some(Value::Table(table)) = args.first() else {
+            return Err(expected(lua, 1, "rawget", "table", args.first()));
+        };
+        let key = args.get(1).cloned().unwrap_or(Value::Nil);
+        real(table).as_ref().unwrap_or(table).raw_get::<Value>(key)
+    };
+    server.raw_set("rawget", lua.create_function(raw_get)?)
+}
+
+/// What writes tables refuses those that are protected.
+fn add_writers(lua: &Lua, server: &Table, protected: &Protected, native: &Table) -> mlua::Result<()> {
+    let real = behind(protected);
+    let native_set: Function = native.raw_get("rawset")?;
+    let raw_set = move |lua: &Lua, args: Variadic<Value>| {
+        let Some(Value::Table(table)) = args.first() else {
+            return Err(expected(lua, 1, "rawset", "table", args.first()));
+        };
+        if real(table).is_some() { read_only() } else { native_set.call::<Value>(args) }
+    };
+    server.raw_set("rawset", lua.create_function(raw_set)?)?;
+
+    let real = behind(protected);
+    let native_set: Function = native.raw_get("setmetatable")?;
+    let set_metatable = move |lua: &Lua, args: Variadic<Value>| {
+        let Some(Value::Table(table)) = args.first() else {
+            return Err(expected(lua, 1, "setmetatable", "table", args.first()));
+        };
+        if real(table).is_some() {
+            return read_only();
+        }
+        native_set.call::<Value>(args).map_err(|error| match raised(&error) {
+            Raise::Message(text) => message(lua, text),
+            other => other.into(),
+        })
+    };
+    server.raw_set("setmetatable", lua.create_function(set_metatable)?)
 }
 
 /// An iterator over a protected table that does not give the table away.

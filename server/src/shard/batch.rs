@@ -12,6 +12,11 @@ use crate::admin::info::ShardCounters;
 use crate::commands::{Command, Keyed, ScriptRun, Waiting};
 use crate::runtime::{NewSocket, SocketId};
 
+/// A batch with room for no more than this is worth keeping for the next of its kind: bytes, commands, arguments.
+const SMALL_BYTES: usize = 1024;
+const SMALL_COMMANDS: usize = 8;
+const SMALL_ARGUMENTS: usize = 64;
+
 /// Where a reply goes on the shard that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -232,7 +237,9 @@ impl RequestBatch {
 
     /// Whether its memory is worth keeping.
     pub fn is_small(&self) -> bool {
-        self.data.capacity() <= 1024 && self.requests.capacity() <= 8 && self.ends.capacity() <= 64
+        self.data.capacity() <= SMALL_BYTES
+            && self.requests.capacity() <= SMALL_COMMANDS
+            && self.ends.capacity() <= SMALL_ARGUMENTS
     }
 
     /// Takes everything out, and keeps the memory.

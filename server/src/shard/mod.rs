@@ -177,20 +177,19 @@ impl Core {
     ) -> Self {
         let shards = shared.peers.count();
         let name_seed = random.next_u64();
-        let owners = std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards));
         let (settings, settings_version) = shared.settings();
         // No id may come twice in a log, or a part that was lost would be taken for a whole transaction of the same name.
         let transactions = store.sink().greatest_transaction().counter();
-        let lines = Lines::new(shared.entrance(id).cloned());
         let mut core = Core {
             id,
             shards,
-            owners: Box::new(owners),
+            owners: Box::new(std::array::from_fn(|group| dispatch::owner_of_group(group as u16, shards))),
             groups: groups_of(id, shards),
             durability: settings.durability,
             limits: Limits::DEFAULT,
             settings,
             settings_version,
+            lines: Lines::new(shared.entrance(id).cloned()),
             shared,
             time: Time::default(),
             random,
@@ -206,7 +205,6 @@ impl Core {
             connections: Connections::default(),
             gates: Gates::default(),
             links: Links::new(mesh),
-            lines,
             operations: Slab::new(),
             listeners: Listeners::new(name_seed),
             monitors: Monitors::default(),

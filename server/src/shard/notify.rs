@@ -72,25 +72,14 @@ fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> O
         "lpushx" => "lpush",
         "rpushx" => "rpush",
         "blpop" => "lpop",
-        "brpop" => "rpop",
         "lmpop" => side((2 + keys_named(args, 1)).min(args.len()), "lpop", "rpop"),
         "blmpop" => side((3 + keys_named(args, 2)).min(args.len()), "lpop", "rpop"),
-        "rpoplpush" | "brpoplpush" => {
-            if grew {
-                "lpush"
-            } else {
-                "rpop"
-            }
-        }
+        "rpoplpush" | "brpoplpush" if grew => "lpush",
+        "brpop" | "rpoplpush" | "brpoplpush" => "rpop",
         "lmove" | "blmove" if grew => side(4, "lpush", "rpush"),
         "lmove" | "blmove" => side(3, "lpop", "rpop"),
-        "smove" => {
-            if grew {
-                "sadd"
-            } else {
-                "srem"
-            }
-        }
+        "smove" if grew => "sadd",
+        "smove" => "srem",
         "hmset" | "hsetnx" | "hsetex" => "hset",
         "hgetdel" => "hdel",
         "hgetex" if is(args.get(2), "persist") => "hpersist",

@@ -6,7 +6,6 @@
 
 use annulus_protocol::{Encoder, Version, elements, parse_error_reply, parse_integer_reply, slot};
 use annulus_storage::{DatabaseId, Lsn, ShardId, TransactionId};
-
 use smallvec::{SmallVec, smallvec};
 
 use super::Core;

@@ -16,7 +16,7 @@ use std::{
 
 use annulus_tests::{
     damage::{
-        self, Damage, Kind, RealFiles,
+        self, Damage, Kind, RealFiles, names_place,
         workload::{check_last_words, contents, difference},
     },
     random::{Random, seed_from},
@@ -106,16 +106,7 @@ impl Trial<'_> {
         if !advice.iter().any(|advice| line.contains(advice)) {
             return Err(format!("no way out is named: {line}"));
         }
-        let names_place = [
-            "offset",
-            "missing",
-            "does not belong",
-            "bytes, it was made with",
-            "no checkpoint",
-            "no MANIFEST",
-        ];
-        let manifest = line.contains("MANIFEST is damaged");
-        if !manifest && !names_place.iter().any(|words| line.contains(words)) {
+        if !names_place(line) {
             return Err(format!("no place is named: {line}"));
         }
         Ok(())

@@ -136,36 +136,33 @@ fn memory(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
 }
 
 fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
-    let log = &total.log;
-    let enabled = facts.settings.durability != Durability::None;
-    let undurable = facts
-        .shards
-        .iter()
-        .map(|shard| shard.log.last_lsn.saturating_sub(shard.log.durable_lsn))
-        .sum::<u64>();
-    let status = if log.failed { "err" } else { "ok" };
-    let saved = &total.checkpoint;
-    let save_status = if saved.failed { "err" } else { "ok" };
-    let last_seconds = if saved.completed == 0 { -1 } else { saved.last_seconds as i64 };
-    let current_seconds = if saved.in_progress == 0 { -1 } else { saved.current_seconds as i64 };
-    let scrub = &total.scrub;
-    let progress = match scrub.total_bytes {
-        0 => 0.0,
-        total => 100.0 * scrub.read_bytes as f64 / total as f64,
-    };
-    let reaches_back_seconds = match saved.reaches_ms {
-        0 => 0,
-        reaches_ms => (facts.now_us / 1000).saturating_sub(reaches_ms) / 1000,
-    };
     out.heading("Persistence")
         .field("loading", u8::from(facts.loading))
         .field("async_loading", 0)
         .field("current_cow_size", 0)
-        .field("current_fork_perc", "0.00")
-        .field("rdb_changes_since_last_save", saved.changes)
+        .field("current_fork_perc", "0.00");
+    saves(out, facts, total);
+    out.field("module_fork_in_progress", 0).field("durability", facts.settings.durability.name());
+    log_state(out, facts, total);
+    checkpoints(out, total);
+    out.field("recovery_records", total.log.recovered_records).field("recovery_usec", total.log.recovery_us);
+}
+
+/// `err` of what has failed.
+const fn status(failed: bool) -> &'static str {
+    if failed { "err" } else { "ok" }
+}
+
+/// Checkpoints and the log in the words of Redis's two kinds of files.
+fn saves(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
+    let (log, saved) = (&total.log, &total.checkpoint);
+    let enabled = facts.settings.durability != Durability::None;
+    let last_seconds = if saved.completed == 0 { -1 } else { saved.last_seconds as i64 };
+    let current_seconds = if saved.in_progress == 0 { -1 } else { saved.current_seconds as i64 };
+    out.field("rdb_changes_since_last_save", saved.changes)
         .field("rdb_bgsave_in_progress", u8::from(facts.saving))
         .field("rdb_last_save_time", facts.last_save_seconds)
-        .field("rdb_last_bgsave_status", save_status)
+        .field("rdb_last_bgsave_status", status(saved.failed))
         .field("rdb_last_bgsave_time_sec", last_seconds)
         .field("rdb_current_bgsave_time_sec", current_seconds)
         .field("rdb_saves", saved.completed)
@@ -176,9 +173,9 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("aof_rewrite_scheduled", 0)
         .field("aof_last_rewrite_time_sec", last_seconds)
         .field("aof_current_rewrite_time_sec", current_seconds)
-        .field("aof_last_bgrewrite_status", save_status)
+        .field("aof_last_bgrewrite_status", status(saved.failed))
         .field("aof_rewrites", saved.completed)
-        .field("aof_last_write_status", status);
+        .field("aof_last_write_status", status(log.failed));
     if enabled {
         out.field("aof_current_size", log.disk_bytes + saved.bytes)
             .field("aof_base_size", saved.bytes)
@@ -187,9 +184,20 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
             .field("aof_pending_bio_fsync", log.commits_in_flight)
             .field("aof_delayed_fsync", 0);
     }
-    out.field("module_fork_in_progress", 0)
-        .field("durability", facts.settings.durability.name())
-        .field("log_status", status)
+}
+
+fn log_state(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
+    let log = &total.log;
+    let undurable = facts
+        .shards
+        .iter()
+        .map(|shard| shard.log.last_lsn.saturating_sub(shard.log.durable_lsn))
+        .sum::<u64>();
+    let reaches_back_seconds = match total.checkpoint.reaches_ms {
+        0 => 0,
+        reaches_ms => (facts.now_us / 1000).saturating_sub(reaches_ms) / 1000,
+    };
+    out.field("log_status", status(log.failed))
         .field("log_last_lsn", log.last_lsn)
         .field("log_durable_lsn", log.durable_lsn)
         .field("log_undurable_lsns", undurable)
@@ -203,9 +211,18 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("log_segments", log.segments)
         .field("log_segments_spare", log.segments_spare)
         .field("log_disk_bytes", log.disk_bytes)
-        .field("log_retained_bytes", saved.retained_bytes)
-        .field("log_reaches_back_seconds", reaches_back_seconds)
-        .field("checkpoints_in_progress", saved.in_progress)
+        .field("log_retained_bytes", total.checkpoint.retained_bytes)
+        .field("log_reaches_back_seconds", reaches_back_seconds);
+}
+
+/// Checkpoints, and the reading again of what is on disk.
+fn checkpoints(out: &mut Text, total: &ShardCounters) {
+    let (saved, scrub) = (&total.checkpoint, &total.scrub);
+    let progress = match scrub.total_bytes {
+        0 => 0.0,
+        total => 100.0 * scrub.read_bytes as f64 / total as f64,
+    };
+    out.field("checkpoints_in_progress", saved.in_progress)
         .field("checkpoint_records", saved.records)
         .field("checkpoint_bytes", saved.bytes)
         .field("checkpoint_lsn", saved.lsn)
@@ -213,10 +230,8 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("scrub_in_progress", u8::from(scrub.in_progress > 0))
         .field("scrub_progress_perc", format!("{progress:.2}"))
         .field("scrub_last_age_sec", if scrub.never { -1 } else { scrub.age_seconds as i64 })
-        .field("scrub_last_status", if scrub.faults > 0 { "err" } else { "ok" })
-        .field("scrub_faults", scrub.faults)
-        .field("recovery_records", log.recovered_records)
-        .field("recovery_usec", log.recovery_us);
+        .field("scrub_last_status", status(scrub.faults > 0))
+        .field("scrub_faults", scrub.faults);
 }
 
 fn stats(out: &mut Text, total: &ShardCounters) {

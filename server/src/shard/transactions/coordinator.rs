@@ -11,7 +11,7 @@ use crate::shard::Core;
 use crate::shard::batch::{Request, Target, Work};
 
 /// How far an operation has come with its locks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in super::super) struct Locking {
     id: TransactionId,
     /// Where the parts are, and whether they have their locks.
@@ -37,19 +37,7 @@ pub(in super::super) struct Locking {
 impl Locking {
     /// Of a transaction in rounds that has all locks it has asked for: none so far.
     pub(in super::super) fn of_running(id: TransactionId) -> Locking {
-        Locking {
-            id,
-            parts: SmallVec::new(),
-            missing: 0,
-            decided: true,
-            decider: None,
-            wounded: false,
-            held: false,
-            next: None,
-            rounds: true,
-            writes: false,
-            overdue: false,
-        }
+        Locking { id, decided: true, rounds: true, ..Locking::default() }
     }
 
     /// Of a command over two shards that one of them decides: the other's locks are there.
@@ -63,14 +51,9 @@ impl Locking {
             id,
             parts: shards.into_iter().map(|shard| (shard, shard != decider)).collect(),
             missing: 1,
-            decided: false,
             decider: Some(decider),
-            wounded: false,
-            held: false,
-            next: None,
-            rounds: false,
             writes,
-            overdue: false,
+            ..Locking::default()
         }
     }
 
@@ -239,13 +222,9 @@ impl Core {
             parts: draft.parts.iter().map(|(shard, _)| (*shard, false)).collect(),
             missing: draft.parts.len(),
             decided: alone,
-            decider: None,
-            wounded: false,
-            held: false,
-            next: None,
             rounds: draft.rounds,
             writes: !participants.is_empty(),
-            overdue: false,
+            ..Locking::default()
         };
         self.counters.transactions.started += 1;
         let Some(it) = self.operations.get_mut(operation as usize) else { return };

@@ -19,7 +19,7 @@ use annulus_storage::{ShardId, TransactionId};
 use super::add_locks;
 use super::coordinator::Locking;
 use super::locks::{LockRequest, Mode};
-use super::part::{Part, Refusal, Shards, Signal, When};
+use super::part::{Part, Refusal, Shards, Signal};
 use super::participant::Waiter;
 use crate::commands::{Command, Flags, Keyed};
 use crate::shard::Core;
@@ -48,15 +48,8 @@ impl Core {
             return false;
         }
         let id = self.next_transaction();
-        let index = u32::from(first.0 != self.id);
         let mut part = self.spare_parts.pop().unwrap_or_default();
-        part.id = id;
-        part.operation = operation;
-        part.index = index;
-        part.when = When::Told;
-        part.writes = writes;
-        part.participants = participants(writes, self.id, other.0);
-        part.commands.push(own.1, own.2.iter().copied());
+        part.set_command(id, (command, keyed), participants(writes, self.id, other.0), &own.1, own.2);
         self.locks.insert_granted(id.into(), locks, Waiter::Part(part));
         let request = Request { work: Work::Decide(id, command, keyed), ..other.1 };
         self.links.request(other.0, request, other.2.iter().copied());
@@ -129,23 +122,14 @@ impl Core {
         participants: Shards,
         args: &[&[u8]],
     ) {
-        let Target::Operation { index: operation, part: index } = request.target else { return };
+        let Target::Operation { index: operation, .. } = request.target else { return };
         reached(Branch::Declined);
         self.signal(from, Signal::Declined { id, operation });
         if request.call.origin.client != 0 {
             locks.set_session(request.call.origin.client, Mode::Shared);
         }
-        let mut part = Box::new(Part {
-            id,
-            operation,
-            index,
-            when: When::Told,
-            locks,
-            participants,
-            writes: command.flags.contains(Flags::WRITE),
-            ..Part::default()
-        });
-        part.commands.push(Request { work: Work::Keyed(command, keyed), ..*request }, args.iter().copied());
+        let mut part = Box::new(Part { locks, ..Part::default() });
+        part.set_command(id, (command, keyed), participants, request, args);
         self.take_part(part);
     }
 

@@ -4,7 +4,8 @@ use annulus_storage::{DeferredGroup, ShardId, TransactionId};
 use smallvec::SmallVec;
 
 use super::locks::LockRequest;
-use crate::shard::batch::RequestBatch;
+use crate::commands::{Command, Flags, Keyed};
+use crate::shard::batch::{Request, RequestBatch, Target, Work};
 use crate::shard::outgoing::Outgoing;
 
 /// Shards, few as a rule, in rising order.
@@ -35,6 +36,28 @@ pub struct Part {
     pub deferred: DeferredGroup,
     /// What its rounds have to tell, which nobody may hear before it is logged.
     pub(in super::super) outgoing: Vec<Outgoing>,
+}
+
+impl Part {
+    /// Makes this the part of a single command, of an operation over several shards, that runs when the coordinator says so. Its
+    /// locks are the caller's business.
+    pub(super) fn set_command(
+        &mut self,
+        id: TransactionId,
+        (command, keyed): (&'static Command, Keyed),
+        participants: Shards,
+        request: &Request,
+        args: &[&[u8]],
+    ) {
+        if let Target::Operation { index, part } = request.target {
+            (self.operation, self.index) = (index, part);
+        }
+        self.id = id;
+        self.when = When::Told;
+        self.writes = command.flags.contains(Flags::WRITE);
+        self.participants = participants;
+        self.commands.push(Request { work: Work::Keyed(command, keyed), ..*request }, args.iter().copied());
+    }
 }
 
 /// When the commands of a part run.
