@@ -731,6 +731,7 @@ fn log_options(shard: ShardId, settings: &Settings) -> LogOptions {
         shard,
         durability: settings.durability,
         in_flight_max: settings.commit_depth as usize,
+        fill_wait_ns: u64::from(settings.commit_fill_us) * 1000,
         segment_bytes,
         frame_bytes_max: options.frame_bytes_max.min(quarter),
         ..options

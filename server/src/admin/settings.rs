@@ -263,6 +263,12 @@ settings! {
     ///
     /// One or two give the lowest latency; more help on disks that need depth.
     Start "commit-depth" commit_depth: u32 = 2, (1, 32);
+    /// Microseconds that records wait at most until they fill a block of the log, while others come fast enough to do so.
+    ///
+    /// Writes take whole blocks of 4096 bytes. With some tens of clients that each wait for their own write, most of a block is
+    /// padding; waiting writes fewer and fuller ones, for longer answers where the disk is what limits. Only with
+    /// `durability always`; who writes alone or slowly never waits. 0 never waits.
+    Start "commit-fill-us" commit_fill_us: u32 = 0, (0, 10_000);
     /// Microseconds for which a shard with recent traffic looks for more before it sleeps; 0 sleeps at once.
     ///
     /// Saves the wake-up of a sleeping core, which costs more than most commands. An idle shard never spins.

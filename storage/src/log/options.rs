@@ -47,6 +47,9 @@ pub struct LogOptions {
     pub interval_ns: u64,
     /// `Always`: how long the log is idle before it writes one empty frame that carries the horizon.
     pub horizon_idle_ns: u64,
+    /// `Always`: how long records wait at most for others to fill their block, while others come fast enough to do so;
+    /// 0 for never.
+    pub fill_wait_ns: u64,
     /// After a segment could not be prepared: how long until the next attempt.
     pub segment_retry_ns: u64,
 }
@@ -65,6 +68,7 @@ impl Default for LogOptions {
             segments_ahead: 2,
             interval_ns: 1_000_000_000,
             horizon_idle_ns: 10_000_000,
+            fill_wait_ns: 0,
             segment_retry_ns: 1_000_000_000,
         }
     }

@@ -280,6 +280,109 @@ fn a_completion_that_nobody_waits_for_is_a_contradiction() {
     other.log.on_written(id, Ok(0), crate::AlignedBuffer::new(1));
 }
 
+const MICROSECOND: u64 = 1000;
+
+/// A log that waits up to 300 µs for blocks of 4096 bytes to fill, and a stream of records, 117 bytes with their heads, one each 4 µs.
+fn filling_bench() -> Bench {
+    bench(|options| {
+        options.fill_wait_ns = 300 * MICROSECOND;
+        options.alignment = 4096;
+        options.frame_bytes_max = 16 << 10;
+        options.segment_bytes = 1 << 20;
+    })
+}
+
+fn stream(bench: &mut Bench, records: usize) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    for _ in 0..records {
+        bench.now_ns += 4 * MICROSECOND;
+        bench.append_set(b"0123456789", &[7; 100]);
+        bench.poll();
+        sizes.extend(bench.in_flight.iter().map(|write| write.len));
+        while !bench.in_flight.is_empty() {
+            bench.complete(0);
+        }
+    }
+    sizes
+}
+
+#[test]
+fn who_writes_alone_never_waits_for_a_block_to_fill() {
+    let mut bench = filling_bench();
+    for _ in 0..100 {
+        let lsn = bench.append_set(b"k", &[7; 100]);
+        bench.poll();
+        assert_eq!(bench.in_flight.len(), 1);
+        bench.complete(0);
+        assert_eq!(bench.log.horizon(), lsn);
+        bench.now_ns += 100 * MICROSECOND;
+    }
+}
+
+#[test]
+fn a_stream_of_records_fills_its_blocks() {
+    let mut bench = filling_bench();
+    stream(&mut bench, 300);
+    let written = bench.log.written().1;
+    let sizes = stream(&mut bench, 1000);
+    assert!(sizes.iter().all(|&size| size == 4096), "{sizes:?}");
+    let each = (bench.log.written().1 - written) / 1000;
+    assert!((117..130).contains(&each), "{each} bytes a record");
+}
+
+#[test]
+fn a_stream_that_stops_leaves_nothing_behind() {
+    let mut bench = filling_bench();
+    stream(&mut bench, 301);
+    assert!(bench.log.horizon() < bench.log.last_lsn(), "the last block is not full");
+    let deadline = bench.log.next_deadline().expect("somebody must call again");
+    assert!(deadline <= bench.now_ns + 300 * MICROSECOND);
+    bench.now_ns = deadline;
+    bench.settle();
+    assert_eq!(bench.log.horizon(), bench.log.last_lsn());
+}
+
+#[test]
+fn who_waits_in_vain_is_made_to_wait_ever_more_rarely() {
+    let mut bench = filling_bench();
+    let mut waits = 0;
+    // Twenty clients that all wait for their own record to be durable: they never fill a block.
+    for _ in 0..1000 {
+        for _ in 0..20 {
+            bench.now_ns += 4 * MICROSECOND;
+            bench.append_set(b"0123456789", &[7; 100]);
+        }
+        bench.poll();
+        if bench.in_flight.is_empty() {
+            waits += 1;
+            bench.now_ns = bench.log.next_deadline().expect("somebody must call again");
+            bench.poll();
+        }
+        bench.settle();
+        bench.now_ns += 100 * MICROSECOND;
+    }
+    assert!((1..=25).contains(&waits), "{waits} of 1000");
+}
+
+#[test]
+fn what_goes_over_the_edge_of_a_block_begins_the_next_frame() {
+    let mut bench = filling_bench();
+    stream(&mut bench, 300);
+    // As many at once as fill a block and a part of another, or of one that has begun.
+    bench.now_ns += 4 * MICROSECOND;
+    let lsns: Vec<Lsn> = (0..38).map(|_| bench.append_set(b"0123456789", &[7; 100])).collect();
+    bench.poll();
+    let sizes: Vec<_> = bench.in_flight.iter().map(|write| write.len).collect();
+    assert_eq!(sizes, [4096]);
+    bench.complete(0);
+    let horizon = bench.log.horizon();
+    assert!(lsns[10] < horizon && horizon < lsns[37], "{horizon} of {lsns:?}");
+    bench.pass(SECOND);
+    assert_eq!(bench.log.horizon(), lsns[37]);
+    let (_, applied) = Bench::recover(&bench.disk, 1, small_options()).expect("it recovers");
+    assert_eq!(applied.len(), 1 + 300 + 38);
+}
+
 fn any_effect() -> impl Strategy<Value = OwnedEffect> {
     let bytes = |max: usize| prop::collection::vec(any::<u8>(), 0..max);
     let value = prop_oneof![8 => bytes(200), 1 => bytes(20_000)];
@@ -317,15 +420,20 @@ proptest! {
     fn effects_come_back_as_they_went(
         groups in prop::collection::vec(prop::collection::vec(any_effect(), 1..6), 1..30),
         settle_every in 1..8_usize,
+        steps_us in prop::collection::vec(0..400_u64, 8),
+        fill_wait_us in prop_oneof![Just(0_u64), 1..1000_u64],
     ) {
-        let mut bench = Bench::open(&new_disk(), small_options());
+        let options = LogOptions { fill_wait_ns: fill_wait_us * 1000, ..small_options() };
+        let mut bench = Bench::open(&new_disk(), options);
         for (index, group) in groups.iter().enumerate() {
             bench.append(group);
+            bench.now_ns += steps_us[index % steps_us.len()] * 1000;
             if index % settle_every == 0 {
                 bench.settle();
             }
         }
-        bench.settle();
+        bench.pass(SECOND);
+        prop_assert_eq!(bench.log.horizon(), bench.log.last_lsn());
         let (_, applied) = Bench::recover(&bench.disk, 1, small_options()).expect("it recovers");
         let applied: Vec<_> = applied.into_iter().map(|(effect, _)| effect).collect();
         prop_assert!(applied == groups.concat());

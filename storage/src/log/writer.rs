@@ -20,6 +20,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::fill::{Fill, GroupEnd};
 use super::LogIdentity;
 use super::frame::FRAME_HEADER_BYTES;
 use super::options::{Durability, LogOptions, limits};
@@ -32,6 +33,7 @@ use crate::disk::WriteSync;
 use crate::{Lsn, ShardId, TransactionId};
 
 mod append;
+mod fill;
 mod seal;
 mod segments;
 
@@ -221,6 +223,8 @@ enum Due {
     Full,
     /// The open frame.
     Open,
+    /// The open frame up to there.
+    Cut(GroupEnd),
     /// An empty frame that carries the horizon.
     Horizon,
     /// An empty frame that marks a clean stop.
@@ -283,6 +287,9 @@ pub struct Log<F> {
     open: Frame,
     /// Where the head of the last record in the open frame is.
     last_head: usize,
+    fill: Fill,
+    /// Bytes of records in the frames that have left.
+    sealed_bytes: u64,
     full: VecDeque<Frame>,
     full_bytes: u64,
     pool: Vec<AlignedBuffer>,
@@ -357,6 +364,8 @@ impl<F: Clone> Log<F> {
             abandoned: None,
             open: Frame::new(AlignedBuffer::new(frame_bytes), position.last_lsn.next(), 0),
             last_head: 0,
+            fill: Fill::new(position.last_lsn, options.alignment),
+            sealed_bytes: 0,
             full: VecDeque::new(),
             full_bytes: 0,
             pool: Vec::with_capacity(limits::POOLED_BUFFERS_MAX),
@@ -545,13 +554,18 @@ impl<F: Clone> Log<F> {
     /// monotonic clock.
     pub fn poll_write(&mut self, now_ns: u64) -> Option<LogWrite<F>> {
         self.now_ns = now_ns;
-        if self.failure.is_some() || self.in_flight.len() >= self.options.in_flight_max {
+        if self.failure.is_some() {
+            return None;
+        }
+        self.measure_flow();
+        if self.in_flight.len() >= self.options.in_flight_max {
             return None;
         }
         let due = self.due(now_ns)?;
         let frame_bytes = self.padded(match due {
             Due::Full => self.full.front()?.used,
             Due::Open => self.open.used,
+            Due::Cut(cut) => cut.used,
             Due::Horizon | Due::CleanStop => FRAME_HEADER_BYTES,
         });
         let fits = self.current.as_ref().is_some_and(|it| it.offset + frame_bytes as u64 <= it.segment.bytes);
@@ -691,7 +705,7 @@ impl<F: Clone> Log<F> {
         }
         let waits = self.waiting_since_ns.map(|since| since.saturating_add(self.wait_ns()));
         // With nothing that could leave for want of a slot or a segment, a completion or a segment is the next event.
-        let waits = waits.filter(|&at| at > self.now_ns);
+        let waits = [waits, self.fill.until_ns].into_iter().flatten().filter(|&at| at > self.now_ns).min();
         let sync = self.sync_wanted_since_ns.map(|since| since.saturating_add(limits::UNDECIDED_SYNC_NS));
         let waits = match (waits, sync) {
             (Some(a), Some(b)) => Some(a.min(b)),

@@ -66,6 +66,7 @@ impl Host {
             saves_at_stop: false,
             retention_seconds: 0,
             commit_depth: 2,
+            commit_fill_us: 0,
             mesh_capacity: 256,
             loses_messages: 0,
         }

@@ -132,6 +132,7 @@ impl Plan {
             saves_at_stop: checkpoints && apart.one_in(3),
             retention_seconds: if checkpoints { [0, 0, 1, 20][apart.below(4)] } else { 0 },
             commit_depth: 1 + random.below(4) as u32,
+            commit_fill_us: [0, 0, 50, 300, 5000][apart.below(5)],
             mesh_capacity: [1, 2, 8, 256][random.below(4)],
             loses_messages: if mistake == Some(Mistake::LoseMessage) { 50 } else { 0 },
         };

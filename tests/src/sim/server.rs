@@ -47,6 +47,8 @@ pub struct Configuration {
     pub retention_seconds: u64,
     /// Log writes in flight of each shard.
     pub commit_depth: u32,
+    /// As the setting of that name.
+    pub commit_fill_us: u32,
     /// Messages that a queue of the mesh holds, a power of two.
     pub mesh_capacity: usize,
     /// One in so many messages between shards is lost: a planted mistake; 0 for none.
@@ -137,6 +139,7 @@ fn settings(configuration: &Configuration) -> Settings {
         durability: configuration.durability,
         log_segment_size: configuration.segment_bytes,
         commit_depth: configuration.commit_depth,
+        commit_fill_us: configuration.commit_fill_us,
         databases: configuration.databases,
         dir: DIRECTORY.into(),
         ..Settings::default()

@@ -30,6 +30,7 @@ impl<F: Clone> EffectSink for Log<F> {
             // Within a group the open frame doesn't leave, and a frame is only closed to append to the next one:
             // the last record is in the open frame.
             self.open.buffer[self.last_head] |= GROUP_END;
+            self.note_group_end();
         }
         if self.group_flags != 0 {
             self.group_flags = 0;

@@ -1,5 +1,6 @@
 //! What leaves next, and how a frame gets its place, its link and its checksum.
 
+use super::fill::Leaves;
 use super::{Closing, Due, Frame, InFlight, Log, LogWrite, WriteId};
 use crate::Lsn;
 use crate::buffer::AlignedBuffer;
@@ -20,7 +21,7 @@ impl<F: Clone> Log<F> {
         let quiet = self.in_flight.is_empty();
         let waiting = match (self.open.is_empty(), self.closing) {
             (false, Closing::Draining) => return Some(Due::Open),
-            (false, _) if self.options.durability == Durability::Always => return Some(Due::Open),
+            (false, _) if self.options.durability == Durability::Always => return self.due_open(),
             (true, Closing::Draining) => {
                 // What is not decided now, recovery would have to decide: a clean stop leaves nothing of the kind.
                 return (quiet && self.undecided.is_empty()).then_some(Due::CleanStop);
@@ -36,6 +37,14 @@ impl<F: Clone> Log<F> {
         };
         let since = *self.waiting_since_ns.get_or_insert(now_ns);
         (now_ns.saturating_sub(since) >= self.wait_ns()).then_some(waiting)
+    }
+
+    fn due_open(&mut self) -> Option<Due> {
+        match self.leaves() {
+            Leaves::Whole => Some(Due::Open),
+            Leaves::Cut(cut) => Some(Due::Cut(cut)),
+            Leaves::Later => None,
+        }
     }
 
     /// Whether a frame without effects would claim what somebody waits for, and none on its way does.
@@ -58,6 +67,7 @@ impl<F: Clone> Log<F> {
                 self.full_bytes -= (frame.used - FRAME_HEADER_BYTES) as u64;
                 Some(frame)
             }
+            Due::Cut(cut) => Some(self.cut_open(cut)),
             Due::Open | Due::Horizon | Due::CleanStop => Some(self.close_open(self.last_lsn.next())),
         }
     }
@@ -67,6 +77,7 @@ impl<F: Clone> Log<F> {
         let buffer = self.pool.pop().unwrap_or_else(|| AlignedBuffer::new(self.options.frame_bytes_max));
         let mut frame = std::mem::replace(&mut self.open, Frame::new(buffer, first_lsn, self.group_flags));
         frame.durable_to = self.group_end_lsn;
+        self.begin_filling();
         frame
     }
 
@@ -99,6 +110,7 @@ impl<F: Clone> Log<F> {
             offset,
             segment,
         };
+        self.sealed_bytes += header.payload_bytes as u64;
         self.chain = seal_frame(&mut frame.buffer[..frame_bytes], &header, self.identity, self.seed);
         self.announced = claims;
         if due == Due::Horizon {
