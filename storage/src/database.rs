@@ -1,4 +1,4 @@
-//! One database: a table per slot group, and beside it what tells when fields of its hashes expire.
+//! One database: a table per slot group, and beside it what tells when members of its collections expire.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub(crate) const fn group_of(slot: u16) -> u8 {
 #[derive(Default)]
 pub(crate) struct Database {
     tables: Vec<Table>,
-    /// A schedule per group, none of them allocated before a field has had an expiry.
+    /// A schedule per group, none of them allocated before a member has had an expiry.
     schedules: Vec<Schedule>,
 }
 
@@ -59,7 +59,7 @@ impl Database {
         tables + schedules + headers
     }
 
-    /// When hashes have fields that expire.
+    /// When collections have members that expire.
     pub(crate) fn schedule(&self, group: u8) -> Option<&Schedule> {
         self.schedules.get(usize::from(group))
     }

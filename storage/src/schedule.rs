@@ -1,6 +1,7 @@
-//! What expires when, in order: of the fields of a hash, and of the hashes with such fields in a slot group.
+//! What expires when, in order: of the members of a collection, and of the collections with such members in a slot group.
 //!
-//! - An entry is a time and the hash of a name. It is exact: whoever changes an expiry takes the old entry out.
+//! - An entry is a time and the hash of a name, or another number that stands for it. It is exact: whoever changes an expiry takes the
+//!   old entry out.
 //! - Two names with one hash and one time share an entry, and the second is found when it's looked at only. With a keyed hash of 64 bits nobody
 //!   brings that about.
 //! - Nothing is allocated before there is an entry.
@@ -42,9 +43,9 @@ impl Schedule {
         self.0.range(from..).next().copied()
     }
 
-    /// How many times have passed. A time has not at its very millisecond.
-    pub(crate) fn passed(&self, now_ms: u64) -> usize {
-        self.0.range(..(now_ms, 0)).count()
+    /// Whose times have passed, the first to pass first. A time has not at its very millisecond.
+    pub(crate) fn passed(&self, now_ms: u64) -> impl Iterator<Item = u64> {
+        self.0.range(..(now_ms, 0)).map(|&(_, hash)| hash)
     }
 
     /// Frees up to `budget` entries of a schedule that nobody uses any more; returns what is left of the budget.
@@ -84,7 +85,8 @@ mod tests {
                 expected.sort_unstable();
                 prop_assert_eq!(schedule.first_ms(), expected.first().map(|&(at, _)| at));
                 prop_assert_eq!(schedule.is_empty(), expected.is_empty());
-                prop_assert_eq!(schedule.passed(15), expected.iter().filter(|&&(at, _)| at < 15).count());
+                let passed: Vec<u64> = expected.iter().filter(|&&(at, _)| at < 15).map(|&(_, hash)| hash).collect();
+                prop_assert!(schedule.passed(15).eq(passed));
                 prop_assert_eq!(schedule.first_from((15, 5)), expected.into_iter().find(|entry| *entry >= (15, 5)));
             }
             let left = schedule.free(usize::MAX);

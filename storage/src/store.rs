@@ -14,11 +14,11 @@
 mod awaiting;
 mod copy;
 mod evict;
-mod fields;
 mod foresight;
 mod image;
 mod libraries;
 mod look;
+mod members;
 mod replay;
 mod upkeep;
 mod watching;
@@ -88,8 +88,8 @@ pub enum Expiry {
 pub struct StoreStats {
     /// Keys removed because their time had passed.
     pub expired_keys: u64,
-    /// Fields of hashes removed because their time had passed.
-    pub expired_fields: u64,
+    /// Members of collections, fields of hashes among them, removed because their time had passed.
+    pub expired_members: u64,
     /// Keys removed because memory was short.
     pub evicted_keys: u64,
     /// Reads that found their key.
@@ -105,11 +105,11 @@ pub struct Store<S> {
     sink: Outlet<S>,
     gates: Gates,
     expiry: ExpiryIndex,
-    /// No field of a hash expires before this, ms of Unix time.
-    fields_from_ms: u64,
+    /// No member of a collection expires before this, ms of Unix time.
+    members_from_ms: u64,
     /// Flushed tables, freed by and by.
     garbage: Vec<Table>,
-    /// What told when fields of theirs expire, likewise.
+    /// What told when members of theirs expire, likewise.
     garbage_schedules: Vec<Schedule>,
     /// Large values of removed keys, freed by and by.
     garbage_values: Vec<Collection>,
@@ -158,7 +158,7 @@ impl<S: EffectSink> Store<S> {
             sink: Outlet::new(sink),
             gates: Gates::new(options.databases),
             expiry: ExpiryIndex::default(),
-            fields_from_ms: fields::NEVER,
+            members_from_ms: members::NEVER,
             garbage: Vec::new(),
             garbage_schedules: Vec::new(),
             garbage_values: Vec::new(),
@@ -194,7 +194,7 @@ impl<S: EffectSink> Store<S> {
             sink: Outlet::new(sink),
             gates: self.gates,
             expiry: self.expiry,
-            fields_from_ms: self.fields_from_ms,
+            members_from_ms: self.members_from_ms,
             garbage: self.garbage,
             garbage_schedules: self.garbage_schedules,
             garbage_values: self.garbage_values,
@@ -442,8 +442,8 @@ impl<S: EffectSink> Store<S> {
             self.save(database, group, hash, Some(at), None);
         }
         let found = Found { group, hash, at: Some(at) };
-        let fields = self.fields_before(database, &found);
-        self.note_fields(database, &found, fields, None);
+        let before = self.members_before(database, &found);
+        self.note_members(database, &found, before, None);
         let table = self.databases[database.index()].table_mut(group);
         let slot = u16::from(group) * GROUP_SLOTS + table.slot_in_group(at);
         let effect = Effect::Delete { database, slot, key: table.entry(at).key() };
@@ -536,8 +536,8 @@ impl<S: EffectSink> Store<S> {
 
     fn put(&mut self, database: DatabaseId, found: Found, key: Key<'_>, value: &[u8], expiry: Option<u64>) {
         let Found { group, hash, at } = found;
-        let fields = self.fields_before(database, &found);
-        self.note_fields(database, &found, fields, None);
+        let before = self.members_before(database, &found);
+        self.note_members(database, &found, before, None);
         let clock = clock::created(self.access, self.now_ms);
         let table = self.databases[database.index()].table_mut(group);
         let old = at.and_then(|at| table.entry(at).expire_at_ms());
@@ -658,13 +658,13 @@ impl<S: EffectSink> Store<S> {
         key: Key<'_>,
         change: &Change<'_>,
     ) -> Applied {
-        let before = self.fields_before(database, &found);
+        let before = self.members_before(database, &found);
         let (applied, after) = self.put_change_of(database, found, key, change);
-        self.note_fields(database, &found, before, after);
+        self.note_members(database, &found, before, after);
         applied
     }
 
-    /// Does that; tells too when the first of the fields that are there then expires.
+    /// Does that; tells too when the first of the members that are there then expires.
     fn put_change_of(
         &mut self,
         database: DatabaseId,
@@ -689,23 +689,23 @@ impl<S: EffectSink> Store<S> {
             }
             let mut collection = Collection::new(change.kind());
             let affected = collection.apply(change, shaping);
-            let (len, fields) = (collection.len(), collection.first_field_ms());
+            let (len, next) = (collection.len(), collection.next_expiry_ms());
             if !collection.is_gone() {
                 self.put_collection(database, &Found { group, hash, at: None }, key, collection);
             }
-            return (Applied { affected, len }, fields);
+            return (Applied { affected, len }, next);
         };
-        let (applied, fields, gone) = table.update(at, |entry| {
+        let (applied, next, gone) = table.update(at, |entry| {
             let Some(collection) = entry.collection_mut() else {
                 panic!("a change of a {} at a string", change.kind().name());
             };
             let affected = collection.apply(change, shaping);
-            (Applied { affected, len: collection.len() }, collection.first_field_ms(), collection.is_gone())
+            (Applied { affected, len: collection.len() }, collection.next_expiry_ms(), collection.is_gone())
         });
         if gone {
             shaping.garbage.extend(table.remove(&self.hasher, at).take_heavy());
         }
-        (applied, fields)
+        (applied, next)
     }
 
     /// Adds a key.

@@ -270,14 +270,17 @@ fn hashes_and_fields_that_expire() {
         let Time(now) = client.time().unwrap();
         let later = Duration::from_secs(now.as_secs() + 1000);
         let done = client.hexpire("h", Expiry::At(later), ["c", "x"]).unwrap();
-        assert_eq!(done, [FieldOutcome::Done, FieldOutcome::Absent]);
+        assert_eq!(done, [MemberOutcome::Done, MemberOutcome::Absent]);
         assert_eq!(client.hexpiretime("h", ["c"]).unwrap(), [Ttl::In(later)]);
         let sooner = ExpireCondition::IfSooner;
         assert_eq!(
             client.hexpire_if("h", Expiry::At(later + MINUTE), sooner, ["c"]).unwrap(),
-            [FieldOutcome::Unchanged]
+            [MemberOutcome::Unchanged]
         );
-        assert_eq!(client.hpersist("h", ["c", "b"]).unwrap(), [FieldOutcome::Done, FieldOutcome::Unchanged]);
+        assert_eq!(
+            client.hpersist("h", ["c", "b"]).unwrap(),
+            [MemberOutcome::Done, MemberOutcome::Unchanged]
+        );
         assert_eq!(
             client.hgetex("h", Some(Expiry::In(MINUTE)), ["c", "x"]).unwrap(),
             [Some("5".into()), None]
@@ -286,7 +289,7 @@ fn hashes_and_fields_that_expire() {
         assert_eq!(client.hgetex("h", None, ["c"]).unwrap(), [Some("5".into())]);
         assert_eq!(
             client.hexpire("h", Expiry::At(Duration::from_secs(1)), ["d"]).unwrap(),
-            [FieldOutcome::Deleted]
+            [MemberOutcome::Deleted]
         );
         assert_eq!(client.hgetdel("h", ["c", "d"]).unwrap(), [Some("5".into()), None]);
     });
@@ -353,6 +356,39 @@ fn sets_are_put_together() {
         let mut popped = client.spop_many("{s}1", 2).unwrap();
         popped.insert(client.spop("{s}1").unwrap().unwrap());
         assert_eq!((popped, client.spop("{s}1")), (set(&["a", "b", "c"]), Ok(None)));
+    });
+}
+
+#[test]
+fn members_of_sets_expire() {
+    everywhere(|client, kind| {
+        if kind != Kind::Annulus {
+            return;
+        }
+        let Time(now) = client.time().unwrap();
+        let (later, past) = (Duration::from_secs(now.as_secs() + 1000), Duration::from_secs(1));
+        let (done, absent, deleted) = (MemberOutcome::Done, MemberOutcome::Absent, MemberOutcome::Deleted);
+        client.sadd("s", ["a", "b", "c"]).unwrap();
+        assert_eq!(client.sexpire("s", Expiry::At(later), ["a", "x"]).unwrap(), [done, absent]);
+        let sooner = ExpireCondition::IfSooner;
+        assert_eq!(
+            client.sexpire_if("s", Expiry::At(later + MINUTE), sooner, ["a"]).unwrap(),
+            [MemberOutcome::Unchanged]
+        );
+        assert_eq!(client.sexpiretime("s", ["a", "b"]).unwrap(), [Ttl::In(later), Ttl::Forever]);
+        assert!(matches!(client.sttl("s", ["a", "x"]).unwrap()[..], [Ttl::In(_), Ttl::Absent]));
+        assert_eq!(client.spersist("s", ["a", "b"]).unwrap(), [done, MemberOutcome::Unchanged]);
+        assert_eq!(client.sexpire("s", Expiry::At(past), ["a", "b"]).unwrap(), [deleted, deleted]);
+        assert_eq!(client.smembers("s").unwrap(), set(&["c"]));
+
+        client.zadd("z", [(1.0, "a"), (2.0, "b"), (3.0, "c")]).unwrap();
+        assert_eq!(client.zexpire("z", Expiry::In(MINUTE), ["b", "x"]).unwrap(), [done, absent]);
+        assert!(matches!(client.zttl("z", ["b"]).unwrap()[..], [Ttl::In(left)] if left <= MINUTE));
+        assert_eq!(client.zexpire_if("z", Expiry::At(later), sooner, ["a"]).unwrap(), [done]);
+        assert_eq!(client.zexpiretime("z", ["a"]).unwrap(), [Ttl::In(later)]);
+        assert_eq!(client.zpersist("z", ["a"]).unwrap(), [done]);
+        assert_eq!(client.zexpire("z", Expiry::At(past), ["a"]).unwrap(), [deleted]);
+        assert_eq!(client.zcard("z"), Ok(2));
     });
 }
 
@@ -741,7 +777,25 @@ fn the_cluster_is_described() {
 const WITHOUT_METHOD: &[(&str, &[&str])] = &[
     (
         "another method sends the command with finer units",
-        &["expire", "expireat", "expiretime", "ttl", "setex", "hexpire", "hexpireat", "hexpiretime", "httl"],
+        &[
+            "expire",
+            "expireat",
+            "expiretime",
+            "ttl",
+            "setex",
+            "hexpire",
+            "hexpireat",
+            "hexpiretime",
+            "httl",
+            "sexpire",
+            "sexpireat",
+            "sexpiretime",
+            "sttl",
+            "zexpire",
+            "zexpireat",
+            "zexpiretime",
+            "zttl",
+        ],
     ),
     (
         "another command does the same, and is newer",

@@ -15,6 +15,8 @@ const EXPECTED: &str = "backup cl.throttle delex digest increx msetex set get ge
     lpush rpush lpushx rpushx lpop rpop llen lindex lset linsert lrem lrange ltrim lpos lmove rpoplpush lmpop \
     hset hsetnx hmset hget hmget hgetall hkeys hvals hlen hexists hdel hincrby hincrbyfloat hstrlen hrandfield hscan \
     hexpire hpexpire hexpireat hpexpireat httl hpttl hexpiretime hpexpiretime hpersist hgetdel hgetex hsetex \
+    sexpire spexpire sexpireat spexpireat sttl spttl sexpiretime spexpiretime spersist \
+    zexpire zpexpire zexpireat zpexpireat zttl zpttl zexpiretime zpexpiretime zpersist \
     sadd srem sismember smismember smembers scard spop srandmember smove sscan sinter sunion sdiff sintercard sinterstore \
     sunionstore sdiffstore \
     zadd zincrby zscore zmscore zcard zcount zlexcount zrank zrevrank zrange zrangestore zrangebyscore zrangebylex zrevrange \

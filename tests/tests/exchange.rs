@@ -430,6 +430,40 @@ fn fields_that_expire_are_exported_for_redis_7_4_and_come_back() {
     assert_eq!(sorted(&connection.line("HGETALL fields"), 2).matches("Bulk").count(), 6);
 }
 
+#[test]
+fn members_that_expire_are_exported_without_their_expiry() {
+    if target_is_redis() {
+        return;
+    }
+    let scratch = scratch_dir();
+    let place = |name: &str| scratch.path().join(name);
+    let mut ours = serve(&place("first"), 2);
+    let mut connection = ours.connect();
+    connection.line("SADD set a b c");
+    connection.line("SEXPIREAT set 4102444800 MEMBERS 2 a b");
+    connection.line("ZADD scores 1 a 2 b");
+    connection.line("ZEXPIREAT scores 4102444800 MEMBERS 1 a");
+    let dumped = connection.line("DUMP scores").bytes().expect("a payload").to_vec();
+    let restored = connection.command(&[&b"RESTORE"[..], b"copy", b"0", &dumped]);
+    assert_eq!(restored, Value::ok());
+    assert_eq!(connection.line("ZEXPIRETIME copy MEMBERS 2 a b").items()[0].number(), Some(4_102_444_800));
+    let redis = Setup::redis().start();
+    let refused = redis.connect().command(&[&b"RESTORE"[..], b"copy", b"0", &dumped]);
+    assert!(refused.is_error(), "a form of our own: {refused}");
+    assert!(ours.stop().success());
+    let file = place("members.rdb");
+    expect(&["export", text(&place("first")), text(&file)], 0, "4 members of sets expire");
+    expect(&["import", text(&file), text(&place("second")), "--shards", "1"], 0, "3 keys");
+    let again = serve(&place("second"), 1);
+    let mut connection = again.connect();
+    let lasting = Value::Integer(-1);
+    assert_eq!(
+        connection.line("STTL set MEMBERS 3 a b c").items(),
+        [lasting.clone(), lasting.clone(), lasting]
+    );
+    assert_eq!(connection.line("ZCARD scores"), Value::Integer(2));
+}
+
 /// The same, but for the exact time of expiry: a time to live takes a while from server to server.
 fn without_times(contents: &Contents) -> Contents {
     let roughly = |value: &String| {

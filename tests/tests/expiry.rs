@@ -98,3 +98,50 @@ fn expiry_survives_a_restart() {
         wait_for("what expired meanwhile is gone", || connection.line("DBSIZE") == Value::Integer(4));
     }
 }
+
+#[test]
+fn members_expire_lazily_and_by_themselves_and_across_restarts() {
+    let mut server = Setup::annulus().shards(2).start();
+    let mut connection = server.connect();
+    for (add, expire, cards) in [
+        ("SADD brief a b c", "SPEXPIRE brief 1 MEMBERS 2 a b", "SCARD brief"),
+        ("ZADD ranks 1 a 2 b 3 c", "ZPEXPIRE ranks 1 MEMBERS 2 a b", "ZCARD ranks"),
+        ("HSET fields a 1 b 2 c 3", "HPEXPIRE fields 1 FIELDS 2 a b", "HLEN fields"),
+    ] {
+        assert_eq!(connection.line(add), Value::Integer(3));
+        assert_eq!(connection.line(expire), Value::Array(vec![Value::Integer(1), Value::Integer(1)]));
+        wait_for("members that have expired are not counted", || connection.line(cards) == Value::Integer(1));
+    }
+    assert_eq!(connection.line("ZRANGE ranks 0 -1").items(), [Value::Bulk(b"c".to_vec())]);
+    assert_eq!(connection.line("ZRANK ranks c"), Value::Integer(0));
+    wait_for("the server removes them by itself", || {
+        let stats = connection.line("INFO stats").text();
+        stats.lines().any(|line| line == "expired_subkeys:6")
+    });
+    assert_eq!(connection.line("ZADD ranks 7 a"), Value::Integer(1), "one that has expired is new");
+    assert_eq!(connection.line("ZPTTL ranks MEMBERS 1 a").items(), [Value::Integer(-1)]);
+    connection.line("SADD all a b");
+    connection.line("SPEXPIREAT all 33177117420123 MEMBERS 1 a");
+    connection.line("ZADD scores 1.5 a 2 b");
+    connection.line("ZPEXPIREAT scores 33177117420123 MEMBERS 1 b");
+    connection.line("SADD going a");
+    connection.line("SPEXPIRE going 50 MEMBERS 1 a");
+    for saves in [false, true] {
+        if saves {
+            wait_for("no save is under way", || !connection.line("SAVE").is_error());
+        }
+        server.stop();
+        server.start_again();
+        connection = server.connect();
+        assert_eq!(
+            connection.line("SPEXPIRETIME all MEMBERS 2 a b").items()[0].number(),
+            Some(33_177_117_420_123)
+        );
+        assert_eq!(connection.line("STTL all MEMBERS 1 b").items(), [Value::Integer(-1)]);
+        assert_eq!(
+            connection.line("ZPEXPIRETIME scores MEMBERS 1 b").items()[0].number(),
+            Some(33_177_117_420_123)
+        );
+        wait_for("what expired meanwhile is gone", || connection.line("EXISTS going") == Value::Integer(0));
+    }
+}

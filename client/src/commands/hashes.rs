@@ -17,8 +17,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
+use super::members::{MemberExpiry, MemberOutcome, expire_members};
 use super::{Execute, ExpireCondition, Expiry, Ttl};
-use crate::{Command, Error, FromValue, Result, Value, convert::pairs};
+use crate::{Command, FromValue, Result, Value, convert::pairs};
 
 /// Fields with their values, in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,33 +28,6 @@ pub struct Fields(pub Vec<(Bytes, Bytes)>);
 impl FromValue for Fields {
     fn from_value(value: Value) -> Result<Self> {
         pairs(value).map(Self)
-    }
-}
-
-/// What has become of a field's expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldOutcome {
-    /// There's no such field.
-    Absent,
-    /// Nothing: the condition was not so, or there was no expiry to remove.
-    Unchanged,
-    /// What was asked for.
-    Done,
-    /// The time was over already: the field is gone.
-    Deleted,
-}
-
-impl FromValue for FieldOutcome {
-    fn from_value(value: Value) -> Result<Self> {
-        Ok(match i64::from_value(value)? {
-            -2 => Self::Absent,
-            -1 | 0 => Self::Unchanged,
-            1 => Self::Done,
-            2 => Self::Deleted,
-            other => {
-                return Err(Error::Unexpected { expected: "outcome for a field", found: other.to_string() });
-            }
-        })
     }
 }
 
@@ -116,18 +90,8 @@ impl FieldOptions {
     }
 }
 
-fn expire<F: AsRef<[u8]>>(
-    key: impl AsRef<[u8]>,
-    expiry: Expiry,
-    condition: Option<ExpireCondition>,
-    fields: impl IntoIterator<Item = F>,
-) -> Command {
-    let command = match expiry {
-        Expiry::In(time) => Command::new("HPEXPIRE").key(key).millis(time),
-        Expiry::At(time) => Command::new("HPEXPIREAT").key(key).millis(time),
-    };
-    command.args(condition.map(ExpireCondition::word)).arg("FIELDS").counted_args(fields)
-}
+/// Where the commands on expiry differ from those of other types.
+const FIELD_EXPIRY: MemberExpiry = MemberExpiry { within: "HPEXPIRE", at: "HPEXPIREAT", word: "FIELDS" };
 
 /// Commands on hashes.
 pub trait HashCommands: Execute {
@@ -271,8 +235,8 @@ pub trait HashCommands: Execute {
         key: impl AsRef<[u8]>,
         expiry: Expiry,
         fields: impl IntoIterator<Item = F>,
-    ) -> Self::Output<'_, Vec<FieldOutcome>> {
-        self.execute(expire(key, expiry, None, fields))
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(FIELD_EXPIRY, key, expiry, None, fields))
     }
 
     /// The same under a condition, which is looked at for each field (Annulus, Redis 7.4).
@@ -282,8 +246,8 @@ pub trait HashCommands: Execute {
         expiry: Expiry,
         condition: ExpireCondition,
         fields: impl IntoIterator<Item = F>,
-    ) -> Self::Output<'_, Vec<FieldOutcome>> {
-        self.execute(expire(key, expiry, Some(condition), fields))
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(FIELD_EXPIRY, key, expiry, Some(condition), fields))
     }
 
     /// Removes the expiry of fields; tells what has become of each (Annulus, Redis 7.4).
@@ -291,7 +255,7 @@ pub trait HashCommands: Execute {
         &self,
         key: impl AsRef<[u8]>,
         fields: impl IntoIterator<Item = F>,
-    ) -> Self::Output<'_, Vec<FieldOutcome>> {
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
         self.execute(Command::new("HPERSIST").key(key).arg("FIELDS").counted_args(fields))
     }
 

@@ -14,8 +14,12 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::Execute;
+use super::members::{MemberExpiry, MemberOutcome, expire_members};
+use super::{Execute, ExpireCondition, Expiry, Ttl};
 use crate::Command;
+
+/// Where the commands on expiry differ from those of other types.
+const MEMBER_EXPIRY: MemberExpiry = MemberExpiry { within: "SPEXPIRE", at: "SPEXPIREAT", word: "MEMBERS" };
 
 /// Commands on sets.
 pub trait SetCommands: Execute {
@@ -141,6 +145,54 @@ pub trait SetCommands: Execute {
         keys: impl IntoIterator<Item = K>,
     ) -> Self::Output<'_, u64> {
         self.execute(Command::new("SDIFFSTORE").key(to).keys(keys))
+    }
+
+    /// Sets when members expire; tells what has become of each (Annulus).
+    fn sexpire<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Expiry,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(MEMBER_EXPIRY, key, expiry, None, members))
+    }
+
+    /// The same under a condition, which is looked at for each member (Annulus).
+    fn sexpire_if<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Expiry,
+        condition: ExpireCondition,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(MEMBER_EXPIRY, key, expiry, Some(condition), members))
+    }
+
+    /// Removes the expiry of members; tells what has become of each (Annulus).
+    fn spersist<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(Command::new("SPERSIST").key(key).arg("MEMBERS").counted_args(members))
+    }
+
+    /// How long members will live, to the millisecond (Annulus).
+    fn sttl<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<Ttl>> {
+        self.execute(Command::new("SPTTL").key(key).arg("MEMBERS").counted_args(members).reads())
+    }
+
+    /// When members expire, since the Unix epoch, to the millisecond (Annulus).
+    fn sexpiretime<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<Ttl>> {
+        self.execute(Command::new("SPEXPIRETIME").key(key).arg("MEMBERS").counted_args(members).reads())
     }
 }
 

@@ -17,8 +17,9 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
-use super::Execute;
+use super::members::{MemberExpiry, MemberOutcome, expire_members};
 use super::ranges::{Combine, LexRange, Ranked, ScoreOptions, scores};
+use super::{Execute, ExpireCondition, Expiry, Ttl};
 use crate::{Command, FromValue, Result, Value, convert::pairs};
 
 /// Members with their scores, in the order in which they came.
@@ -48,6 +49,9 @@ impl ScoreEnd {
         }
     }
 }
+
+/// Where the commands on expiry differ from those of other types.
+const MEMBER_EXPIRY: MemberExpiry = MemberExpiry { within: "ZPEXPIRE", at: "ZPEXPIREAT", word: "MEMBERS" };
 
 /// Commands on sorted sets. Ranks count from 0, negative ones from the end, from -1.
 pub trait SortedSetCommands: Execute {
@@ -267,6 +271,54 @@ pub trait SortedSetCommands: Execute {
     /// Removes up to `count` members with the highest scores, and returns them.
     fn zpopmax(&self, key: impl AsRef<[u8]>, count: u32) -> Self::Output<'_, Scored> {
         self.execute(Command::new("ZPOPMAX").key(key).number(count))
+    }
+
+    /// Sets when members expire; tells what has become of each (Annulus).
+    fn zexpire<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Expiry,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(MEMBER_EXPIRY, key, expiry, None, members))
+    }
+
+    /// The same under a condition, which is looked at for each member (Annulus).
+    fn zexpire_if<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        expiry: Expiry,
+        condition: ExpireCondition,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(expire_members(MEMBER_EXPIRY, key, expiry, Some(condition), members))
+    }
+
+    /// Removes the expiry of members; tells what has become of each (Annulus).
+    fn zpersist<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<MemberOutcome>> {
+        self.execute(Command::new("ZPERSIST").key(key).arg("MEMBERS").counted_args(members))
+    }
+
+    /// How long members will live, to the millisecond (Annulus).
+    fn zttl<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<Ttl>> {
+        self.execute(Command::new("ZPTTL").key(key).arg("MEMBERS").counted_args(members).reads())
+    }
+
+    /// When members expire, since the Unix epoch, to the millisecond (Annulus).
+    fn zexpiretime<M: AsRef<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self::Output<'_, Vec<Ttl>> {
+        self.execute(Command::new("ZPEXPIRETIME").key(key).arg("MEMBERS").counted_args(members).reads())
     }
 }
 

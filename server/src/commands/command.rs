@@ -588,6 +588,15 @@ impl Command {
                 .any(|uses| matches!(uses.places, KeyPlaces::Elsewhere { when } if when(args)))
     }
 
+    /// Whether its keys hold collections.
+    #[inline]
+    pub const fn is_on_collection(&self) -> bool {
+        matches!(
+            self.group,
+            Group::List | Group::Hash | Group::Set | Group::SortedSet | Group::Stream | Group::Geo
+        )
+    }
+
     /// Whether it is about keys that its arguments name.
     pub const fn names_keys(&self) -> bool {
         !self.key_uses.is_empty()

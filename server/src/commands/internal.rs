@@ -8,18 +8,21 @@ use super::arguments::{database, integer, is};
 use super::errors::{Failure, Outcome};
 use super::{Context, answer, unreachable_arity};
 
-/// `annulus.fetch key`: value, encoded, expiry (ms of Unix time, -1: none), and form, or null
+/// `annulus.fetch key`: value, encoded, expiry (ms of Unix time, -1: none), form, and the present (ms of Unix time), by which members of the
+/// value are there or not; or null
 pub(super) fn fetch(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.fetch"))) };
+    let now = context.store.now();
     let entry = context.store.get(context.database, context.first_key(key));
-    write_value(entry, &mut context.out);
+    write_value(entry, now, &mut context.out);
 }
 
 /// `annulus.lift key`: the same of a key that is about to go, which is no read
 pub(super) fn lift(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.lift"))) };
+    let now = context.store.now();
     let entry = context.store.get_for_update(context.database, context.first_key(key));
-    write_value(entry, &mut context.out);
+    write_value(entry, now, &mut context.out);
 }
 
 /// `annulus.present key`: 1 if the key is there, otherwise 0; for what is about to write, which is no read
@@ -29,15 +32,16 @@ pub(super) fn present(context: &mut Context<'_>, args: &[&[u8]]) {
     context.out.integer(i64::from(present));
 }
 
-fn write_value(entry: Option<Entry<'_>>, out: &mut Encoder<'_>) {
+fn write_value(entry: Option<Entry<'_>>, now_ms: u64, out: &mut Encoder<'_>) {
     match entry {
         Some(entry) => {
-            out.array_header(3);
+            out.array_header(4);
             let mut value = Vec::new();
             codec::encode(entry.value(), &mut value);
             out.bulk(value);
             out.integer(entry.expire_at_ms().map_or(-1, |at| at as i64));
             out.integer(i64::from(entry.form()));
+            out.integer(now_ms as i64);
         }
         None => out.null_array(),
     }

@@ -58,19 +58,28 @@ pub enum Refusal {
 }
 
 /// The row of a client's request, with its subcommand and the number of its arguments checked.
-#[inline(always)]
 pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, Refusal> {
-    let command = args.first().and_then(|name| lookup(name)).ok_or(Refusal::UnknownCommand)?;
+    resolve_words(args.first().copied(), args.get(1).copied(), args.len())
+}
+
+/// The same of a request of so many arguments, by its first two.
+#[inline(always)]
+pub fn resolve_words(
+    name: Option<&[u8]>,
+    second: Option<&[u8]>,
+    count: usize,
+) -> Result<&'static Command, Refusal> {
+    let command = name.and_then(lookup).ok_or(Refusal::UnknownCommand)?;
     if command.is_internal() {
         return Err(Refusal::UnknownCommand);
     }
-    let command = match args.get(1) {
+    let command = match second {
         Some(name) if command.has_subcommands() => {
             lookup_subcommand(command, name).ok_or(Refusal::UnknownSubcommand(command))?
         }
         _ => command,
     };
-    if command.accepts(args.len()) { Ok(command) } else { Err(Refusal::Arity(command)) }
+    if command.accepts(count) { Ok(command) } else { Err(Refusal::Arity(command)) }
 }
 
 impl Refusal {

@@ -27,6 +27,7 @@ mod introspection;
 mod lcs;
 mod lists;
 mod lookup;
+mod member_expiry;
 mod object;
 mod pop_first;
 #[cfg(test)]
@@ -60,7 +61,7 @@ pub use command::{Categories, Command, Flags, Group, KeyFlags, KeyPlaces, KeySpe
 pub use glob::{Case, glob_match};
 pub use hyperloglog::debug::self_test as hyperloglog_self_test;
 pub use introspection::{help, introspect};
-pub use lookup::{Refusal, lookup, lookup_subcommand, resolve};
+pub use lookup::{Refusal, lookup, lookup_subcommand, resolve, resolve_words};
 pub use scan::cursor_group;
 pub use table::{ALL, COUNT};
 

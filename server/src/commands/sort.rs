@@ -156,12 +156,12 @@ struct Elements {
 }
 
 impl Elements {
-    fn of(value: Option<Value<'_>>) -> Result<Self, Failure> {
+    fn of(value: Option<Value<'_>>, now_ms: u64) -> Result<Self, Failure> {
         let elements = match value {
             None => Vec::new(),
             Some(Value::List(list)) => list.iter_from(0).map(|element| element.to_vec()).collect(),
-            Some(Value::Set(set)) => set.iter().map(|member| member.to_vec()).collect(),
-            Some(Value::SortedSet(set)) => set.iter().map(|(member, _)| member.to_vec()).collect(),
+            Some(Value::Set(set)) => set.at(now_ms).iter().map(|member| member.to_vec()).collect(),
+            Some(Value::SortedSet(set)) => set.at(now_ms).iter().map(|(member, _)| member.to_vec()).collect(),
             Some(_) => return Err(fail(errors::WRONG_TYPE)),
         };
         Ok(Self { kind: value.map(|value| value.kind()), elements })
@@ -259,8 +259,9 @@ pub(super) fn sort_here(context: &mut Context<'_>, args: &[&[u8]]) {
 
 fn run(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let request = Request::parse(args)?;
+    let now = context.store.now();
     let entry = context.store.get(context.database, key(request.key));
-    let found = Elements::of(entry.map(|entry| entry.value()))?;
+    let found = Elements::of(entry.map(|entry| entry.value()), now)?;
     let mut by = Vec::new();
     if let Some(pattern) = request.by.filter(|_| !request.keeps_order()) {
         for element in &found.elements {
@@ -386,8 +387,9 @@ fn fetched(reply: &[u8]) -> Elements {
 pub(super) fn list_elements(context: &mut Context<'_>, args: &[&[u8]]) {
     let &[_, key] = args else { return answer(context, Err(unreachable_arity("annulus.sortlist"))) };
     let key = context.first_key(key);
+    let now = context.store.now();
     let entry = context.store.get(context.database, key);
-    let outcome = Elements::of(entry.map(|entry| entry.value())).map(|found| {
+    let outcome = Elements::of(entry.map(|entry| entry.value()), now).map(|found| {
         context.out.array_header(1 + found.elements.len());
         context.out.integer(found.kind.map_or(1, |kind| kind as i64));
         found.elements.iter().for_each(|element| context.out.bulk(element));

@@ -12,19 +12,19 @@ pub(super) fn string(entry: Entry<'_>) -> Result<&[u8], Failure> {
 }
 
 /// Looks at a key that a command reads, as one of these types; none if it's absent.
-pub(super) fn read<'s, T: ?Sized>(
+pub(super) fn read<'s, T>(
     context: &'s mut Context<'_>,
     key: Key<'_>,
-    of_type: impl FnOnce(Entry<'s>) -> Result<&'s T, Failure>,
-) -> Result<Option<&'s T>, Failure> {
+    of_type: impl FnOnce(Entry<'s>) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
     context.store.get(context.database, key).map(of_type).transpose()
 }
 
 /// Looks at a key that a command is about to change, as one of these types; none if it's absent.
-pub(super) fn read_to_change<'s, T: ?Sized>(
+pub(super) fn read_to_change<'s, T>(
     context: &'s mut Context<'_>,
     key: Key<'_>,
-    of_type: impl FnOnce(Entry<'s>) -> Result<&'s T, Failure>,
-) -> Result<Option<&'s T>, Failure> {
+    of_type: impl FnOnce(Entry<'s>) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
     context.store.get_for_update(context.database, key).map(of_type).transpose()
 }

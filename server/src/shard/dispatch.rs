@@ -15,7 +15,7 @@ use super::limits::{
     REPLIES_WAITING_MAX,
 };
 use super::{Core, batch};
-use crate::commands::{self, Command, Context, Flags, Keyed, Run, cursor_group};
+use crate::commands::{self, Command, Context, Flags, Keyed, Refusal, Run, cursor_group};
 use crate::runtime::{Driver, Event, SocketId};
 
 /// A command's arguments as the handlers get them.
@@ -27,8 +27,22 @@ pub struct Parsed {
     args: Args,
     start: usize,
     end: usize,
-    /// Slot of the argument where most commands have their (first) key, once it has been computed.
-    slot: Option<u16>,
+    request: Resolved,
+}
+
+/// What is known of a command before it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved {
+    /// Its row, or why it is not run.
+    pub(super) command: Result<&'static Command, Refusal>,
+    /// The slot of the argument where most commands have their (first) key, once it has been computed.
+    pub(super) slot: Option<u16>,
+}
+
+impl Default for Resolved {
+    fn default() -> Self {
+        Self { command: Err(Refusal::UnknownCommand), slot: None }
+    }
 }
 
 /// What becomes of the commands behind one.
@@ -56,14 +70,11 @@ pub fn owner_of_group(group: u16, shards: u16) -> ShardId {
     ShardId((((u32::from(group) + 1) * u32::from(shards) - 1) / 256) as u16)
 }
 
-/// Whether a command is likely to be one on a collection, by its name. Nothing but hints depends on it.
-fn is_on_collection(name: &[u8]) -> bool {
-    match name.first().map(u8::to_ascii_lowercase) {
-        Some(b'h' | b'l' | b'r' | b'z' | b'x') => true,
-        // SADD, SPOP and their kin; not SET, SETEX, STRLEN.
-        Some(b's') => !matches!(name.get(1), None | Some(b'e' | b'E' | b't' | b'T')),
-        _ => false,
-    }
+/// The row of a command that has been parsed from the start of some bytes.
+#[inline]
+fn resolve(args: &Args, bytes: &[u8]) -> Result<&'static Command, Refusal> {
+    let word = |index: usize| (index < args.len()).then(|| args.get(index, bytes));
+    commands::resolve_words(word(0), word(1), args.len())
 }
 
 impl Core {
@@ -156,7 +167,7 @@ impl Core {
                 let flow = if args.is_empty() {
                     Flow::Continue
                 } else {
-                    self.run_command(socket, &args, parsed.slot)
+                    self.run_command(socket, &args, parsed.request)
                 };
                 if flow != Flow::Again {
                     consumed = base + parsed.end;
@@ -203,7 +214,8 @@ impl Core {
                     parsed.start = position;
                     position += consumed;
                     parsed.end = position;
-                    parsed.slot = None;
+                    parsed.request =
+                        Resolved { command: resolve(&parsed.args, &data[parsed.start..]), slot: None };
                     count += 1;
                 }
                 Ok(Step::Incomplete { needed }) => return (count, Tail::Incomplete(needed)),
@@ -233,25 +245,25 @@ impl Core {
         let mut collections: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
         let mut last: Option<Key<'_>> = None;
         for parsed in ahead {
-            // The second argument is the first key of every command that is worth it; for others a wrong line is fetched.
-            if parsed.args.len() < 2 {
+            // What is worth it has its first key behind its name.
+            let Some(command) = parsed.request.command.ok() else { continue };
+            if command.keys.first != 1 || parsed.args.len() < 2 {
                 continue;
             }
-            let command = &data[parsed.start..parsed.end];
-            let bytes = parsed.args.get(1, command);
+            let bytes = parsed.args.get(1, &data[parsed.start..parsed.end]);
             // The same queue, counter or ranking again and again: its lines are at hand.
             if let Some(last) = last.filter(|last| last.bytes.last() == bytes.last() && last.bytes == bytes) {
-                parsed.slot = Some(last.slot);
+                parsed.request.slot = Some(last.slot);
                 continue;
             }
             let key = Key { bytes, slot: slot(bytes) };
-            parsed.slot = Some(key.slot);
+            parsed.request.slot = Some(key.slot);
             last = Some(key);
             if self.owner(key.slot) == self.id
                 && let Some(hint) = self.store.prefetch(database, key)
             {
                 hints.push(hint);
-                if is_on_collection(parsed.args.get(0, command)) {
+                if command.is_on_collection() {
                     collections.push(hint);
                 }
             }
@@ -324,7 +336,7 @@ impl Core {
 
     /// Runs one command of a connection.
     #[inline(always)]
-    pub(super) fn run_command(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
+    pub(super) fn run_command(&mut self, socket: SocketId, args: &[&[u8]], request: Resolved) -> Flow {
         if self.stopping.has_begun() {
             return Flow::Again;
         }
@@ -339,7 +351,7 @@ impl Core {
         }
         connection.commands += 1;
         self.counters.traffic.commands += 1;
-        let flow = self.route(socket, args, known_slot);
+        let flow = self.route(socket, args, request);
         if let Some(connection) = self.connections.get_mut(socket) {
             if connection.session.reply_mode == ReplyMode::Skip {
                 connection.session.reply_mode = ReplyMode::On;
@@ -371,8 +383,8 @@ impl Core {
         }
     }
 
-    fn route(&mut self, socket: SocketId, args: &[&[u8]], known_slot: Option<u16>) -> Flow {
-        let command = match commands::resolve(args) {
+    fn route(&mut self, socket: SocketId, args: &[&[u8]], request: Resolved) -> Flow {
+        let command = match request.command {
             Ok(command) => command,
             Err(refusal) => {
                 self.refuse(socket, args, refusal);
@@ -407,7 +419,7 @@ impl Core {
         if tracks {
             self.begin_tracked(socket, command);
         }
-        let flow = self.run_routed(socket, command, args, known_slot);
+        let flow = self.run_routed(socket, command, args, request.slot);
         if self.monitors.any && flow != Flow::Again && !matches!(command.run, Run::Script(_)) {
             self.show_command(socket, command, args);
         }
@@ -446,13 +458,13 @@ impl Core {
             Run::Connection(which) => self.serve(socket, command, which, args),
             Run::Script(which) => self.run_script_command(socket, command, which, args),
             Run::Container => {
-                self.refuse(socket, args, commands::Refusal::Arity(command));
+                self.refuse(socket, args, Refusal::Arity(command));
                 Flow::Continue
             }
         }
     }
 
-    fn refuse(&mut self, socket: SocketId, args: &[&[u8]], refusal: commands::Refusal) {
+    fn refuse(&mut self, socket: SocketId, args: &[&[u8]], refusal: Refusal) {
         // A browser that was tricked into sending commands begins with these; as in Redis it gets no answer.
         let name = args.first().copied().unwrap_or_default();
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {

@@ -19,9 +19,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::connection::Hold;
-use super::dispatch::{ArgSlices, Flow};
+use super::dispatch::{ArgSlices, Flow, Resolved};
 use super::limits::{LINE_COMMANDS_MAX, LINE_MESSAGES_MAX, PIPELINE_COMMANDS};
 use super::{Connection, Core};
+use crate::commands::resolve_words;
 use crate::runtime::line::{Bell, Entrance, ShardEnd};
 use crate::runtime::{Peer, SocketId};
 
@@ -29,15 +30,15 @@ use crate::runtime::{Peer, SocketId};
 #[derive(Debug)]
 pub struct LineCommand {
     words: Words,
-    /// Slot of the argument behind the name, when that is a key.
-    slot: Option<u16>,
+    request: Resolved,
 }
 
 impl LineCommand {
     /// A command with these arguments, its name first. `key_slot`: the slot of the argument behind the name, if it's known.
     pub fn new(words: Words, key_slot: Option<u16>) -> Self {
         debug_assert!(key_slot.is_none_or(|slot| words.get(1).map(annulus_protocol::slot) == Some(slot)));
-        LineCommand { words, slot: key_slot }
+        let command = resolve_words(words.get(0), words.get(1), words.len());
+        LineCommand { words, request: Resolved { command, slot: key_slot } }
     }
 }
 
@@ -337,7 +338,7 @@ impl Core {
                 let flow = if args.is_empty() {
                     Flow::Continue
                 } else {
-                    self.run_command(socket, &args, command.slot)
+                    self.run_command(socket, &args, command.request)
                 };
                 line.ran += usize::from(flow != Flow::Again);
                 if flow != Flow::Continue {
@@ -356,7 +357,7 @@ impl Core {
         let database = connection.session.database;
         let mut hints: SmallVec<[Prefetched<'_>; PIPELINE_COMMANDS]> = SmallVec::new();
         for command in commands {
-            if let (Some(slot), Some(bytes)) = (command.slot, command.words.get(1))
+            if let (Some(slot), Some(bytes)) = (command.request.slot, command.words.get(1))
                 && self.owner(slot) == self.id
             {
                 hints.extend(self.store.prefetch(database, Key { bytes, slot }));

@@ -37,23 +37,28 @@ fn is(arg: Option<&&[u8]>, word: &str) -> bool {
 
 /// The event of a command that has given a key a value of a type or changed it, and whether that has more elements now.
 fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> Option<(Event, &'static str)> {
-    let side = |index: usize, left: &'static str, right: &'static str| {
-        if is(args.get(index), "left") || is(args.get(index), "min") { left } else { right }
-    };
-    let name = match command.name {
-        "rename" | "renamenx" | "annulus.receive" => return Some((Event::Generic, "rename_to")),
-        "move" => return Some((Event::Generic, "move_to")),
-        "copy" | "annulus.put" => return Some((Event::Generic, "copy_to")),
-        "restore" => return Some((Event::Generic, "restore")),
+    match command.name {
+        "rename" | "renamenx" | "annulus.receive" => Some((Event::Generic, "rename_to")),
+        "move" => Some((Event::Generic, "move_to")),
+        "copy" | "annulus.put" => Some((Event::Generic, "copy_to")),
+        "restore" => Some((Event::Generic, "restore")),
         // What is stored for a command that has its keys on several shards is told as its own.
         "annulus.setstore" | "annulus.zstore" => {
             let command =
                 args.get(3).and_then(|name| lookup(name)).filter(|command| !command.is_internal())?;
-            return written_event(command, args, kind, grew);
+            written_event(command, args, kind, grew)
         }
-        "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" if grew => "xgroup-createconsumer",
         // Another form of the same value; what is read of a stream, and by whom.
-        "pfdebug" | "xack" | "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" => return None,
+        "pfdebug" | "xack" => None,
+        "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" if !grew => None,
+        _ => Some((class_of(kind), event_name(command, args, grew))),
+    }
+}
+
+/// Under which name a command is told of that changes a value, and not where it is.
+fn event_name(command: &Command, args: &[&[u8]], grew: bool) -> &'static str {
+    match command.name {
+        "xreadgroup" | "xclaim" | "xautoclaim" | "annulus.xread" => "xgroup-createconsumer",
         "xadd" if !grew => "xtrim",
         name if command.parent == Some("xgroup") => match name {
             "create" => "xgroup-create",
@@ -69,6 +74,28 @@ fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> O
         "incr" | "decr" | "incrby" | "decrby" | "increx" => "incrby",
         "bitfield" => "setbit",
         "pfmerge" | "annulus.pfmerge" => "pfadd",
+        "smove" if grew => "sadd",
+        "smove" => "srem",
+        "hmset" | "hsetnx" | "hsetex" => "hset",
+        "hgetdel" => "hdel",
+        "hgetex" if is(args.get(2), "persist") => "hpersist",
+        "hpexpire" | "hexpireat" | "hpexpireat" | "hgetex" => "hexpire",
+        "spexpire" | "sexpireat" | "spexpireat" => "sexpire",
+        "zpexpire" | "zexpireat" | "zpexpireat" => "zexpire",
+        "zadd" if increments(args) => "zincr",
+        "zincrby" => "zincr",
+        "geoadd" => "zadd",
+        "georadius" | "georadiusbymember" => "georadiusstore",
+        name => end_event(name, args, grew),
+    }
+}
+
+/// Under which name a command is told of that adds to an end or takes from one; others by their own.
+fn end_event(name: &'static str, args: &[&[u8]], grew: bool) -> &'static str {
+    let side = |index: usize, left: &'static str, right: &'static str| {
+        if is(args.get(index), "left") || is(args.get(index), "min") { left } else { right }
+    };
+    match name {
         "lpushx" => "lpush",
         "rpushx" => "rpush",
         "blpop" => "lpop",
@@ -78,24 +105,13 @@ fn written_event(command: &Command, args: &[&[u8]], kind: Kind, grew: bool) -> O
         "brpop" | "rpoplpush" | "brpoplpush" => "rpop",
         "lmove" | "blmove" if grew => side(4, "lpush", "rpush"),
         "lmove" | "blmove" => side(3, "lpop", "rpop"),
-        "smove" if grew => "sadd",
-        "smove" => "srem",
-        "hmset" | "hsetnx" | "hsetex" => "hset",
-        "hgetdel" => "hdel",
-        "hgetex" if is(args.get(2), "persist") => "hpersist",
-        "hpexpire" | "hexpireat" | "hpexpireat" | "hgetex" => "hexpire",
-        "zadd" if increments(args) => "zincr",
-        "zincrby" => "zincr",
-        "geoadd" => "zadd",
         "bzpopmin" => "zpopmin",
         "bzpopmax" => "zpopmax",
         "zmpop" => side((2 + keys_named(args, 1)).min(args.len()), "zpopmin", "zpopmax"),
         "annulus.zmpop" => side(2, "zpopmin", "zpopmax"),
         "bzmpop" => side((3 + keys_named(args, 2)).min(args.len()), "zpopmin", "zpopmax"),
-        "georadius" | "georadiusbymember" => "georadiusstore",
         name => name,
-    };
-    Some((class_of(kind), name))
+    }
 }
 
 /// Whether one of the options of a ZADD, which stand between the key and the first score, is INCR.
@@ -152,7 +168,22 @@ fn takes_all(command: Option<&Command>, args: &[&[u8]]) -> Option<(Event, &'stat
 
 /// What is given an expiry that has passed is deleted, and told of as such.
 fn without_fields(name: &'static str, shrank: bool) -> &'static str {
-    if shrank && matches!(name, "hexpire" | "hset") { "hdel" } else { name }
+    match name {
+        "hexpire" | "hset" if shrank => "hdel",
+        "sexpire" if shrank => "srem",
+        "zexpire" if shrank => "zrem",
+        name => name,
+    }
+}
+
+/// What is told of members whose time has passed.
+const fn lapsed_event(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Hash => Some("hexpired"),
+        Kind::Set => Some("sexpired"),
+        Kind::SortedSet => Some("zexpired"),
+        Kind::String | Kind::List | Kind::Stream => None,
+    }
 }
 
 /// Whether a value comes with its time of expiry, which then is not told apart.
@@ -194,10 +225,10 @@ fn events_of(
         match (happened, command) {
             (Happened::Created, Some(command)) if always_new(command) => {}
             (Happened::Created, _) => telling.tell(Event::New, "new", at),
-            // All that the server itself changes of a value: fields go when their time has passed.
-            (Happened::Changed { kind: Kind::Hash, grew: false, .. }, None) => {
-                if telling.is_other_change(at, "hexpired") {
-                    telling.tell(Event::Hash, "hexpired", at);
+            // All that the server itself changes of a value: members go when their time has passed.
+            (Happened::Changed { kind, grew: false, .. }, None) if let Some(name) = lapsed_event(kind) => {
+                if telling.is_other_change(at, name) {
+                    telling.tell(class_of(kind), name, at);
                 }
             }
             (Happened::Written { .. } | Happened::Changed { .. }, None) => {}

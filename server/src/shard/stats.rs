@@ -115,7 +115,7 @@ impl Core {
         counters.keyspace.hits = stats.hits;
         counters.keyspace.misses = stats.misses;
         counters.keyspace.expired = stats.expired_keys;
-        counters.keyspace.expired_fields = stats.expired_fields;
+        counters.keyspace.expired_members = stats.expired_members;
         counters.keyspace.evicted = stats.evicted_keys;
         counters.mesh = self.links.counters.clone();
         let log = self.store.sink();

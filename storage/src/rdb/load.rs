@@ -4,7 +4,7 @@ use super::bytes::Reader;
 use super::packed::{Listpack, Ziplist, Zipmap, intset};
 use super::{Fault, kind, stream};
 use crate::Kind;
-use crate::value::codec::{put_element, put_number};
+use crate::value::codec::{put_element, put_member, put_number};
 use crate::value::{Element, score_number};
 
 /// Containers of a list's pieces.
@@ -41,10 +41,14 @@ impl Out {
     }
 
     fn member(&mut self, member: &[u8], score: f64) -> Result<(), Fault> {
+        self.element(member);
+        self.score(score)
+    }
+
+    fn score(&mut self, score: f64) -> Result<(), Fault> {
         if score.is_nan() {
             return Err(Fault::Object);
         }
-        self.element(member);
         put_number(&mut self.bytes, score_number(score));
         Ok(())
     }
@@ -72,6 +76,7 @@ fn value(kind: u8, reader: &mut Reader<'_>) -> Result<Vec<u8>, Fault> {
         }
         kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => list(kind, reader),
         kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => set(kind, reader),
+        kind::SET_EXPIRING | kind::SORTED_SET_EXPIRING => expiring(kind, reader),
         kind::HASH
         | kind::HASH_ZIPMAP
         | kind::HASH_ZIPLIST
@@ -153,6 +158,21 @@ fn set(kind: u8, reader: &mut Reader<'_>) -> Result<Vec<u8>, Fault> {
             for _ in 0..reader.count()? {
                 out.element(&reader.string()?);
             }
+        }
+    }
+    out.finish()
+}
+
+/// A set, sorted or not, whose members expire.
+fn expiring(kind: u8, reader: &mut Reader<'_>) -> Result<Vec<u8>, Fault> {
+    let sorted = kind == kind::SORTED_SET_EXPIRING;
+    let mut out = Out::new(if sorted { Kind::SortedSet } else { Kind::Set });
+    for _ in 0..reader.count()? {
+        let expire_at_ms = reader.number()?.checked_sub(1);
+        let member = reader.string()?;
+        put_member(&mut out.bytes, &member, expire_at_ms);
+        if sorted {
+            out.score(f64::from_le_bytes(reader.array()?))?;
         }
     }
     out.finish()

@@ -8,6 +8,8 @@
 //!   listpacks, streams of all three versions; strings as they are, as integers, compressed by LZF.
 //! - Objects are written in the plain forms, which every version reads; streams as Redis 7.0 does; hashes whose fields expire as
 //!   7.4 does, for nothing older knows that.
+//! - Redis has no form for sets whose members expire. In payloads they have types of our own, which Redis refuses (`Bad data format`); in
+//!   files, which are for Redis to read, they are plain sets, and nothing of them expires.
 //! - What is read comes from anywhere: whatever is wrong with it is a [`Fault`], and lengths are believed only as far as there
 //!   are bytes behind them.
 //!
@@ -65,6 +67,10 @@ mod kind {
     pub(super) const HASH_EXPIRING_LISTPACK_EARLY: u8 = 23;
     pub(super) const HASH_EXPIRING: u8 = 24;
     pub(super) const HASH_EXPIRING_LISTPACK: u8 = 25;
+    /// Our own: a count, then of each member its expiry in ms plus one (a number; 0 for none) and the member.
+    pub(super) const SET_EXPIRING: u8 = 0xA0;
+    /// Our own: the same, and behind each member its score.
+    pub(super) const SORTED_SET_EXPIRING: u8 = 0xA1;
 }
 
 /// Why bytes are not a payload.
@@ -90,7 +96,7 @@ impl std::error::Error for Fault {}
 /// A value as a payload.
 pub fn dump(value: Value<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    let version = save::object(value, &mut out);
+    let version = save::object(value, save::Reader::Annulus, &mut out);
     finish(out, version)
 }
 

@@ -9,9 +9,9 @@ use crate::table::Hasher;
 use crate::value::codec;
 use crate::value::stream::{Delivery, StreamFields, StreamId, put_consumer, put_delivery};
 use crate::value::{
-    Collection, HashChange, ListChange, SetChange, Shaping, Side, SortedSetChange, Stream, StreamChange,
+    Collection, HashChange, Life, ListChange, SetChange, Shaping, Side, SortedSetChange, Stream, StreamChange,
 };
-use crate::{Change, ValueLimits};
+use crate::{Change, Kind, ValueLimits};
 
 const FOOTER_BYTES: usize = 10;
 
@@ -32,6 +32,10 @@ fn encoded(value: Value<'_>) -> Vec<u8> {
     out
 }
 
+fn expiry(life: Life) -> String {
+    life.end().map_or(String::new(), |at| format!(" until {at}"))
+}
+
 /// What a value is, whatever the order of what has none.
 fn described(bytes: &[u8]) -> Vec<String> {
     let value = codec::decode(bytes).expect("a value");
@@ -46,8 +50,16 @@ fn described(bytes: &[u8]) -> Vec<String> {
         Value::String(_) => unreachable!("strings are no collections"),
         Value::List(list) => return list.iter_from(0).map(|element| format!("{element:?}")).collect(),
         Value::Hash(hash) => hash.iter(0).map(|field| format!("{field:?}")).collect(),
-        Value::Set(set) => set.iter().map(|member| format!("{member:?}")).collect(),
-        Value::SortedSet(set) => set.iter().map(|(member, score)| format!("{member:?} {score}")).collect(),
+        Value::Set(set) => {
+            let set = set.at(0);
+            set.iter().map(|member| format!("{member:?}{}", expiry(set.life(&member)))).collect()
+        }
+        Value::SortedSet(set) => {
+            let set = set.at(0);
+            set.iter()
+                .map(|(member, score)| format!("{member:?} {score}{}", expiry(set.life(&member))))
+                .collect()
+        }
         Value::Stream(stream) => return described_stream(stream),
     };
     elements.sort_unstable();
@@ -94,7 +106,13 @@ proptest! {
     fn values_come_back(elements in prop::collection::vec(element(), 2..20), score in any::<f64>()) {
         comes_back(Value::String(&elements[0]));
         let score = if score.is_nan() { 0.5 } else { score };
-        let by_kind: [Vec<Change<'_>>; 4] = [
+        let expiring = |kind| elements.iter().enumerate().filter(|(index, _)| index % 3 == 1).map(move |(index, member)| {
+            Change::expire_member(kind, member, Some(1_000_000 + index as u64))
+        });
+        let by_kind: [Vec<Change<'_>>; 6] = [
+            elements.iter().map(|member| SetChange::Add { member }.into()).chain(expiring(Kind::Set)).collect(),
+            elements.iter().map(|member| SortedSetChange::Add { member, score }.into())
+                .chain(expiring(Kind::SortedSet)).collect(),
             elements.iter().map(|value| ListChange::Push { side: Side::Right, value }.into()).collect(),
             elements.iter().map(|member| SetChange::Add { member }.into()).collect(),
             elements.iter().map(|member| SortedSetChange::Add { member, score: score * member.len() as f64 }.into())

@@ -76,8 +76,8 @@ impl<S: EffectSink> Store<S> {
 
     pub(super) fn remove_applied(&mut self, database: DatabaseId, found: &Found) {
         if let Some(at) = found.at {
-            let fields = self.fields_before(database, found);
-            self.note_fields(database, found, fields, None);
+            let before = self.members_before(database, found);
+            self.note_members(database, found, before, None);
             let table = self.databases[database.index()].table_mut(found.group);
             self.garbage_values.extend(table.remove(&self.hasher, at).take_heavy());
         }

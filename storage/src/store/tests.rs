@@ -1,6 +1,6 @@
 mod eviction;
-mod fields;
 mod libraries;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -682,8 +682,8 @@ fn described(store: &mut Store<Recorder>) -> BTreeMap<Vec<u8>, (String, Option<u
                 Value::Stream(stream) => {
                     stream.range(stream.first_id(), stream.last()).map(|entry| format!("{entry:?}")).collect()
                 }
-                Value::Set(set) => set.iter().map(|member| format!("{member:?}")).collect(),
-                Value::SortedSet(set) => set.iter().map(|member| format!("{member:?}")).collect(),
+                Value::Set(set) => set.at(0).iter().map(|member| format!("{member:?}")).collect(),
+                Value::SortedSet(set) => set.at(0).iter().map(|member| format!("{member:?}")).collect(),
             };
             if entry.list().is_none() {
                 elements.sort_unstable();

@@ -8,8 +8,8 @@ use crate::table::Position;
 use crate::{DatabaseId, EffectSink};
 
 impl<S: EffectSink> Store<S> {
-    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; and as many fields of
-    /// hashes. Each removal is a group of effects of its own. Returns how many keys and fields went. Not to be called while a command runs.
+    /// Looks at up to `budget` hints whose time has come, and removes those of their keys that have expired; and as many members
+    /// of collections. Each removal is a group of effects of its own. Returns how many keys and members went. Not to be called while a command runs.
     pub fn expire_cycle(&mut self, budget: usize) -> usize {
         assert!(!self.wrote, "expiry while a command is running");
         self.gates.taints.clear_group();
@@ -20,9 +20,9 @@ impl<S: EffectSink> Store<S> {
             let Some(due) = self.expiry.take_due(self.now_ms) else { break };
             self.handle_due(due);
         }
-        let fields = self.expire_fields(budget);
+        let members = self.expire_members(budget);
         self.gates.take_command();
-        (self.stats.expired_keys - before) as usize + fields
+        (self.stats.expired_keys - before) as usize + members
     }
 
     /// Removes what has expired of the keys that a hint means, in whichever database, and places the hint anew for the
@@ -70,7 +70,7 @@ impl<S: EffectSink> Store<S> {
 
     /// When [`Store::expire_cycle`] has work next, ms of Unix time: in the past if at once. None if there's no expiry.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiry.next_ms().into_iter().chain(self.next_fields_ms()).min()
+        self.expiry.next_ms().into_iter().chain(self.next_members_ms()).min()
     }
 
     /// Frees up to `budget` entries of flushed databases and elements of removed collections: each takes about half a

@@ -5,9 +5,10 @@
 //! elements   of a string   its bytes
 //!            of a list     an element each
 //!            of a hash     field, value, number: expiry in ms of Unix time plus one, 0 for none
-//!            of a set      a member each
-//!            of a sorted set   member, number: the bytes of its score as a double, the highest as the lowest
+//!            of a set      a member each, perhaps with an expiry before it
+//!            of a sorted set   member, perhaps with an expiry before it; number: the bytes of its score as a double, the highest as the lowest
 //!            of a stream   items, as [`super::stream`] says
+//! expiry     2^35 - 1, a length that no element has (number); ms of Unix time (number)
 //! element    length (number), bytes
 //! number     LEB128 varint
 //! ```
@@ -17,12 +18,16 @@
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+use super::expiring::is_live;
 use super::stream::StreamPlace;
 use super::{Collection, Kind, Value};
 
 /// The version of the encoding.
 const VERSION: u8 = 1;
 const NUMBER_BYTES_MAX: usize = 10;
+/// In place of a length: what follows is when the member behind it expires. The largest number of five bytes; an element's length has 32
+/// bits.
+const EXPIRY_MARK: u64 = (1 << 35) - 1;
 
 /// Why bytes are not an encoded value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +75,21 @@ impl<'a> Encoded<'a> {
         (self.kind == Kind::String).then_some(self.elements)
     }
 
-    /// The members of a sorted set with their scores, or of a set with the score 1; none of another type.
-    pub fn scored_members(self) -> Option<impl Iterator<Item = (&'a [u8], f64)>> {
+    /// The members of a sorted set with their scores, or of a set with the score 1, without those whose time has passed; none of
+    /// another type.
+    pub fn scored_members(self, now_ms: u64) -> Option<impl Iterator<Item = (&'a [u8], f64)>> {
         if !matches!(self.kind, Kind::Set | Kind::SortedSet) {
             return None;
         }
         let mut elements = Elements::new(self.elements);
-        Some(std::iter::from_fn(move || {
+        let members = std::iter::from_fn(move || {
             if self.kind == Kind::Set {
-                return elements.take_element().ok().map(|member| (member, 1.0));
+                return elements.take_member().ok().map(|(member, expiry)| (member, 1.0, expiry));
             }
             super::sorted_set::take(&mut elements).ok()
-        }))
+        });
+        let live = members.filter(move |&(_, _, expiry)| is_live(expiry, now_ms));
+        Some(live.map(|(member, score, _)| (member, score)))
     }
 }
 
@@ -98,7 +106,7 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
 pub fn encode_sorted_set<M: AsRef<[u8]>>(members: impl IntoIterator<Item = (M, f64)>) -> Vec<u8> {
     let mut out = vec![VERSION, Kind::SortedSet as u8];
     for (member, score) in members {
-        super::sorted_set::put_scored(&mut out, member.as_ref(), score);
+        super::sorted_set::put_scored(&mut out, member.as_ref(), score, None);
     }
     out
 }
@@ -115,13 +123,14 @@ pub(crate) fn piece_bytes(kind: Kind, elements: &[u8], budget: usize) -> usize {
         let skipped = match kind {
             // A string is one piece, and so is a stream.
             Kind::String | Kind::Stream => return elements.len(),
-            Kind::List | Kind::Set => rest.take_element().map(|_| ()),
+            Kind::List => rest.take_element().map(|_| ()),
+            Kind::Set => rest.take_member().map(|_| ()),
             Kind::Hash => rest
                 .take_element()
                 .and_then(|_| rest.take_element())
                 .and_then(|_| rest.take_number())
                 .map(|_| ()),
-            Kind::SortedSet => rest.take_element().and_then(|_| rest.take_number()).map(|_| ()),
+            Kind::SortedSet => super::sorted_set::take(&mut rest).map(|_| ()),
         };
         assert!(skipped.is_ok(), "elements that were never checked: {skipped:?}");
     }
@@ -232,6 +241,15 @@ pub fn put_element(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends a member of a set, sorted or not, with its expiry, ms of Unix time.
+pub(crate) fn put_member(out: &mut Vec<u8>, member: &[u8], expire_at_ms: Option<u64>) {
+    if let Some(at) = expire_at_ms {
+        put_number(out, EXPIRY_MARK);
+        put_number(out, at);
+    }
+    put_element(out, member);
+}
+
 /// Appends a number.
 pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -265,10 +283,26 @@ impl<'a> Elements<'a> {
     }
 
     pub(crate) fn take_element(&mut self) -> Result<&'a [u8], Fault> {
-        let len = usize::try_from(self.take_number()?).map_err(|_| Fault::Truncated)?;
-        let (element, rest) = self.0.split_at_checked(len).ok_or(Fault::Truncated)?;
+        let len = self.take_number()?;
+        self.take_bytes(len)
+    }
+
+    fn take_bytes(&mut self, len: u64) -> Result<&'a [u8], Fault> {
+        let len = usize::try_from(len).map_err(|_| Fault::Truncated)?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(Fault::Truncated)?;
         self.0 = rest;
-        Ok(element)
+        Ok(bytes)
+    }
+
+    /// Takes what [`put_member`] wrote.
+    pub(crate) fn take_member(&mut self) -> Result<(&'a [u8], Option<u64>), Fault> {
+        match self.take_number()? {
+            EXPIRY_MARK => {
+                let expire_at_ms = self.take_number()?;
+                Ok((self.take_element()?, Some(expire_at_ms)))
+            }
+            len => Ok((self.take_bytes(len)?, None)),
+        }
     }
 
     pub(crate) fn take_number(&mut self) -> Result<u64, Fault> {

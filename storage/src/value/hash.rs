@@ -111,11 +111,6 @@ impl<'a> Field<'a> {
     fn of(entry: Entry<'a>) -> Field<'a> {
         Field { name: name_of(entry), value: value_of(entry), expire_at_ms: entry.expire_at_ms() }
     }
-
-    /// Whether its time has passed. At its very millisecond it's still there, as keys are.
-    fn is_live(&self, now_ms: u64) -> bool {
-        self.expire_at_ms.is_none_or(|at| now_ms <= at)
-    }
 }
 
 impl Hash {
@@ -136,7 +131,7 @@ impl Hash {
     pub fn live_len(&self, now_ms: u64) -> usize {
         match &self.0 {
             Form::Small(_) => self.len(),
-            Form::Large(members, _) => members.len() - members.lapsed(now_ms),
+            Form::Large(members, _) => members.live_len(now_ms),
         }
     }
 
@@ -163,14 +158,13 @@ impl Hash {
 
     /// The value of a field, with its expiry.
     pub fn field(&self, name: &[u8], now_ms: u64) -> Option<Field<'_>> {
-        let field = match &self.0 {
+        match &self.0 {
             Form::Small(packed) => {
                 let (name, value_at) = packed.at(packed.find(name, 2)?);
-                Field { name, value: packed.at(value_at).0, expire_at_ms: None }
+                Some(Field { name, value: packed.at(value_at).0, expire_at_ms: None })
             }
-            Form::Large(members, _) => Field::of(members.find(name)?),
-        };
-        field.is_live(now_ms).then_some(field)
+            Form::Large(members, _) => members.find_live(name, now_ms).map(Field::of),
+        }
     }
 
     /// The value of a field.
@@ -180,29 +174,21 @@ impl Hash {
 
     /// All fields.
     pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = Field<'_>> {
-        self.every().filter(move |field| field.is_live(now_ms))
-    }
-
-    fn every(&self) -> impl Iterator<Item = Field<'_>> {
         let (small, large) = match &self.0 {
             Form::Small(packed) => (Some(pairs(packed)), None),
-            Form::Large(members, _) => (None, Some(members.iter().map(Field::of))),
+            Form::Large(members, _) => (None, Some(members.iter_live(now_ms).map(Field::of))),
         };
         small.into_iter().flatten().chain(large.into_iter().flatten())
     }
 
     /// A field chosen almost evenly. None if the time of all has passed.
     pub fn sample(&self, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Option<Field<'_>> {
-        const TRIES_MAX: usize = 100;
         match &self.0 {
             Form::Small(packed) => {
                 let index = random() % (packed.len() as u64 / 2);
                 pairs(packed).nth(index as usize)
             }
-            Form::Large(members, _) => (0..TRIES_MAX)
-                .filter_map(|_| members.sample(random).map(Field::of))
-                .find(|field| field.is_live(now_ms))
-                .or_else(|| self.iter(now_ms).next()),
+            Form::Large(members, _) => members.sample_live(now_ms, random).map(Field::of),
         }
     }
 
@@ -214,26 +200,13 @@ impl Hash {
         now_ms: u64,
         each: &mut dyn FnMut(Field<'_>),
     ) -> Option<u64> {
-        self.scan_all(cursor, count, &mut |field| {
-            if field.is_live(now_ms) {
-                each(field);
-            }
-        })
-    }
-
-    fn scan_all(&self, cursor: u64, count: usize, each: &mut dyn FnMut(Field<'_>)) -> Option<u64> {
         match &self.0 {
             Form::Small(packed) => {
                 pairs(packed).for_each(each);
                 None
             }
             Form::Large(members, _) => {
-                let mut seen = 0;
-                members.walk(cursor, |entry| {
-                    seen += 1;
-                    each(Field::of(entry));
-                    seen >= count
-                })
+                members.scan_live(cursor, count, now_ms, |entry| each(Field::of(entry)))
             }
         }
     }

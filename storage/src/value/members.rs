@@ -2,11 +2,13 @@
 //!
 //! - Growth, shrinking, walks with a cursor and slow freeing are the table's, so no change moves more than two segments.
 //! - An entry has no access clock here and no hash slot: both are 0.
-//! - Of members that expire there is a schedule.
+//! - Of members that expire there is a schedule. Those whose time has passed are there until they are removed; whoever reads for somebody
+//!   asks for live ones.
 
 use std::sync::Arc;
 
 use super::element::Element;
+use super::expiring::is_live;
 use crate::entry::{Entry, OwnedEntry};
 use crate::schedule::Schedule;
 use crate::table::{Hasher, Position, Table};
@@ -33,8 +35,13 @@ impl Members {
     }
 
     /// How many members' times have passed.
-    pub(crate) fn lapsed(&self, now_ms: u64) -> usize {
-        self.expiries.passed(now_ms)
+    fn lapsed(&self, now_ms: u64) -> usize {
+        self.expiries.passed(now_ms).count()
+    }
+
+    /// How many members' times have not.
+    pub(crate) fn live_len(&self, now_ms: u64) -> usize {
+        self.len() - self.lapsed(now_ms)
     }
 
     /// A member whose time has passed.
@@ -55,6 +62,11 @@ impl Members {
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
         self.position(name).map(|at| self.table.entry(at))
+    }
+
+    /// A member whose time has not passed.
+    pub(crate) fn find_live(&self, name: &[u8], now_ms: u64) -> Option<Entry<'_>> {
+        self.find(name).filter(|entry| is_live(entry.expire_at_ms(), now_ms))
     }
 
     /// Adds a member, or gives it another value and expiry. True if it is new.
@@ -97,8 +109,41 @@ impl Members {
     }
 
     /// A member chosen almost evenly.
-    pub(crate) fn sample(&self, random: &mut dyn FnMut() -> u64) -> Option<Entry<'_>> {
+    fn sample(&self, random: &mut dyn FnMut() -> u64) -> Option<Entry<'_>> {
         self.table.sample(random).map(|at| self.table.entry(at))
+    }
+
+    /// Those whose time has not passed.
+    pub(crate) fn iter_live(&self, now_ms: u64) -> impl Iterator<Item = Entry<'_>> {
+        self.iter().filter(move |entry| is_live(entry.expire_at_ms(), now_ms))
+    }
+
+    /// One of them chosen almost evenly. None if the time of all has passed.
+    pub(crate) fn sample_live(&self, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Option<Entry<'_>> {
+        const TRIES_MAX: usize = 100;
+        (0..TRIES_MAX)
+            .filter_map(|_| self.sample(random))
+            .find(|entry| is_live(entry.expire_at_ms(), now_ms))
+            .or_else(|| self.iter_live(now_ms).next())
+    }
+
+    /// Visits about `count` members from `cursor` on, those whose time has passed among them unseen. Returns where to go on; none at
+    /// the end.
+    pub(crate) fn scan_live(
+        &self,
+        cursor: u64,
+        count: usize,
+        now_ms: u64,
+        mut each: impl FnMut(Entry<'_>),
+    ) -> Option<u64> {
+        let mut seen = 0;
+        self.walk(cursor, |entry| {
+            seen += 1;
+            if is_live(entry.expire_at_ms(), now_ms) {
+                each(entry);
+            }
+            seen >= count
+        })
     }
 
     /// Visits members from `cursor` on, up to the end of the bucket in which `each` says that it is enough. Returns where to go

@@ -12,6 +12,7 @@
 mod change;
 pub mod codec;
 mod element;
+mod expiring;
 mod hash;
 mod list;
 mod members;
@@ -30,11 +31,12 @@ pub use change::{Applied, Change};
 pub(crate) use change::{NUMBERS_MAX, Parts};
 pub use element::Element;
 pub(crate) use element::canonical_i64;
+pub use expiring::Life;
 pub use hash::{Field, Hash, HashChange};
 pub use list::{List, ListChange, Side};
-pub use set::{Set, SetChange};
+pub use set::{LiveSet, Set, SetChange};
 pub(crate) use sorted_set::to_number as score_number;
-pub use sorted_set::{SortedSet, SortedSetChange};
+pub use sorted_set::{LiveSortedSet, SortedSet, SortedSetChange};
 pub use stream::{Stream, StreamChange};
 
 /// The type of a value. The numbers are in the log.
@@ -302,14 +304,6 @@ impl Collection {
         match self {
             Self::Stream(stream) => stream.is_heavy(),
             _ => self.len() > Self::FREED_AT_ONCE_MAX,
-        }
-    }
-
-    /// When the first of its fields expires, if it is a hash with such ones, ms of Unix time.
-    pub(crate) fn first_field_ms(&self) -> Option<u64> {
-        match self {
-            Self::Hash(hash) => hash.next_expiry_ms(),
-            _ => None,
         }
     }
 

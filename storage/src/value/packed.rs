@@ -382,6 +382,17 @@ impl Packed {
         at
     }
 
+    /// A buffer of so many bytes with one element, at its end if there is to be room on the left.
+    pub(crate) fn with_room(encoded: &Encoded<'_>, capacity: usize, on_left: bool) -> Packed {
+        let capacity = capacity.max(encoded.len()).next_multiple_of(GRANULE);
+        let start = if on_left { capacity - encoded.len() } else { 0 };
+        let mut packed = Packed { buffer: vec![0; capacity].into_boxed_slice(), end: 0, count: 1 };
+        packed.set_end(start + encoded.len());
+        encoded.write(&mut packed.buffer[start..start + encoded.len()]);
+        packed.set_start(start);
+        packed
+    }
+
     /// Puts an element behind the last.
     pub(crate) fn push(&mut self, value: &[u8]) {
         self.insert(self.end(), value);

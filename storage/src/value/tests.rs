@@ -113,30 +113,63 @@ proptest! {
     }
 
     #[test]
-    fn sets_agree_with_a_set(ops in prop::collection::vec((0_u8..8, name()), 0..80)) {
+    fn sets_agree_with_a_set(
+        ops in prop::collection::vec((0_u8..10, name(), prop::option::of(0_u64..100)), 0..80),
+        expires in any::<bool>(),
+    ) {
+        const NOW: u64 = 50;
         let limits = small_limits();
         let mut set = Set::new();
-        let mut model = BTreeSet::new();
-        for (op, member) in &ops {
+        let mut model: BTreeMap<Vec<u8>, Option<u64>> = BTreeMap::new();
+        for (op, member, at) in &ops {
             let (change, expected) = match op {
-                0..=4 => (SetChange::Add { member }, model.insert(member.clone())),
-                _ => (SetChange::Remove { member }, model.remove(member)),
+                0..=4 => {
+                    let is_new = !model.contains_key(member);
+                    model.entry(member.clone()).or_default();
+                    (SetChange::Add { member }, is_new)
+                }
+                5..=6 if expires => {
+                    let expires = model.get_mut(member).map(|expiry| *expiry = *at).is_some();
+                    // A set that is not large has no expiry to take away.
+                    let small = set.encoding() != "hashtable" && at.is_none();
+                    (SetChange::Expire { member, expire_at_ms: *at }, expires && !small)
+                }
+                _ => (SetChange::Remove { member }, model.remove(member).is_some()),
             };
             prop_assert_eq!(SetChange::from_parts(&change.to_parts()), Some(change));
             let changed = with_shaping(&limits, |shaping| set.apply(change, shaping));
             prop_assert_eq!(changed > 0, expected);
             prop_assert_eq!(set.len(), model.len());
-            prop_assert_eq!(set.contains(member), model.contains(member));
+            let live = model.get(member).is_some_and(|at| at.is_none_or(|at| NOW <= at));
+            prop_assert_eq!(set.at(NOW).contains(member), live);
         }
-        let all = |set: &Set| -> BTreeSet<Vec<u8>> { set.iter().map(|member| member.to_vec()).collect() };
-        prop_assert_eq!(all(&set), model.clone());
+        let all = |set: &Set| -> BTreeMap<Vec<u8>, Option<u64>> {
+            let live = set.at(NOW);
+            live.iter().map(|member| (member.to_vec(), live.life(&member).end())).collect()
+        };
+        let expected: BTreeMap<_, _> =
+            model.iter().filter(|(_, at)| at.is_none_or(|at| NOW <= at)).map(|(k, v)| (k.clone(), *v)).collect();
+        prop_assert_eq!(all(&set), expected.clone());
+        prop_assert_eq!(set.at(NOW).len(), expected.len());
+        prop_assert_eq!(set.next_expiry_ms(), model.values().filter_map(|at| *at).min());
+        prop_assert_eq!(set.at(NOW).has_lapsed(), expected.len() < model.len());
+        let mut scanned = BTreeSet::new();
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            cursor = set.at(NOW).scan(from, 3, &mut |member| {
+                scanned.insert(member.to_vec());
+            });
+        }
+        prop_assert!(scanned.iter().eq(expected.keys()));
         let mut state = 1_u64;
         let mut random = || { state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); state >> 11 };
         if !model.is_empty() {
-            prop_assert!(set.sample(&mut random).is_some_and(|member| model.contains(&*member)));
+            let sampled = set.at(NOW).sample(&mut random);
+            prop_assert!(sampled.map_or(expected.is_empty(), |member| expected.contains_key(&*member)));
             let copy = loaded(Value::Set(&set), 3, &limits);
             let Collection::Set(copy) = copy else { unreachable!() };
-            prop_assert_eq!(all(&copy), model);
+            prop_assert_eq!(all(&copy), expected);
+            prop_assert_eq!(copy.len(), model.len());
         }
     }
 }

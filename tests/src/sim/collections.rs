@@ -1,6 +1,6 @@
 //! Lists, hashes and sets in the [model](super::model): what commands on them do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::model::{Bytes, Content, FAR_MS, Field, State, Stored, error, flag, wrong_type};
@@ -52,6 +52,11 @@ pub enum CollectionAction {
     HashExpiry(usize),
     SetAdd(Vec<usize>),
     SetRemove(Vec<usize>),
+    /// Gives a member this expiry (ms of Unix time), which has passed long ago or is far.
+    SetExpire(usize, u64),
+    SetPersist(usize),
+    /// When a member expires.
+    SetExpiry(usize),
 }
 
 /// The name of a field or member.
@@ -95,7 +100,7 @@ fn with_hash<T>(
 
 fn with_set<T>(
     place: &mut Option<Stored>,
-    change: impl FnOnce(&mut BTreeSet<usize>) -> T,
+    change: impl FnOnce(&mut BTreeMap<usize, Option<u64>>) -> T,
 ) -> Result<T, Value> {
     let stored = place.get_or_insert_with(|| Stored::new(Content::Set(Rc::default())));
     let Content::Set(set) = &mut stored.content else { return Err(wrong_type()) };
@@ -144,14 +149,15 @@ impl CollectionAction {
     /// Whether with this reply, which is no error, it changed nothing, whatever the key held.
     pub fn is_inert(&self, reply: &Value) -> bool {
         match self {
-            CollectionAction::Read(_) | CollectionAction::HashExpiry(_) => true,
-            CollectionAction::HashExpire(..) => *reply == of_one(NO_FIELD),
-            CollectionAction::HashPersist(_) => *reply != of_one(1),
+            CollectionAction::Read(_) | CollectionAction::HashExpiry(_) | CollectionAction::SetExpiry(_) => {
+                true
+            }
+            CollectionAction::HashExpire(..) | CollectionAction::SetExpire(..) => *reply == of_one(NO_FIELD),
+            CollectionAction::HashPersist(_) | CollectionAction::SetPersist(_) => *reply != of_one(1),
             CollectionAction::HashGetEx(..) => *reply == Value::Array(vec![Value::NullBulk]),
             CollectionAction::Pop(_) => *reply == Value::NullBulk,
-            CollectionAction::HashDelete(_)
-            | CollectionAction::SetAdd(_)
-            | CollectionAction::SetRemove(_) => *reply == Value::Integer(0),
+            // SADD of what is there takes its expiry away.
+            CollectionAction::HashDelete(_) | CollectionAction::SetRemove(_) => *reply == Value::Integer(0),
             _ => false,
         }
     }
@@ -181,7 +187,7 @@ impl CollectionAction {
                 )
             }),
             CollectionAction::Read(Kind::Set) => {
-                with_set(place, |set| Value::Array(set.iter().map(|it| bulk(*it)).collect()))
+                with_set(place, |set| Value::Array(set.keys().map(|it| bulk(*it)).collect()))
             }
             CollectionAction::Push(end, values) => with_list(place, |list| {
                 for value in values {
@@ -248,12 +254,28 @@ impl CollectionAction {
                     Some(field) => field.expires_ms.map_or(NO_EXPIRY, |at| at as i64),
                 })
             }),
-            CollectionAction::SetAdd(members) => {
-                with_set(place, |set| integer(members.iter().filter(|it| set.insert(**it)).count()))
-            }
+            CollectionAction::SetAdd(members) => with_set(place, |set| {
+                integer(members.iter().filter(|it| set.insert(**it, None).is_none()).count())
+            }),
             CollectionAction::SetRemove(members) => {
-                with_set(place, |set| integer(members.iter().filter(|it| set.remove(it)).count()))
+                with_set(place, |set| integer(members.iter().filter(|it| set.remove(it).is_some()).count()))
             }
+            CollectionAction::SetExpire(member, at_ms) => with_set(place, |set| {
+                of_one(match set.get_mut(member) {
+                    None => NO_FIELD,
+                    Some(_) if *at_ms == 0 => set.remove(member).map_or(NO_FIELD, |_| 2),
+                    Some(expires_ms) => {
+                        *expires_ms = Some(*at_ms);
+                        1
+                    }
+                })
+            }),
+            CollectionAction::SetPersist(member) => with_set(place, |set| {
+                of_one(set.get_mut(member).map_or(NO_FIELD, |at| at.take().map_or(NO_EXPIRY, |_| 1)))
+            }),
+            CollectionAction::SetExpiry(member) => with_set(place, |set| {
+                of_one(set.get(member).map_or(NO_FIELD, |at| at.map_or(NO_EXPIRY, |at| at as i64)))
+            }),
         };
         result.unwrap_or_else(|error| error)
     }
@@ -296,10 +318,10 @@ pub(super) fn move_member(state: &mut State, from: usize, to: usize, member: usi
     if !is_set(&state[from]) || !is_set(&state[to]) {
         return wrong_type();
     }
-    let has = with_set(&mut state[from], |set| set.contains(&member)) == Ok(true);
+    let has = with_set(&mut state[from], |set| set.contains_key(&member)) == Ok(true);
     if has && from != to {
-        let moved = with_set(&mut state[from], |set| set.remove(&member));
-        let put = with_set(&mut state[to], |set| set.insert(member));
+        let moved = with_set(&mut state[from], |set| set.remove(&member).is_some());
+        let put = with_set(&mut state[to], |set| set.insert(member, None));
         assert!(moved == Ok(true) && put.is_ok(), "both are sets");
     }
     flag(has)

@@ -1,7 +1,7 @@
 //! What commands do, said once more and as simply as possible: a few keys under one hash tag, which live and change
 //! together, and the reply of each command on them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -69,7 +69,8 @@ pub enum Content {
     Text(Bytes),
     List(Rc<Vec<Bytes>>),
     Hash(Rc<BTreeMap<usize, Field>>),
-    Set(Rc<BTreeSet<usize>>),
+    /// Members, and when they expire, ms of Unix time: no clock of a run comes near.
+    Set(Rc<BTreeMap<usize, Option<u64>>>),
 }
 
 /// A field of a hash.
@@ -175,6 +176,8 @@ pub enum Action {
         by: i64,
         bound: i64,
     },
+    /// CL.THROTTLE of [`RATE`], one unit.
+    Throttle(usize),
     Del(Vec<usize>),
     Mset(Vec<(usize, Rc<[u8]>)>),
     MsetNx(Vec<(usize, Rc<[u8]>)>),
@@ -208,7 +211,12 @@ impl Action {
         !matches!(
             self,
             Action::Type(_)
-                | Action::Collection(_, CollectionAction::Read(_) | CollectionAction::HashExpiry(_))
+                | Action::Collection(
+                    _,
+                    CollectionAction::Read(_)
+                        | CollectionAction::HashExpiry(_)
+                        | CollectionAction::SetExpiry(_)
+                )
                 | Action::Get(_)
                 | Action::Strlen(_)
                 | Action::Exists(_)
@@ -244,6 +252,7 @@ impl Action {
             Action::Set { expires: Some(expiry), .. } | Action::Expire(_, expiry) => {
                 !matches!(expiry, Expiry::At(FAR_MS..))
             }
+            Action::Throttle(_) => true,
             _ => false,
         }
     }
@@ -261,6 +270,7 @@ impl Action {
             | Action::GetDel(key)
             | Action::Expire(key, _)
             | Action::Persist(key)
+            | Action::Throttle(key)
             | Action::Set { key, .. }
             | Action::SetNx { key, .. }
             | Action::GetSet { key, .. }
@@ -413,7 +423,16 @@ fn until(at_ms: u64, now_ms: u64, unit_ms: u64) -> u64 {
 }
 
 fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
-    match action {
+    read(state, action, now_ms)
+        .or_else(|| write_text(state, action, now_ms))
+        .or_else(|| change_keys(state, action, now_ms))
+        .or_else(|| change_collection(state, action))
+        .unwrap_or_else(|| unreachable!("{action:?} belongs to none of these"))
+}
+
+/// What only looks; nothing for all others.
+fn read(state: &State, action: &Action, now_ms: u64) -> Option<Value> {
+    Some(match action {
         Action::Get(key) => bulk(state[*key].as_ref()),
         Action::Strlen(key) => match text(state[*key].as_ref()) {
             Ok(bytes) => Value::Integer(bytes.map_or(0, |it| it.bytes.len() as i64)),
@@ -429,6 +448,20 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
             let texts = keys.iter().map(|key| text(state[*key].as_ref()).ok().flatten());
             Value::Array(texts.map(|it| it.map_or(Value::NullBulk, Bytes::to_value)).collect())
         }
+        Action::Type(key) => Value::simple(match state[*key].as_ref().map(|it| &it.content) {
+            None => "none",
+            Some(Content::Text(_)) => "string",
+            Some(Content::List(_)) => "list",
+            Some(Content::Hash(_)) => "hash",
+            Some(Content::Set(_)) => "set",
+        }),
+        _ => return None,
+    })
+}
+
+/// What gives keys texts, or changes them; nothing for all others.
+fn write_text(state: &mut State, action: &Action, now_ms: u64) -> Option<Value> {
+    Some(match action {
         Action::Set { key, value, expires } => {
             let at_ms = expires.map(|it| it.at_ms(now_ms));
             // A moment that has come already.
@@ -461,9 +494,7 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
         Action::SetRange { key, offset, value } => splice(&mut state[*key], Some(*offset), value),
         Action::Incr { key, by } => increment(&mut state[*key], *by),
         Action::IncrUpTo { key, by, bound } => increment_up_to(&mut state[*key], *by, *bound),
-        Action::Del(keys) => {
-            Value::Integer(keys.iter().filter(|key| state[**key].take().is_some()).count() as i64)
-        }
+        Action::Throttle(key) => throttle(&mut state[*key], now_ms),
         Action::Mset(pairs) => {
             for (key, value) in pairs {
                 state[*key] = Some(plain(value));
@@ -482,6 +513,16 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
                 state[*key] = Some(plain(value));
             }
             flag(absent)
+        }
+        _ => return None,
+    })
+}
+
+/// What is about keys, whatever they hold; nothing for all others.
+fn change_keys(state: &mut State, action: &Action, now_ms: u64) -> Option<Value> {
+    Some(match action {
+        Action::Del(keys) => {
+            Value::Integer(keys.iter().filter(|key| state[**key].take().is_some()).count() as i64)
         }
         Action::Expire(key, expiry) => {
             let at_ms = expiry.at_ms(now_ms);
@@ -509,17 +550,51 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
             }
             flag(copies)
         }
-        Action::Type(key) => Value::simple(match state[*key].as_ref().map(|it| &it.content) {
-            None => "none",
-            Some(Content::Text(_)) => "string",
-            Some(Content::List(_)) => "list",
-            Some(Content::Hash(_)) => "hash",
-            Some(Content::Set(_)) => "set",
-        }),
+        _ => return None,
+    })
+}
+
+/// What is about elements of collections; nothing for all others.
+fn change_collection(state: &mut State, action: &Action) -> Option<Value> {
+    Some(match action {
         Action::Collection(key, action) => action.apply(&mut state[*key]),
         Action::ListMove { from, to, ends } => collections::move_element(state, *from, *to, *ends),
         Action::SetMove { from, to, member } => collections::move_member(state, *from, *to, *member),
+        _ => return None,
+    })
+}
+
+/// The rate of CL.THROTTLE: most units at once beyond the first, units in a period, and the period, s.
+pub const RATE: [u64; 3] = [2, 30, 1];
+
+/// CL.THROTTLE: the key holds when the bucket is full again, in ns of Unix time.
+fn throttle(place: &mut Option<Stored>, now_ms: u64) -> Value {
+    const NS_PER_MS: i64 = 1_000_000;
+    const NS_PER_SECOND: i64 = 1_000_000_000;
+    let [burst, count, period] = RATE.map(|number| number as i64);
+    let now = now_ms as i64 * NS_PER_MS;
+    let full_at = match text(place.as_ref()) {
+        Ok(None) => now,
+        Ok(Some(bytes)) => match bytes.number() {
+            Some(number) => number.max(now),
+            None => return error(),
+        },
+        Err(error) => return error,
+    };
+    let interval = period * NS_PER_SECOND / count;
+    let (depth, after) = (burst + 1, full_at.saturating_add(interval));
+    let wait = after - depth * interval - now;
+    let limited = wait > 0;
+    let ahead = if limited { full_at } else { after } - now;
+    if !limited {
+        let text = after.to_string().into_bytes().into();
+        *place = Some(stored(Bytes::new(text), Some((after.div_euclid(NS_PER_MS) + 1) as u64)));
     }
+    let seconds = |ns: i64| (ns + NS_PER_SECOND - 1) / NS_PER_SECOND;
+    let retry = if limited { seconds(wait) } else { -1 };
+    let remaining = ((depth * interval - ahead) / interval).max(0);
+    let numbers = [i64::from(limited), depth, remaining, retry, seconds(ahead)];
+    Value::Array(numbers.map(Value::Integer).to_vec())
 }
 
 /// Writes at an offset, or at the end; answers the new length. The expiry stays.

@@ -7,7 +7,7 @@ use annulus_storage::ShardId;
 use super::collections::{CollectionAction, End, FIELDS, Kind, field_name};
 use super::everywhere::{self, Check};
 use super::history::{History, Outcome};
-use super::model::{Action, Expiry, FAR_MS, KEYS, normalized};
+use super::model::{Action, Expiry, FAR_MS, KEYS, RATE, normalized};
 use crate::random::Random;
 use crate::resp::{Value, encode};
 
@@ -217,6 +217,8 @@ impl Workload {
         match kind {
             11 if later => Action::IncrUpTo { key, by: random.below(7) as i64 - 3, bound: 5 },
             14 if later => Action::MsetEx(self.pairs(random)),
+            // It is about time, so only where keys expire.
+            10 if later && self.expires_soon => Action::Throttle(key),
             0 => Action::Get(key),
             1 => Action::Strlen(key),
             2 => Action::Exists(Self::keys(random)),
@@ -247,6 +249,16 @@ impl Workload {
                 Action::Collection(key, CollectionAction::HashExpire(field, at_ms)) if later => {
                     let at_ms = (at_ms > 0).then_some(at_ms);
                     Action::Collection(key, CollectionAction::HashGetEx(field, at_ms))
+                }
+                Action::Collection(key, CollectionAction::SetRemove(members)) if later => {
+                    let at_ms = if self.made.is_multiple_of(4) { 0 } else { FAR_MS + self.made % 1_000 };
+                    Action::Collection(key, CollectionAction::SetExpire(members[0], at_ms))
+                }
+                Action::Collection(key, CollectionAction::Read(Kind::Set)) if later => {
+                    Action::Collection(key, CollectionAction::SetExpiry(self.made as usize % FIELDS))
+                }
+                Action::SetMove { from, member, .. } if later => {
+                    Action::Collection(from, CollectionAction::SetPersist(member))
                 }
                 action => action,
             },
@@ -439,6 +451,10 @@ pub(super) fn words(group: usize, action: &Action) -> Vec<Vec<u8>> {
             let numbers = numbers.iter().flat_map(|(name, number)| [word(name), word(&number.to_string())]);
             [word("INCREX"), key(k)].into_iter().chain(numbers).collect()
         }
+        Action::Throttle(k) => {
+            let numbers = RATE.map(|number| word(&number.to_string()));
+            [word("CL.THROTTLE"), key(k)].into_iter().chain(numbers).collect()
+        }
         Action::Del(keys) => all("DEL", keys),
         Action::Mset(list) => pairs("MSET", list),
         Action::MsetNx(list) => pairs("MSETNX", list),
@@ -508,6 +524,15 @@ fn collection_words(key: Vec<u8>, action: &CollectionAction) -> Vec<Vec<u8>> {
         }
         CollectionAction::SetAdd(members) => ("SADD", members.iter().map(|it| field_name(*it)).collect()),
         CollectionAction::SetRemove(members) => ("SREM", members.iter().map(|it| field_name(*it)).collect()),
+        CollectionAction::SetExpire(member, at_ms) => {
+            ("SPEXPIREAT", vec![number(*at_ms as i64), word("MEMBERS"), number(1), field_name(*member)])
+        }
+        CollectionAction::SetPersist(member) => {
+            ("SPERSIST", vec![word("MEMBERS"), number(1), field_name(*member)])
+        }
+        CollectionAction::SetExpiry(member) => {
+            ("SPEXPIRETIME", vec![word("MEMBERS"), number(1), field_name(*member)])
+        }
     };
     [word(name), key].into_iter().chain(rest).collect()
 }

@@ -554,6 +554,21 @@ fn later_commands_are_notified() {
         ("DELEX h", "del"),
         ("CL.THROTTLE h 1 1 100", "set"),
         ("CL.THROTTLE h 1 1 100 3", ""),
+        ("DEL h", "del"),
+        ("SADD h a b", "sadd"),
+        ("SPEXPIRE h 100000 MEMBERS 2 a b", "sexpire"),
+        ("SADD h a", "sadd"),
+        ("SADD h a", ""),
+        ("SPERSIST h MEMBERS 2 a b", "spersist"),
+        ("SEXPIREAT h 1 MEMBERS 1 a", "srem"),
+        ("SEXPIRE h 0 MEMBERS 1 b", "srem del"),
+        ("ZADD h 1 a 2 b", "zadd"),
+        ("ZEXPIRE h 100 MEMBERS 2 a b", "zexpire"),
+        ("ZADD h 1 a", "zadd"),
+        ("ZINCRBY h 1 b", "zincr"),
+        ("ZPERSIST h MEMBERS 1 b", "zpersist"),
+        ("ZPEXPIREAT h 1 MEMBERS 1 a", "zrem"),
+        ("ZPEXPIRE h 0 MEMBERS 1 b", "zrem del"),
     ];
     // On one shard what comes before a message of our own is all there is.
     let server = Setup::annulus().shards(1).arguments(&["--notify-keyspace-events", "KA"]).start();
@@ -572,5 +587,27 @@ fn later_commands_are_notified() {
             told.push(event);
         }
         assert_eq!(told.join(" "), expected, "{command}");
+    }
+}
+
+#[test]
+fn members_that_go_by_themselves_are_notified() {
+    let server = Setup::annulus().shards(1).arguments(&["--notify-keyspace-events", "KA"]).start();
+    let (mut listener, mut speaker) = (server.connect(), server.connect());
+    listener.line("SUBSCRIBE __keyspace@0__:k");
+    for (commands, expected) in [
+        (["HSET k a 1", "HPEXPIRE k 20 FIELDS 1 a"], "hset hexpire hexpired del"),
+        (["SADD k a", "SPEXPIRE k 20 MEMBERS 1 a"], "sadd sexpire sexpired del"),
+        (["ZADD k 1 a", "ZPEXPIRE k 20 MEMBERS 1 a"], "zadd zexpire zexpired del"),
+    ] {
+        for command in commands {
+            let reply = speaker.line(command);
+            assert!(!reply.is_error(), "{command}: {reply}");
+        }
+        let mut told = Vec::new();
+        while told.last().is_none_or(|event| event != "del") {
+            told.push(listener.read().expect("an event").items()[2].text());
+        }
+        assert_eq!(told.join(" "), expected);
     }
 }

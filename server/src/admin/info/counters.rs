@@ -86,7 +86,7 @@ counters! {
         /// Keys removed because their time had come.
         sum expired: u64,
         /// Fields of hashes removed because their time had come.
-        sum expired_fields: u64,
+        sum expired_members: u64,
         /// Keys removed to make room.
         sum evicted: u64,
         /// Changes of data since the start.

@@ -253,7 +253,7 @@ fn stats(out: &mut Text, total: &ShardCounters) {
         .field("sync_full", 0)
         .field("sync_partial_ok", 0)
         .field("sync_partial_err", 0)
-        .field("expired_subkeys", keyspace.expired_fields)
+        .field("expired_subkeys", keyspace.expired_members)
         .field("expired_keys", keyspace.expired)
         .field("expired_stale_perc", "0.00")
         .field("expired_time_cap_reached_count", 0)

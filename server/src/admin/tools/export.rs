@@ -11,6 +11,7 @@ use annulus_storage::{DataDirectory, Outcomes, ShardId};
 
 use super::{ToolError, at, free_name, names, open, parent, rename, shards};
 use crate::admin::info::{REDIS_VERSION, human_bytes};
+use crate::runtime::Clock;
 use crate::script::decode_library;
 
 pub(super) fn export(dir: &Path, file: &Path, out: &mut dyn Write) -> Result<u8, ToolError> {
@@ -24,7 +25,7 @@ pub(super) fn export(dir: &Path, file: &Path, out: &mut dyn Write) -> Result<u8,
         .map_err(|error| ToolError::Recovery { shard: ShardId(0), error })?;
     let unfinished = free_name(file, ".exporting")?;
     let written = write(&directory, &outcomes, &unfinished);
-    let (version, keys, bytes) = match written {
+    let Written { version, keys, bytes, unexpiring } = match written {
         Ok(written) => written,
         Err(error) => {
             let _ = run_ready(StdDisk.remove(&unfinished));
@@ -38,14 +39,29 @@ pub(super) fn export(dir: &Path, file: &Path, out: &mut dyn Write) -> Result<u8,
         "Redis 7.4 and later, because fields of hashes expire"
     };
     writeln!(out, "{}: {keys} keys, {}; for {reader}", file.display(), human_bytes(bytes))?;
+    if unexpiring > 0 {
+        writeln!(
+            out,
+            "{unexpiring} members of sets expire, which Redis does not know: there they will stay"
+        )?;
+    }
     Ok(0)
 }
 
+/// What was written.
+struct Written {
+    version: u16,
+    keys: u64,
+    bytes: u64,
+    /// Members of sets that have lost their expiry.
+    unexpiring: u64,
+}
+
 /// Writes a file of the first version that does.
-fn write(directory: &DataDirectory, outcomes: &Outcomes, path: &Path) -> Result<(u16, u64, u64), ToolError> {
+fn write(directory: &DataDirectory, outcomes: &Outcomes, path: &Path) -> Result<Written, ToolError> {
     for version in RDB_VERSIONS {
-        if let Some((keys, bytes)) = write_version(directory, outcomes, path, version)? {
-            return Ok((version, keys, bytes));
+        if let Some(written) = write_version(directory, outcomes, path, version)? {
+            return Ok(written);
         }
     }
     Err(ToolError::Refused("a value needs a later version of the format".to_owned()))
@@ -57,12 +73,13 @@ fn write_version(
     outcomes: &Outcomes,
     path: &Path,
     version: u16,
-) -> Result<Option<(u64, u64)>, ToolError> {
+) -> Result<Option<Written>, ToolError> {
     // What a former attempt has left may be longer.
     let _ = run_ready(StdDisk.remove(path));
     let file = run_ready(StdDisk.open(path, OpenMode::CREATE)).map_err(at(path))?;
     let notes = [("redis-ver", REDIS_VERSION), ("redis-bits", "64")];
-    let mut writer = FileWriter::new(Sequential::new(file.clone(), 0), version, &notes);
+    let now_ms = Clock::default().read().unix_ms();
+    let mut writer = FileWriter::new(Sequential::new(file.clone(), 0), version, &notes).at(now_ms);
     let mut keys = 0;
     for shard in shards(directory) {
         let loaded = run_ready(load_shard(&StdDisk, directory, shard, outcomes, None, 1));
@@ -79,7 +96,8 @@ fn write_version(
         let Some(written) = written else { return Ok(None) };
         keys += written;
     }
+    let unexpiring = writer.unexpiring();
     let (_, bytes) = writer.finish().map_err(at(path))?;
     run_ready(StdDisk.sync(&file)).map_err(at(path))?;
-    Ok(Some((keys, bytes)))
+    Ok(Some(Written { version, keys, bytes, unexpiring }))
 }

@@ -4,7 +4,7 @@
 //! error. Without a sorted set there is nothing to find, but the arguments must still be right.
 
 use annulus_protocol::parse_f64;
-use annulus_storage::value::SortedSet;
+use annulus_storage::value::LiveSortedSet;
 
 use super::super::arguments::{integer, is};
 use super::super::errors::{self, Failure, fail};
@@ -97,7 +97,7 @@ pub(super) struct Query<'a> {
 /// What has been read so far.
 struct Reader<'a, 's> {
     form: Form,
-    set: Option<&'s SortedSet>,
+    set: Option<&'s LiveSortedSet<'s>>,
     centre: Option<Point>,
     by_member: bool,
     shape: Option<(Shape, f64)>,
@@ -111,7 +111,11 @@ struct Reader<'a, 's> {
 
 impl<'a> Query<'a> {
     /// Reads a command with its name.
-    pub(super) fn parse(form: Form, args: &[&'a [u8]], set: Option<&SortedSet>) -> Result<Self, Failure> {
+    pub(super) fn parse(
+        form: Form,
+        args: &[&'a [u8]],
+        set: Option<&LiveSortedSet<'_>>,
+    ) -> Result<Self, Failure> {
         let mut reader = Reader {
             form,
             set,

@@ -1,7 +1,7 @@
 //! Commands that search for places in an area.
 
 use annulus_protocol::Encoder;
-use annulus_storage::value::{Element, SortedSet};
+use annulus_storage::value::{Element, LiveSortedSet};
 
 use super::super::errors::Outcome;
 use super::super::sorted_sets::{sorted_set, store};
@@ -48,9 +48,10 @@ fn run(context: &mut Context<'_>, form: Form, args: &[&[u8]]) {
 
 fn search(context: &mut Context<'_>, form: Form, args: &[&[u8]]) -> Outcome {
     let source = form.source(args).ok_or_else(|| unreachable_arity("geosearch"))?;
-    let set = context.store.get(context.database, key(source)).map(sorted_set).transpose()?;
-    let query = Query::parse(form, args, set)?;
-    let found = set.map(|set| query.find(set)).unwrap_or_default();
+    let now = context.store.now();
+    let set = context.store.get(context.database, key(source)).map(sorted_set(now)).transpose()?;
+    let query = Query::parse(form, args, set.as_ref())?;
+    let found = set.map(|set| query.find(&set)).unwrap_or_default();
     if let Some(target) = query.target {
         let value = query.encode(&found);
         return store::put_encoded(context, key(target.key), &value);
@@ -76,9 +77,10 @@ pub(in super::super) fn pick_encoded(context: &mut Context<'_>, args: &[&[u8]]) 
 
 fn pick(context: &mut Context<'_>, form: Form, args: &[&[u8]]) -> Outcome {
     let source = form.source(args).ok_or_else(|| unreachable_arity("annulus.geopick"))?;
-    let set = context.store.get(context.database, key(source)).map(sorted_set).transpose()?;
-    let query = Query::parse(form, args, set)?;
-    let value = set.map(|set| query.encode(&query.find(set))).unwrap_or_default();
+    let now = context.store.now();
+    let set = context.store.get(context.database, key(source)).map(sorted_set(now)).transpose()?;
+    let query = Query::parse(form, args, set.as_ref())?;
+    let value = set.map(|set| query.encode(&query.find(&set))).unwrap_or_default();
     context.out.bulk(value);
     Ok(())
 }
@@ -129,7 +131,7 @@ struct Found<'s> {
 
 impl Query<'_> {
     /// All that is asked for, in order.
-    fn find<'s>(&self, set: &'s SortedSet) -> Vec<Found<'s>> {
+    fn find<'s>(&self, set: &LiveSortedSet<'s>) -> Vec<Found<'s>> {
         let enough = if self.any { self.count } else { usize::MAX };
         let mut found = Vec::new();
         for cell in self.area.cells() {
@@ -150,7 +152,13 @@ impl Query<'_> {
         found
     }
 
-    fn look_through<'s>(&self, cell: Cell, set: &'s SortedSet, enough: usize, found: &mut Vec<Found<'s>>) {
+    fn look_through<'s>(
+        &self,
+        cell: Cell,
+        set: &LiveSortedSet<'s>,
+        enough: usize,
+        found: &mut Vec<Found<'s>>,
+    ) {
         let (from, to) = cell.scores();
         let (start, end) = (set.partition(|score, _| score < from), set.partition(|score, _| score < to));
         for (member, score) in set.range(start, end.max(start)) {

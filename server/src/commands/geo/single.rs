@@ -1,7 +1,6 @@
 //! Commands that tell of single places.
 
 use annulus_protocol::Encoder;
-use annulus_storage::value::SortedSet;
 
 use super::super::errors::{self, Outcome, fail};
 use super::super::sorted_sets::sorted_set;
@@ -23,7 +22,8 @@ fn measure(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
         _ => return Err(fail(errors::SYNTAX)),
     };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(sorted_set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(sorted_set(now)).transpose()?;
     match set.and_then(|set| Some((set.score(a)?, set.score(b)?))) {
         Some((a, b)) => distance(point_of(a).distance(point_of(b)), unit, &mut context.out),
         None => context.out.null(),
@@ -53,10 +53,11 @@ pub(in super::super) fn geopos(context: &mut Context<'_>, args: &[&[u8]]) {
 fn each(context: &mut Context<'_>, args: &[&[u8]], write: impl Fn(Option<f64>, &mut Encoder<'_>)) -> Outcome {
     let [_, key, members @ ..] = args else { return Err(unreachable_arity("geopos")) };
     let key = context.first_key(key);
-    let set: Option<&SortedSet> = context.store.get(context.database, key).map(sorted_set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(sorted_set(now)).transpose()?;
     context.out.array_header(members.len());
     for member in members {
-        write(set.and_then(|set| set.score(member)), &mut context.out);
+        write(set.as_ref().and_then(|set| set.score(member)), &mut context.out);
     }
     Ok(())
 }

@@ -1,239 +1,15 @@
-//! When fields expire: HEXPIRE and its kin, as in Redis 7.4.
+//! Fields that are read, set or deleted together with their expiry: HGETEX, HSETEX and HGETDEL, as in Redis 8.0. The commands about expiry
+//! alone are those of all types whose members expire.
 
 use annulus_storage::Key;
-use annulus_storage::value::HashChange;
+use annulus_storage::value::{HashChange, Life};
 
-use super::super::arguments::{Base, Unit, integer, is, one_or_more};
+use super::super::arguments::{Base, Unit, is, one_or_more};
 use super::super::errors::{self, Failure, Outcome, fail};
+use super::super::member_expiry::{FIELDS, life_of, moment};
 use super::super::values::read_to_change;
 use super::super::{Context, answer, unreachable_arity};
 use super::hash;
-
-/// The latest time at which a field can expire, ms of Unix time: the year 4199, as in Redis.
-const EXPIRE_AT_MS_MAX: u64 = (1 << 48) / 4 - 1;
-
-/// What is replied of a field that isn't there.
-const NO_FIELD: i64 = -2;
-/// What is replied of a field that doesn't expire.
-const NO_EXPIRY: i64 = -1;
-
-/// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS numfields field [field …]`
-pub(in super::super) fn hexpire(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = set_expiry(context, args, (Unit::Seconds, Base::Now), "hexpire");
-    answer(context, outcome);
-}
-
-/// `HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field …]`
-pub(in super::super) fn hpexpire(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = set_expiry(context, args, (Unit::Milliseconds, Base::Now), "hpexpire");
-    answer(context, outcome);
-}
-
-/// `HEXPIREAT key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field …]`
-pub(in super::super) fn hexpireat(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = set_expiry(context, args, (Unit::Seconds, Base::Epoch), "hexpireat");
-    answer(context, outcome);
-}
-
-/// `HPEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field …]`
-pub(in super::super) fn hpexpireat(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = set_expiry(context, args, (Unit::Milliseconds, Base::Epoch), "hpexpireat");
-    answer(context, outcome);
-}
-
-fn set_expiry(
-    context: &mut Context<'_>,
-    args: &[&[u8]],
-    (unit, base): (Unit, Base),
-    name: &'static str,
-) -> Outcome {
-    let [_, key, amount, rest @ ..] = args else { return Err(unreachable_arity(name)) };
-    let key = context.first_key(key);
-    read_to_change(context, key, hash)?;
-    let now = context.store.now();
-    let at = moment(amount, unit, base, now, name)?;
-    let (condition, rest) = Condition::take(rest);
-    let fields = named_fields(rest, "ERR Parameter `numFields` should be greater than 0")?;
-    context.out.array_header(fields.len());
-    for field in fields {
-        let reply = match life_of(context, key, field) {
-            Life::Absent => NO_FIELD,
-            life if !condition.holds(life.end(), at) => 0,
-            _ if at <= now => {
-                context.store.change(context.database, key, HashChange::Delete { field });
-                2
-            }
-            _ => {
-                let change = HashChange::Expire { field, expire_at_ms: Some(at) };
-                context.store.change(context.database, key, change);
-                1
-            }
-        };
-        context.out.integer(reply);
-    }
-    Ok(())
-}
-
-/// How long a field lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Absent,
-    Endless,
-    /// ms of Unix time.
-    Until(u64),
-}
-
-impl Life {
-    const fn end(self) -> Option<u64> {
-        match self {
-            Self::Until(at) => Some(at),
-            Self::Absent | Self::Endless => None,
-        }
-    }
-}
-
-/// How long a field lives, of a hash that the command has looked at.
-fn life_of(context: &Context<'_>, key: Key<'_>, field: &[u8]) -> Life {
-    let hash = context.store.view(context.database, key).and_then(|entry| entry.hash());
-    match hash.and_then(|hash| hash.field(field, context.store.now())) {
-        None => Life::Absent,
-        Some(field) => field.expire_at_ms.map_or(Life::Endless, Life::Until),
-    }
-}
-
-/// The point in Unix time, ms, that a client means.
-fn moment(text: &[u8], unit: Unit, base: Base, now_ms: u64, name: &'static str) -> Result<u64, Failure> {
-    let amount = u64::try_from(integer(text)?).map_err(|_| fail("ERR invalid expire time, must be >= 0"))?;
-    let milliseconds = match unit {
-        Unit::Seconds => amount.checked_mul(1000),
-        Unit::Milliseconds => Some(amount),
-    };
-    let at = milliseconds.and_then(|amount| match base {
-        Base::Now => amount.checked_add(now_ms),
-        Base::Epoch => Some(amount),
-    });
-    at.filter(|at| *at <= EXPIRE_AT_MS_MAX).ok_or_else(|| errors::invalid_expire(name))
-}
-
-/// Under which condition an expiry is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    None,
-    /// `NX`: there is none.
-    Absent,
-    /// `XX`: there is one.
-    Present,
-    /// `GT`: the new one is later; none is never.
-    Later,
-    /// `LT`: the new one is earlier; none is never.
-    Earlier,
-}
-
-impl Condition {
-    fn take<'a, 'b>(args: &'b [&'a [u8]]) -> (Self, &'b [&'a [u8]]) {
-        let [word, rest @ ..] = args else { return (Self::None, args) };
-        match () {
-            () if is(word, "NX") => (Self::Absent, rest),
-            () if is(word, "XX") => (Self::Present, rest),
-            () if is(word, "GT") => (Self::Later, rest),
-            () if is(word, "LT") => (Self::Earlier, rest),
-            () => (Self::None, args),
-        }
-    }
-
-    fn holds(self, current: Option<u64>, at: u64) -> bool {
-        match self {
-            Self::None => true,
-            Self::Absent => current.is_none(),
-            Self::Present => current.is_some(),
-            Self::Later => current.is_some_and(|current| at > current),
-            Self::Earlier => current.is_none_or(|current| at < current),
-        }
-    }
-}
-
-const NOT_POSITIVE: &str = "ERR Number of fields must be a positive integer";
-
-/// Reads `FIELDS numfields field [field …]`, to the end of the arguments; `not_positive` is said of an unusable number.
-fn named_fields<'a>(args: &'a [&'a [u8]], not_positive: &'static str) -> Result<&'a [&'a [u8]], Failure> {
-    let [word, count, fields @ ..] = args else { return Err(fail(NO_FIELDS)) };
-    if !is(word, "FIELDS") {
-        return Err(fail(NO_FIELDS));
-    }
-    if one_or_more(count, not_positive)? != fields.len() {
-        return Err(fail("ERR The `numfields` parameter must match the number of arguments"));
-    }
-    Ok(fields)
-}
-
-const NO_FIELDS: &str = "ERR Mandatory argument FIELDS is missing or not at the right position";
-
-/// `HTTL key FIELDS numfields field [field …]`
-pub(in super::super) fn httl(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = tell_expiry(context, args, |at, now| at.saturating_sub(now).div_ceil(1000));
-    answer(context, outcome);
-}
-
-/// `HPTTL key FIELDS numfields field [field …]`
-pub(in super::super) fn hpttl(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = tell_expiry(context, args, u64::saturating_sub);
-    answer(context, outcome);
-}
-
-/// `HEXPIRETIME key FIELDS numfields field [field …]`
-pub(in super::super) fn hexpiretime(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = tell_expiry(context, args, |at, _| at.div_ceil(1000));
-    answer(context, outcome);
-}
-
-/// `HPEXPIRETIME key FIELDS numfields field [field …]`
-pub(in super::super) fn hpexpiretime(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = tell_expiry(context, args, |at, _| at);
-    answer(context, outcome);
-}
-
-/// Replies with what `number` makes of each expiry and the present.
-fn tell_expiry(context: &mut Context<'_>, args: &[&[u8]], number: fn(u64, u64) -> u64) -> Outcome {
-    let [_, key, rest @ ..] = args else { return Err(unreachable_arity("httl")) };
-    let key = context.first_key(key);
-    let now = context.store.now();
-    let hash = context.store.get(context.database, key).map(hash).transpose()?;
-    let fields = named_fields(rest, NOT_POSITIVE)?;
-    context.out.array_header(fields.len());
-    for field in fields {
-        let found = hash.and_then(|hash| hash.field(field, now));
-        let expiry = found.map(|field| field.expire_at_ms.map_or(NO_EXPIRY, |at| number(at, now) as i64));
-        context.out.integer(expiry.unwrap_or(NO_FIELD));
-    }
-    Ok(())
-}
-
-/// `HPERSIST key FIELDS numfields field [field …]`
-pub(in super::super) fn hpersist(context: &mut Context<'_>, args: &[&[u8]]) {
-    let outcome = remove_expiry(context, args);
-    answer(context, outcome);
-}
-
-fn remove_expiry(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
-    let [_, key, rest @ ..] = args else { return Err(unreachable_arity("hpersist")) };
-    let key = context.first_key(key);
-    read_to_change(context, key, hash)?;
-    let fields = named_fields(rest, NOT_POSITIVE)?;
-    context.out.array_header(fields.len());
-    for field in fields {
-        let reply = match life_of(context, key, field) {
-            Life::Absent => NO_FIELD,
-            Life::Endless => NO_EXPIRY,
-            Life::Until(_) => {
-                let change = HashChange::Expire { field, expire_at_ms: None };
-                context.store.change(context.database, key, change);
-                1
-            }
-        };
-        context.out.integer(reply);
-    }
-    Ok(())
-}
 
 /// `HGETDEL key FIELDS numfields field [field …]`
 pub(in super::super) fn hgetdel(context: &mut Context<'_>, args: &[&[u8]]) {
@@ -245,7 +21,7 @@ fn tell_and_delete(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let [_, key, rest @ ..] = args else { return Err(unreachable_arity("hgetdel")) };
     let key = context.first_key(key);
     read_to_change(context, key, hash)?;
-    let fields = named_fields(rest, NOT_POSITIVE)?;
+    let fields = FIELDS.named(rest)?;
     context.out.array_header(fields.len());
     for field in fields {
         if tell(context, key, field) {
@@ -311,7 +87,7 @@ fn tell_and_expire(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
         },
         _ => (Lifetime::Unsaid, rest),
     };
-    let fields = named_fields(rest, NOT_POSITIVE)?;
+    let fields = FIELDS.named(rest)?;
     context.out.array_header(fields.len());
     for field in fields {
         if !tell(context, key, field) {

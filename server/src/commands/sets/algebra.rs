@@ -1,7 +1,7 @@
 //! Intersections, unions and differences of sets.
 
 use annulus_protocol::Encoder;
-use annulus_storage::value::{Element, Set, codec};
+use annulus_storage::value::{Element, LiveSet, codec};
 use annulus_storage::{Key, Kind};
 
 use super::super::arguments::{Counted, counted, integer, is};
@@ -150,12 +150,13 @@ fn run(context: &mut Context<'_>, combination: Parsed<'_>) {
 
 impl Combination<'_> {
     fn run(&self, context: &mut Context<'_>) -> Outcome {
+        let now = context.store.now();
         for bytes in self.keys {
-            context.store.get(context.database, key(bytes)).map(set).transpose()?;
+            context.store.get(context.database, key(bytes)).map(set(now)).transpose()?;
         }
         let Context { store, out, database, .. } = context;
-        let again = |bytes: &&[u8]| store.view(*database, key(bytes)).and_then(|entry| entry.set());
-        let sets: Vec<Option<&Set>> = self.keys.iter().map(again).collect();
+        let again = |bytes: &&[u8]| Some(store.view(*database, key(bytes))?.set()?.at(now));
+        let sets: Vec<Option<LiveSet<'_>>> = self.keys.iter().map(again).collect();
         match self.purpose {
             Purpose::Tell => {
                 let mut members = Vec::new();
@@ -196,26 +197,29 @@ pub(super) fn reply_with<M: AsRef<[u8]>>(members: &[M], out: &mut Encoder<'_>) {
 }
 
 /// Tells each member of the result once, as long as `each` says to go on.
-fn combine<'a>(operation: Operation, sets: &[Option<&'a Set>], each: &mut dyn FnMut(Element<'a>) -> bool) {
+fn combine<'a>(
+    operation: Operation,
+    sets: &[Option<LiveSet<'a>>],
+    each: &mut dyn FnMut(Element<'a>) -> bool,
+) {
     match operation {
         Operation::Intersection => {
-            let sets: Option<Vec<&Set>> = sets.iter().copied().collect();
-            let Some(sets) = sets else { return };
+            let sets: Option<Vec<LiveSet<'a>>> = sets.iter().copied().collect();
+            let Some(mut sets) = sets else { return };
             // From the smallest on, for what it doesn't have nobody needs to look at.
-            let Some(smallest) = sets.iter().copied().min_by_key(|set| set.len()) else { return };
-            let others = |member: &Element<'_>| {
-                sets.iter().all(|set| std::ptr::eq(*set, smallest) || set.contains(member))
-            };
+            let Some(smallest) = (0..sets.len()).min_by_key(|index| sets[*index].len()) else { return };
+            let smallest = sets.swap_remove(smallest);
+            let others = |member: &Element<'_>| sets.iter().all(|set| set.contains(member));
             smallest.iter().filter(others).all(each);
         }
         Operation::Difference => {
             let Some((Some(first), others)) = sets.split_first() else { return };
-            let others: Vec<&Set> = others.iter().copied().flatten().collect();
+            let others: Vec<LiveSet<'a>> = others.iter().copied().flatten().collect();
             let alone = |member: &Element<'_>| !others.iter().any(|set| set.contains(member));
             first.iter().filter(alone).all(each);
         }
         Operation::Union => {
-            let mut members: Vec<Element<'_>> = sets.iter().copied().flatten().flat_map(Set::iter).collect();
+            let mut members: Vec<Element<'_>> = sets.iter().flatten().flat_map(LiveSet::iter).collect();
             members.sort_unstable();
             members.dedup();
             members.into_iter().all(each);
@@ -265,7 +269,8 @@ fn store_value(context: &mut Context<'_>, destination: Key<'_>, value: &[u8]) ->
     }
     let value = codec::decode(value).map_err(|fault| Failure::Owned(format!("ERR {fault}").into_bytes()))?;
     context.store.put_value(database, destination, value, None);
+    let now = context.store.now();
     let stored = context.store.view(database, destination).and_then(|entry| entry.set());
-    context.out.integer(stored.map_or(0, Set::len) as i64);
+    context.out.integer(stored.map_or(0, |set| set.at(now).len()) as i64);
     Ok(())
 }

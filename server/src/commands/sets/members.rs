@@ -1,8 +1,10 @@
 //! Commands on single members, and on all of one set.
 
-use annulus_storage::value::{Set, SetChange};
+use annulus_storage::Key;
+use annulus_storage::value::{Life, SetChange};
 
 use super::super::errors::{Failure, Outcome};
+use super::super::member_expiry::life_of;
 use super::super::replies::{error_among, integer_reply};
 use super::super::transfer::{end, refuse};
 use super::super::values::read_to_change;
@@ -29,9 +31,14 @@ fn change_all(
 ) -> Outcome {
     let [_, key, members @ ..] = args else { return Err(unreachable_arity(name)) };
     let key = context.first_key(key);
-    read_to_change(context, key, set)?;
+    let now = context.store.now();
+    let expires = read_to_change(context, key, set(now))?.is_some_and(|set| set.expires());
     let mut changed = 0;
     for member in members {
+        if expires {
+            changed += usize::from(change_among_expiring(context, key, change(member)));
+            continue;
+        }
         let applied = context.store.change(context.database, key, change(member));
         changed += applied.affected;
         if applied.affected > 0 && applied.len == 0 {
@@ -40,6 +47,25 @@ fn change_all(
     }
     context.out.integer(changed as i64);
     Ok(())
+}
+
+/// Adds or removes a member where some expire. Whether that makes a difference does not depend on members whose time has passed: they are
+/// still there, but not for whoever asks. What is added has no expiry, had it one before or not.
+#[cold]
+fn change_among_expiring(context: &mut Context<'_>, key: Key<'_>, change: SetChange<'_>) -> bool {
+    let (SetChange::Add { member } | SetChange::Remove { member } | SetChange::Expire { member, .. }) =
+        change;
+    let life = life_of(context, key, member);
+    let was_there = life != Life::Absent;
+    let there = context.store.change(context.database, key, change).affected > 0;
+    if matches!(change, SetChange::Add { .. }) {
+        if !there && life != Life::Endless {
+            let change = SetChange::Expire { member, expire_at_ms: None };
+            context.store.change(context.database, key, change);
+        }
+        return !was_there;
+    }
+    was_there
 }
 
 /// `SISMEMBER key member`
@@ -51,7 +77,8 @@ pub(in super::super) fn sismember(context: &mut Context<'_>, args: &[&[u8]]) {
 fn is_member(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key, member] = args else { return Err(unreachable_arity("sismember")) };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(set(now)).transpose()?;
     context.out.integer(i64::from(set.is_some_and(|set| set.contains(member))));
     Ok(())
 }
@@ -65,7 +92,8 @@ pub(in super::super) fn smismember(context: &mut Context<'_>, args: &[&[u8]]) {
 fn are_members(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let [_, key, members @ ..] = args else { return Err(unreachable_arity("smismember")) };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(set(now)).transpose()?;
     context.out.array_header(members.len());
     for member in members {
         context.out.integer(i64::from(set.is_some_and(|set| set.contains(member))));
@@ -82,8 +110,9 @@ pub(in super::super) fn scard(context: &mut Context<'_>, args: &[&[u8]]) {
 fn count(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key] = args else { return Err(unreachable_arity("scard")) };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(set).transpose()?;
-    context.out.integer(set.map_or(0, Set::len) as i64);
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(set(now)).transpose()?;
+    context.out.integer(set.map_or(0, |set| set.len()) as i64);
     Ok(())
 }
 
@@ -96,7 +125,8 @@ pub(in super::super) fn smembers(context: &mut Context<'_>, args: &[&[u8]]) {
 fn list(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let &[_, key] = args else { return Err(unreachable_arity("smembers")) };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(set(now)).transpose()?;
     reply_with_all(set, &mut context.out);
     Ok(())
 }
@@ -110,13 +140,18 @@ pub(in super::super) fn smove(context: &mut Context<'_>, args: &[&[u8]]) {
 fn move_member(context: &mut Context<'_>, args: &[&[u8]]) -> Result<bool, Failure> {
     let &[_, source, destination, member] = args else { return Err(unreachable_arity("smove")) };
     let (source, destination) = (context.first_key(source), key(destination));
-    let Some(has) = read_to_change(context, source, set)?.map(|set| set.contains(member)) else {
+    let now = context.store.now();
+    let Some(has) = read_to_change(context, source, set(now))?.map(|set| set.contains(member)) else {
         return Ok(false);
     };
-    read_to_change(context, destination, set)?;
+    let expires = read_to_change(context, destination, set(now))?.is_some_and(|set| set.expires());
     if has && source.bytes != destination.bytes {
         context.store.change(context.database, source, SetChange::Remove { member });
-        context.store.change(context.database, destination, SetChange::Add { member });
+        if expires {
+            change_among_expiring(context, destination, SetChange::Add { member });
+        } else {
+            context.store.change(context.database, destination, SetChange::Add { member });
+        }
     }
     Ok(has)
 }

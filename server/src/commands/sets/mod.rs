@@ -7,17 +7,17 @@ pub(super) mod some;
 
 use annulus_protocol::Encoder;
 use annulus_storage::Entry;
-use annulus_storage::value::Set;
+use annulus_storage::value::LiveSet;
 
 use super::errors::{self, Failure, fail};
 
-/// The set that an entry holds.
-fn set(entry: Entry<'_>) -> Result<&Set, Failure> {
-    entry.set().ok_or(fail(errors::WRONG_TYPE))
+/// Takes the set that an entry holds, as it is at a time.
+fn set<'s>(now_ms: u64) -> impl Fn(Entry<'s>) -> Result<LiveSet<'s>, Failure> {
+    move |entry| entry.set().map(|set| set.at(now_ms)).ok_or(fail(errors::WRONG_TYPE))
 }
 
 /// Writes all members, or none if there is no set.
-fn reply_with_all(set: Option<&Set>, out: &mut Encoder<'_>) {
-    out.set_header(set.map_or(0, Set::len));
-    set.into_iter().flat_map(Set::iter).for_each(|member| out.bulk(member));
+fn reply_with_all(set: Option<LiveSet<'_>>, out: &mut Encoder<'_>) {
+    out.set_header(set.map_or(0, |set| set.len()));
+    set.iter().flat_map(LiveSet::iter).for_each(|member| out.bulk(member));
 }

@@ -2,7 +2,7 @@
 
 use annulus_protocol::parse_f64;
 use annulus_storage::Key;
-use annulus_storage::value::{SortedSet, SortedSetChange};
+use annulus_storage::value::{LiveSortedSet, SortedSetChange};
 
 use super::super::arguments::is;
 use super::super::errors::{self, Failure, Outcome, fail};
@@ -149,19 +149,26 @@ pub(in super::super) fn put(
     options: Options,
     pairs: &[(f64, &[u8])],
 ) -> Outcome {
-    let database = context.database;
-    let present = context.store.get_for_update(database, key).map(sorted_set).transpose()?;
-    let mut len = present.map_or(0, SortedSet::len);
+    let (database, now) = (context.database, context.store.now());
+    let present = context.store.get_for_update(database, key).map(sorted_set(now)).transpose()?;
+    let expires = present.as_ref().is_some_and(LiveSortedSet::expires);
+    let mut len = present.map_or(0, |set| set.len());
     let (mut added, mut changed) = (0, 0);
     let mut result = None;
     for (given, member) in pairs {
         let mut score = *given;
         if !options.is_plain() {
             let entry = context.store.get_for_update(database, key);
-            let old = entry.map(sorted_set).transpose()?.and_then(|set| set.score(member));
+            let old = entry.map(sorted_set(now)).transpose()?.and_then(|set| set.score(member));
             result = options.decide(old, *given)?;
             let Some(decided) = result else { continue };
             score = decided;
+        }
+        if expires {
+            let (is_new, differs) = put_among_expiring(context, key, options, (score, member));
+            changed += usize::from(differs);
+            added += usize::from(is_new);
+            continue;
         }
         let applied = context.store.change(database, key, SortedSetChange::Add { member, score });
         changed += applied.affected;
@@ -174,4 +181,24 @@ pub(in super::super) fn put(
         _ => context.out.integer(if options.has(Options::CH) { changed } else { added } as i64),
     }
     Ok(())
+}
+
+/// Gives a member a score where some members expire. Returns whether it is new, and whether it had another score: one whose time has passed
+/// is still there, but not for whoever asks. What is added has no expiry, had it one before or not, unless something is added to its score.
+#[cold]
+fn put_among_expiring(
+    context: &mut Context<'_>,
+    key: Key<'_>,
+    options: Options,
+    (score, member): (f64, &[u8]),
+) -> (bool, bool) {
+    let (database, now) = (context.database, context.store.now());
+    let set = context.store.view(database, key).and_then(|entry| entry.sorted_set()).map(|set| set.at(now));
+    let old = set.and_then(|set| set.score(member));
+    let differs = old.is_none_or(|old| old.to_bits() != (score + 0.0).to_bits());
+    context.store.change(database, key, SortedSetChange::Add { member, score });
+    if old.is_none() || !options.has(Options::INCR) {
+        context.store.change(database, key, SortedSetChange::Expire { member, expire_at_ms: None });
+    }
+    (old.is_none(), differs)
 }

@@ -5,11 +5,11 @@
 use std::cmp::Ordering;
 
 use annulus_protocol::parse_f64;
-use annulus_storage::value::{Element, Set, SortedSet, Value, codec};
+use annulus_storage::value::{Element, LiveSet, LiveSortedSet, Value, codec};
 
 use super::super::arguments::{integer, is, positive};
 use super::super::errors::{self, Failure, Outcome, fail};
-use super::super::replies::{bulk_reply, elements, error_among};
+use super::super::replies::{bulk_reply, elements, error_among, integer_reply};
 use super::super::transfer::{end, refuse};
 use super::super::{Context, Hop, HopRequest, HopStep, answer, key, unreachable_arity};
 use super::{members, store};
@@ -108,8 +108,9 @@ impl Kind {
     fn run(&self, context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
         let Words { destination, keys, options } = self.words(args)?;
         let keys: Vec<_> = keys.iter().map(|bytes| key(bytes)).collect();
+        let now = context.store.now();
         let entries = context.store.get_all(context.database, &keys);
-        let sources = entries.into_iter().map(|entry| Source::of(entry.map(|entry| entry.value())));
+        let sources = entries.into_iter().map(|entry| Source::of(entry.map(|entry| entry.value()), now));
         let sources = sources.collect::<Result<Vec<_>, Failure>>()?;
         let options = Options::parse(self, keys.len(), options)?;
         let found = options.combine(self.operation, &sources);
@@ -317,28 +318,30 @@ fn difference<'s>(sources: &[Source<'s>]) -> Vec<(Element<'s>, f64)> {
 /// Where members come from.
 enum Source<'s> {
     Absent,
-    Set(&'s Set),
-    SortedSet(&'s SortedSet),
+    Set(LiveSet<'s>),
+    SortedSet(LiveSortedSet<'s>),
     /// Of another shard, in the order of members.
     Fetched(Vec<(&'s [u8], f64)>),
 }
 
 impl<'s> Source<'s> {
-    fn of(value: Option<Value<'s>>) -> Result<Self, Failure> {
+    fn of(value: Option<Value<'s>>, now_ms: u64) -> Result<Self, Failure> {
         match value {
             None => Ok(Self::Absent),
-            Some(Value::Set(set)) => Ok(Self::Set(set)),
-            Some(Value::SortedSet(set)) => Ok(Self::SortedSet(set)),
+            Some(Value::Set(set)) => Ok(Self::Set(set.at(now_ms))),
+            Some(Value::SortedSet(set)) => Ok(Self::SortedSet(set.at(now_ms))),
             Some(_) => Err(fail(errors::WRONG_TYPE)),
         }
     }
 
     /// What `annulus.fetch` replied.
     fn fetched(reply: &'s [u8]) -> Result<Self, Failure> {
-        let Some(value) = elements(reply).next().and_then(bulk_reply) else { return Ok(Self::Absent) };
+        let mut parts = elements(reply);
+        let Some(value) = parts.next().and_then(bulk_reply) else { return Ok(Self::Absent) };
+        let now = parts.nth(2).and_then(integer_reply).and_then(|now| u64::try_from(now).ok());
         let value =
             codec::decode(value).map_err(|fault| Failure::Owned(format!("ERR {fault}").into_bytes()))?;
-        let members = value.scored_members().ok_or(fail(errors::WRONG_TYPE))?;
+        let members = value.scored_members(now.unwrap_or(0)).ok_or(fail(errors::WRONG_TYPE))?;
         let mut members: Vec<_> = members.collect();
         members.sort_unstable_by_key(|(member, _)| *member);
         Ok(Self::Fetched(members))

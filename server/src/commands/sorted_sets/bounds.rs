@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use annulus_protocol::parse_f64;
-use annulus_storage::value::SortedSet;
+use annulus_storage::value::LiveSortedSet;
 
 use super::super::arguments::{integer, span};
 use super::super::errors::{Failure, fail};
@@ -69,7 +69,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// The ranks, counted from the start of the order, of what lies within. Ranks that bound count from the end that comes first.
-    pub(super) fn ranks(&self, set: &SortedSet, direction: Direction) -> Range<usize> {
+    pub(super) fn ranks(&self, set: &LiveSortedSet<'_>, direction: Direction) -> Range<usize> {
         let (start, end) = match *self {
             Self::Rank { start, stop } => {
                 let len = set.len();

@@ -1,7 +1,7 @@
 //! Commands that tell of single members.
 
 use annulus_protocol::Encoder;
-use annulus_storage::value::SortedSet;
+use annulus_storage::value::LiveSortedSet;
 
 use super::super::arguments::is;
 use super::super::errors::{self, Outcome, fail};
@@ -11,7 +11,7 @@ use super::sorted_set;
 /// `ZCARD key`
 pub(in super::super) fn zcard(context: &mut Context<'_>, args: &[&[u8]]) {
     let outcome = with_set(context, args, |set, _, out| {
-        out.integer(set.map_or(0, SortedSet::len) as i64);
+        out.integer(set.map_or(0, LiveSortedSet::len) as i64);
     });
     answer(context, outcome);
 }
@@ -37,7 +37,7 @@ pub(in super::super) fn zmscore(context: &mut Context<'_>, args: &[&[u8]]) {
     answer(context, outcome);
 }
 
-fn write_score(set: Option<&SortedSet>, member: &[u8], out: &mut Encoder<'_>) {
+fn write_score(set: Option<&LiveSortedSet<'_>>, member: &[u8], out: &mut Encoder<'_>) {
     match set.and_then(|set| set.score(member)) {
         Some(score) => out.double(score),
         None => out.null(),
@@ -48,12 +48,13 @@ fn write_score(set: Option<&SortedSet>, member: &[u8], out: &mut Encoder<'_>) {
 fn with_set(
     context: &mut Context<'_>,
     args: &[&[u8]],
-    write: impl FnOnce(Option<&SortedSet>, &[&[u8]], &mut Encoder<'_>),
+    write: impl FnOnce(Option<&LiveSortedSet<'_>>, &[&[u8]], &mut Encoder<'_>),
 ) -> Outcome {
     let [_, key, rest @ ..] = args else { return Err(unreachable_arity("zscore")) };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(sorted_set).transpose()?;
-    write(set, rest, &mut context.out);
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(sorted_set(now)).transpose()?;
+    write(set.as_ref(), rest, &mut context.out);
     Ok(())
 }
 
@@ -77,7 +78,8 @@ fn rank(context: &mut Context<'_>, args: &[&[u8]], shown: fn(usize, usize) -> us
         _ => return Err(fail(errors::SYNTAX)),
     };
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(sorted_set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(sorted_set(now)).transpose()?;
     let found = set.and_then(|set| Some((shown(set.rank(member)?, set.len()), set.score(member)?)));
     let out = &mut context.out;
     match found {

@@ -17,15 +17,15 @@ pub(super) mod scan;
 pub(super) mod store;
 
 use annulus_protocol::{Encoder, Version};
-use annulus_storage::value::{SortedSet, SortedSetChange};
+use annulus_storage::value::{LiveSortedSet, SortedSetChange};
 use annulus_storage::{Entry, Key};
 
 use super::Context;
 use super::errors::{self, Failure, fail};
 
-/// The sorted set that an entry holds.
-pub(super) fn sorted_set(entry: Entry<'_>) -> Result<&SortedSet, Failure> {
-    entry.sorted_set().ok_or(fail(errors::WRONG_TYPE))
+/// Takes the sorted set that an entry holds, as it is at a time.
+pub(super) fn sorted_set<'s>(now_ms: u64) -> impl Fn(Entry<'s>) -> Result<LiveSortedSet<'s>, Failure> {
+    move |entry| entry.sorted_set().map(|set| set.at(now_ms)).ok_or(fail(errors::WRONG_TYPE))
 }
 
 /// Writes the header of an array of members, with their scores or without.

@@ -66,9 +66,14 @@ pub(in super::super) fn take(
     end: End,
     count: usize,
 ) -> Result<Option<Taken>, Failure> {
-    let set = context.store.get_for_update(context.database, key).map(sorted_set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get_for_update(context.database, key).map(sorted_set(now)).transpose()?;
     let Some(set) = set else { return Ok(None) };
     let len = set.len();
+    if len == 0 {
+        // All that is left waits to be removed.
+        return Ok(None);
+    }
     let count = count.min(len);
     let taken: Copied = match end {
         End::Lowest => set.range(0, count).collect(),

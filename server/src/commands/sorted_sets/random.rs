@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use annulus_protocol::parse_i64;
-use annulus_storage::value::SortedSet;
+use annulus_storage::value::LiveSortedSet;
 
 use super::super::arguments::is;
 use super::super::errors::{self, Failure, Outcome, fail};
@@ -28,7 +28,8 @@ pub(in super::super) fn zrandmember(context: &mut Context<'_>, args: &[&[u8]]) {
 fn one(context: &mut Context<'_>, key: &[u8]) -> Outcome {
     let key = context.first_key(key);
     let Context { store, database, out, random, .. } = context;
-    let set = store.get(*database, key).map(sorted_set).transpose()?;
+    let now = store.now();
+    let set = store.get(*database, key).map(sorted_set(now)).transpose()?;
     match set.and_then(|set| set.sample(&mut || random.next_u64())) {
         Some((member, _)) => out.bulk(member),
         None => out.null(),
@@ -62,7 +63,8 @@ impl Choice {
         let key = context.first_key(key);
         let Context { store, database, out, random, .. } = context;
         let mut random = || random.next_u64();
-        let Some(set) = store.get(*database, key).map(sorted_set).transpose()? else {
+        let now = store.now();
+        let Some(set) = store.get(*database, key).map(sorted_set(now)).transpose()? else {
             out.array_header(0);
             return Ok(());
         };
@@ -79,7 +81,7 @@ impl Choice {
         } else if self.count >= set.len() {
             members(set.iter(), set.len(), self.scores, out);
         } else {
-            let ranks = distinct(set, self.count, &mut random);
+            let ranks = distinct(&set, self.count, &mut random);
             let chosen = ranks.into_iter().flat_map(|rank| set.range(rank, rank + 1));
             members(chosen, self.count, self.scores, out);
         }
@@ -88,7 +90,7 @@ impl Choice {
 }
 
 /// Some ranks, all choices equally likely: Floyd's way, which draws as often as it chooses.
-fn distinct(set: &SortedSet, count: usize, random: &mut dyn FnMut() -> u64) -> BTreeSet<usize> {
+fn distinct(set: &LiveSortedSet<'_>, count: usize, random: &mut dyn FnMut() -> u64) -> BTreeSet<usize> {
     let mut chosen = BTreeSet::new();
     for last in set.len() - count..set.len() {
         let drawn = (random() % (last as u64 + 1)) as usize;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use annulus_protocol::Encoder;
-use annulus_storage::value::SortedSet;
+use annulus_storage::value::LiveSortedSet;
 
 use super::super::arguments::{integer, is};
 use super::super::errors::{self, Failure, Outcome, fail};
@@ -90,7 +90,7 @@ impl<'a> Query<'a> {
     }
 
     /// The ranks, from the start of the order, of what is asked for.
-    fn ranks(&self, set: &SortedSet) -> Range<usize> {
+    fn ranks(&self, set: &LiveSortedSet<'_>) -> Range<usize> {
         let Range { start, end } = self.bounds.ranks(set, self.direction);
         // As in Redis, an offset below zero never comes to its end.
         let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX).min(end - start);
@@ -102,7 +102,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    fn write(&self, set: &SortedSet, out: &mut Encoder<'_>) {
+    fn write(&self, set: &LiveSortedSet<'_>, out: &mut Encoder<'_>) {
         let ranks = self.ranks(set);
         let found = set.range(ranks.start, ranks.end);
         match self.direction {
@@ -153,8 +153,9 @@ fn show(context: &mut Context<'_>, args: &[&[u8]], fixed: Fixed) {
 fn show_part(context: &mut Context<'_>, key: &[u8], args: &[&[u8]], fixed: Fixed) -> Outcome {
     let query = Query::parse(args, fixed)?;
     let key = context.first_key(key);
-    match context.store.get(context.database, key).map(sorted_set).transpose()? {
-        Some(set) => query.write(set, &mut context.out),
+    let now = context.store.now();
+    match context.store.get(context.database, key).map(sorted_set(now)).transpose()? {
+        Some(set) => query.write(&set, &mut context.out),
         None => members_header(0, false, &mut context.out),
     }
     Ok(())
@@ -176,8 +177,9 @@ fn count(context: &mut Context<'_>, args: &[&[u8]], by: By) -> Outcome {
     let &[_, key, min, max] = args else { return Err(unreachable_arity("zcount")) };
     let bounds = Bounds::parse(by, Direction::Forward, [min, max])?;
     let key = context.first_key(key);
-    let set = context.store.get(context.database, key).map(sorted_set).transpose()?;
-    let count = set.map_or(0, |set| bounds.ranks(set, Direction::Forward).len());
+    let now = context.store.now();
+    let set = context.store.get(context.database, key).map(sorted_set(now)).transpose()?;
+    let count = set.map_or(0, |set| bounds.ranks(&set, Direction::Forward).len());
     context.out.integer(count as i64);
     Ok(())
 }
@@ -197,9 +199,10 @@ pub(in super::super) fn zrangestore(context: &mut Context<'_>, args: &[&[u8]]) {
 /// The part of a source that is to be stored.
 fn pick(context: &mut Context<'_>, source: &[u8], args: &[&[u8]]) -> Result<Copied, Failure> {
     let query = Query::parse(args, OF_STORE)?;
-    let set = context.store.get(context.database, key(source)).map(sorted_set).transpose()?;
+    let now = context.store.now();
+    let set = context.store.get(context.database, key(source)).map(sorted_set(now)).transpose()?;
     let Some(set) = set else { return Ok(Copied::default()) };
-    let ranks = query.ranks(set);
+    let ranks = query.ranks(&set);
     Ok(set.range(ranks.start, ranks.end).collect())
 }
 

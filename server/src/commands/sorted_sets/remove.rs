@@ -1,8 +1,9 @@
 //! Commands that remove members.
 
-use annulus_storage::value::{SortedSet, SortedSetChange};
+use annulus_storage::value::{Life, LiveSortedSet, SortedSetChange};
 
 use super::super::errors::Outcome;
+use super::super::member_expiry::life_of;
 use super::super::{Context, answer, unreachable_arity};
 use super::bounds::{Bounds, By, Direction};
 use super::{Copied, remove_all, sorted_set};
@@ -17,17 +18,20 @@ pub(in super::super) fn zrem(context: &mut Context<'_>, args: &[&[u8]]) {
 }
 
 fn remove_members(context: &mut Context<'_>, key: &[u8], members: &[&[u8]]) -> Outcome {
-    let (database, key) = (context.database, context.first_key(key));
-    let set = context.store.get_for_update(database, key).map(sorted_set).transpose()?;
-    let mut len = set.map_or(0, SortedSet::len);
+    let (database, key, now) = (context.database, context.first_key(key), context.store.now());
+    let set = context.store.get_for_update(database, key).map(sorted_set(now)).transpose()?;
+    let expires = set.as_ref().is_some_and(LiveSortedSet::expires);
+    let mut left = set.is_some();
     let mut removed = 0;
     for member in members {
-        if len == 0 {
+        if !left {
             break;
         }
+        // One whose time has passed is still there, but not for whoever asks.
+        let counts = !expires || life_of(context, key, member) != Life::Absent;
         let applied = context.store.change(database, key, SortedSetChange::Remove { member });
-        removed += applied.affected;
-        len = applied.len;
+        removed += if counts { applied.affected } else { 0 };
+        left = applied.len > 0;
     }
     context.out.integer(removed as i64);
     Ok(())
@@ -57,8 +61,9 @@ fn remove_part(context: &mut Context<'_>, args: &[&[u8]], by: By) -> Outcome {
     let key = context.first_key(key);
     let mut found = Copied::default();
     let mut len = 0;
-    if let Some(set) = context.store.get_for_update(context.database, key).map(sorted_set).transpose()? {
-        let ranks = bounds.ranks(set, Direction::Forward);
+    let now = context.store.now();
+    if let Some(set) = context.store.get_for_update(context.database, key).map(sorted_set(now)).transpose()? {
+        let ranks = bounds.ranks(&set, Direction::Forward);
         found = set.range(ranks.start, ranks.end).collect();
         len = set.len();
     }

@@ -18,7 +18,8 @@ fn scan(context: &mut Context<'_>, args: &[&[u8]]) -> Outcome {
     let cursor = ElementScan::cursor(cursor)?;
     let key = context.first_key(key);
     let Context { store, database, out, .. } = context;
-    let Some(set) = store.get(*database, key).map(sorted_set).transpose()? else {
+    let now = store.now();
+    let Some(set) = store.get(*database, key).map(sorted_set(now)).transpose()? else {
         ElementScan::reply_empty(out);
         return Ok(());
     };

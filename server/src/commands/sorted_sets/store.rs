@@ -1,6 +1,6 @@
 //! Results that become the value of a key.
 
-use annulus_storage::value::{SortedSet, codec};
+use annulus_storage::value::codec;
 use annulus_storage::{Entry, Key};
 
 use super::super::errors::{Failure, Outcome};
@@ -36,8 +36,9 @@ pub(in super::super) fn put_encoded(
     }
     let value = codec::decode(value).map_err(|fault| Failure::Owned(format!("ERR {fault}").into_bytes()))?;
     context.store.put_value(database, destination, value, None);
+    let now = context.store.now();
     let entry = context.store.get_for_update(database, destination);
-    let len = entry.as_ref().and_then(Entry::sorted_set).map_or(0, SortedSet::len);
+    let len = entry.as_ref().and_then(Entry::sorted_set).map_or(0, |set| set.at(now).len());
     context.out.integer(len as i64);
     Ok(())
 }

@@ -16,27 +16,6 @@ const AMONG_FIELDS: &str = "key FIELDS (numfields:integer field...)";
 const FIELDS: &str = "O(N) in the number of fields";
 const EXPIRY: &str = "O(N*log(M)) with N fields named and M fields that expire";
 
-const fn expiring(
-    name: &'static str,
-    handler: Keyed,
-    summary: &'static str,
-    syntax: &'static str,
-) -> Command {
-    keyed(name, -6, handler)
-        .flags(&[F::WRITE, F::DENYOOM, F::FAST])
-        .keys(UPDATE)
-        .docs("7.4.0", EXPIRY, summary, syntax)
-}
-
-const fn telling_expiry(name: &'static str, handler: Keyed, summary: &'static str) -> Command {
-    keyed(name, -5, handler).flags(&[F::READONLY, F::FAST]).keys(READ).docs(
-        "7.4.0",
-        FIELDS,
-        summary,
-        AMONG_FIELDS,
-    )
-}
-
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 const RANDOM: &[&str] = &["nondeterministic_output"];
 
@@ -60,19 +39,6 @@ pub(super) const ROWS: &[Command] = &[
         "Tells whether a hash has a field",
         "key field",
     ),
-    expiring(
-        "hexpire",
-        expire::hexpire,
-        "Sets how many seconds fields have left",
-        "key seconds:integer [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
-    ),
-    expiring(
-        "hexpireat",
-        expire::hexpireat,
-        "Sets at which second fields expire",
-        "key unix-time-seconds:unix-time [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
-    ),
-    telling_expiry("hexpiretime", expire::hexpiretime, "Tells at which second fields expire"),
     keyed("hget", 3, read::hget).flags(&[F::READONLY, F::FAST]).keys(READ).docs(
         "2.0.0",
         "O(1)",
@@ -132,26 +98,6 @@ pub(super) const ROWS: &[Command] = &[
         .keys(UPDATE)
         .docs("2.0.0", "O(N) in the number of fields", "Sets several fields", "key (field value)...")
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
-    keyed("hpersist", -5, expire::hpersist).flags(&[F::WRITE, F::FAST]).keys(UPDATE).docs(
-        "7.4.0",
-        EXPIRY,
-        "Takes the expiry from fields",
-        AMONG_FIELDS,
-    ),
-    expiring(
-        "hpexpire",
-        expire::hpexpire,
-        "Sets how many milliseconds fields have left",
-        "key milliseconds:integer [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
-    ),
-    expiring(
-        "hpexpireat",
-        expire::hpexpireat,
-        "Sets at which millisecond fields expire",
-        "key unix-time-milliseconds:unix-time [NX | XX | GT | LT] FIELDS (numfields:integer field...)",
-    ),
-    telling_expiry("hpexpiretime", expire::hpexpiretime, "Tells at which millisecond fields expire"),
-    telling_expiry("hpttl", expire::hpttl, "Tells how many milliseconds fields have left"),
     keyed("hrandfield", -2, some::hrandfield)
         .flags(&[F::READONLY])
         .keys(READ)
@@ -195,7 +141,6 @@ pub(super) const ROWS: &[Command] = &[
         "Tells the length of a field's value",
         "key field",
     ),
-    telling_expiry("httl", expire::httl, "Tells how many seconds fields have left"),
     keyed("hvals", 2, read::hvals)
         .flags(&[F::READONLY])
         .keys(READ)

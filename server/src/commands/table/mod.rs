@@ -9,6 +9,7 @@ mod hash;
 mod hyperloglog;
 mod internal;
 mod list;
+mod member_expiry;
 mod pubsub;
 mod scripting;
 mod server;
@@ -28,8 +29,11 @@ const CHAPTERS: &[&[Command]] = &[
     list::ROWS,
     stream::ROWS,
     hash::ROWS,
+    member_expiry::OF_HASH,
     set::ROWS,
+    member_expiry::OF_SET,
     sorted_set::ROWS,
+    member_expiry::OF_SORTED_SET,
     geo::ROWS,
     generic::ROWS,
     connection::ROWS,

@@ -21,6 +21,9 @@ pub struct FileWriter<W> {
     bytes: u64,
     /// The database of the next key.
     database: Option<DatabaseId>,
+    /// When it is written, ms of Unix time.
+    now_ms: u64,
+    unexpiring: u64,
 }
 
 impl<W: Write> FileWriter<W> {
@@ -34,7 +37,19 @@ impl<W: Write> FileWriter<W> {
             put_string(&mut buffer, name.as_bytes());
             put_string(&mut buffer, value.as_bytes());
         }
-        Self { out, version, buffer, sum: 0, bytes: 0, database: None }
+        Self { out, version, buffer, sum: 0, bytes: 0, database: None, now_ms: 0, unexpiring: 0 }
+    }
+
+    /// Written at this time (ms of Unix time): of sets whose members expire, which the format doesn't know, those that are there then are
+    /// written, as if they didn't.
+    #[must_use]
+    pub fn at(self, now_ms: u64) -> Self {
+        Self { now_ms, ..self }
+    }
+
+    /// How many members of sets, sorted or not, have lost their expiry so far.
+    pub fn unexpiring(&self) -> u64 {
+        self.unexpiring
     }
 
     /// A library of functions, by its text. These come before keys.
@@ -54,12 +69,14 @@ impl<W: Write> FileWriter<W> {
         self.database = Some(database);
     }
 
-    /// A key. Returns false, and writes nothing, if its value needs a later version of the format.
+    /// A key. Returns false, and writes nothing, if its value needs a later version of the format. Of a set that has no members left
+    /// nothing is written either.
     ///
     /// # Panics
     /// When no database has been named.
     pub fn key(&mut self, key: &[u8], expire_at_ms: Option<u64>, value: Value<'_>) -> io::Result<bool> {
         assert!(self.database.is_some(), "a key belongs to a database");
+        let Some(unexpiring) = save::lost_expiries(value, self.now_ms) else { return Ok(true) };
         let start = self.buffer.len();
         if let Some(at) = expire_at_ms {
             self.buffer.push(opcode::EXPIRY_MS);
@@ -67,7 +84,7 @@ impl<W: Write> FileWriter<W> {
         }
         // The type comes before the key, and the object behind it.
         let mut object = Vec::new();
-        let version = save::object(value, &mut object);
+        let version = save::object(value, save::Reader::Redis { now_ms: self.now_ms }, &mut object);
         let (Some((kind, object)), true) = (object.split_first(), version <= self.version) else {
             self.buffer.truncate(start);
             return Ok(false);
@@ -75,6 +92,7 @@ impl<W: Write> FileWriter<W> {
         self.buffer.push(*kind);
         put_string(&mut self.buffer, key);
         self.buffer.extend_from_slice(object);
+        self.unexpiring += unexpiring;
         self.give(BUFFER_BYTES)?;
         Ok(true)
     }

@@ -19,6 +19,10 @@ const GROUP_PIECES_MAX: usize = 64;
 /// What a piece may have where only the number of its elements is limited.
 const COUNTED_PIECE_BYTES_MAX: usize = 8 << 10;
 
+/// Room in a new piece at an end of a long list, which is likely to grow to its limit: without it, a buffer that gets elements of 64 bytes
+/// is moved every fourth time. What isn't used is given back when the next piece is begun.
+const END_PIECE_ROOM_BYTES: usize = 4 << 10;
+
 /// Of a piece beside its buffer: with the counts of its sharing, and a pointer to it.
 const PIECE_BYTES: usize = size_of::<Packed>() + 3 * size_of::<usize>();
 /// Of a group beside its pieces.
@@ -261,8 +265,8 @@ impl Pieces {
 
     /// Inserts a piece of one element between two others, or at an end.
     fn insert_alone(&mut self, index: usize, value: &Encoded<'_>) {
-        let mut single = Packed::default();
-        single.insert_encoded(single.end(), value);
+        let at_end = index == 0 || index == self.len;
+        let single = Packed::with_room(value, if at_end { END_PIECE_ROOM_BYTES } else { 0 }, index == 0);
         if index == self.len {
             self.push_piece(single);
             return;

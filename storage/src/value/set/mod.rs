@@ -3,20 +3,24 @@
 //! - As long as all members are integers and few: sorted [`Integers`].
 //! - Small: one [`Packed`], in the order in which the members came.
 //! - Large, beyond [`ValueLimits`](super::ValueLimits): [`Members`].
+//! - A set with members that expire is large.
 //! - A set never goes back to an earlier form.
 
 mod integers;
+mod live;
 
 use std::sync::Arc;
 
 use super::Shaping;
 use super::change::Parts;
-use super::codec::{Elements, Fault, put_element};
+use super::codec::{Elements, Fault, put_element, put_member};
 use super::element::{Element, canonical_i64};
 use super::members::{Members, name_of};
 use super::packed::Packed;
 use crate::table::Hasher;
 use integers::Integers;
+
+pub use live::LiveSet;
 
 /// A set.
 pub struct Set(Form);
@@ -30,7 +34,7 @@ enum Form {
 /// A change of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetChange<'a> {
-    /// The member is there.
+    /// The member is there. If it was, it expires when it did.
     Add {
         /// The member.
         member: &'a [u8],
@@ -40,16 +44,27 @@ pub enum SetChange<'a> {
         /// The member.
         member: &'a [u8],
     },
+    /// The member expires then, or not any more.
+    Expire {
+        /// The member.
+        member: &'a [u8],
+        /// Absolute expiry, ms of Unix time.
+        expire_at_ms: Option<u64>,
+    },
 }
 
 const OP_ADD: u8 = 0;
 const OP_REMOVE: u8 = 1;
+const OP_EXPIRE: u8 = 2;
 
 impl<'a> SetChange<'a> {
     pub(super) fn to_parts(self) -> Parts<'a> {
         match self {
             Self::Add { member } => Parts::new(OP_ADD, &[], member),
             Self::Remove { member } => Parts::new(OP_REMOVE, &[], member),
+            Self::Expire { member, expire_at_ms } => {
+                Parts::new(OP_EXPIRE, &[], member).numbers(expire_at_ms.as_slice())
+            }
         }
     }
 
@@ -57,6 +72,8 @@ impl<'a> SetChange<'a> {
         match (parts.op, parts.as_numbers(), parts.first, parts.second) {
             (OP_ADD, [], [], member) => Some(Self::Add { member }),
             (OP_REMOVE, [], [], member) => Some(Self::Remove { member }),
+            (OP_EXPIRE, [], [], member) => Some(Self::Expire { member, expire_at_ms: None }),
+            (OP_EXPIRE, &[at], [], member) => Some(Self::Expire { member, expire_at_ms: Some(at) }),
             _ => None,
         }
     }
@@ -72,9 +89,13 @@ impl Set {
         Set(Form::Integers(Integers::new()))
     }
 
-    /// Number of members.
-    #[expect(clippy::len_without_is_empty, reason = "an empty set does not exist")]
-    pub fn len(&self) -> usize {
+    /// The set without the members whose time has passed by then.
+    pub const fn at(&self, now_ms: u64) -> LiveSet<'_> {
+        LiveSet::new(self, now_ms)
+    }
+
+    /// Number of members, those included whose time has passed and that nobody has come across.
+    pub(super) fn len(&self) -> usize {
         match &self.0 {
             Form::Integers(integers) => integers.len(),
             Form::Small(packed) => packed.len(),
@@ -82,51 +103,20 @@ impl Set {
         }
     }
 
-    /// Whether it is a member.
-    pub fn contains(&self, member: &[u8]) -> bool {
+    /// When the first member expires, ms of Unix time.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
         match &self.0 {
-            Form::Integers(integers) => {
-                canonical_i64(member).is_some_and(|value| integers.search(value).is_ok())
-            }
-            Form::Small(packed) => packed.find(member, 1).is_some(),
-            Form::Large(members) => members.find(member).is_some(),
+            Form::Integers(_) | Form::Small(_) => None,
+            Form::Large(members) => members.next_expiry_ms(),
         }
     }
 
-    /// All members; integers alone are in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
-        let (integers, small, large) = match &self.0 {
-            Form::Integers(integers) => (Some(integers.iter()), None, None),
-            Form::Small(packed) => (None, Some(packed.iter()), None),
-            Form::Large(members) => (None, None, Some(members.iter().map(name_of))),
-        };
-        let few = integers.into_iter().flatten().chain(small.into_iter().flatten());
-        few.chain(large.into_iter().flatten())
-    }
-
-    /// A member chosen almost evenly.
-    pub fn sample(&self, random: &mut dyn FnMut() -> u64) -> Option<Element<'_>> {
-        let mut below = |count: usize| (random() % count.max(1) as u64) as usize;
+    /// A member whose time has passed.
+    pub(super) fn first_lapsed(&self, now_ms: u64) -> Option<&[u8]> {
         match &self.0 {
-            Form::Integers(integers) => Some(Element::integer(integers.value(below(integers.len())))),
-            Form::Small(packed) => packed.iter_from(below(packed.len())).next(),
-            Form::Large(members) => members.sample(random).map(name_of),
+            Form::Integers(_) | Form::Small(_) => None,
+            Form::Large(members) => members.first_lapsed(now_ms).map(|entry| entry.key()),
         }
-    }
-
-    /// Visits about `count` members from `cursor` on (0: the start). Returns where to go on; none at the end. A small set is
-    /// visited as a whole.
-    pub fn scan(&self, cursor: u64, count: usize, each: &mut dyn FnMut(Element<'_>)) -> Option<u64> {
-        let Form::Large(members) = &self.0 else {
-            self.iter().for_each(each);
-            return None;
-        };
-        let mut seen = 0;
-        members.walk(cursor, |entry| {
-            seen += 1;
-            each(name_of(entry));
-            seen >= count
-        })
     }
 
     /// As `OBJECT ENCODING` answers.
@@ -171,11 +161,14 @@ impl Set {
         }
     }
 
-    /// Applies a change; returns how many members it added or removed.
+    /// Applies a change; returns how many members it added, changed or removed.
     pub(super) fn apply(&mut self, change: SetChange<'_>, shaping: &Shaping<'_>) -> usize {
         match change {
             SetChange::Add { member } => usize::from(self.add(member, shaping)),
             SetChange::Remove { member } => usize::from(self.remove(member)),
+            SetChange::Expire { member, expire_at_ms } => {
+                usize::from(self.set_expiry(member, expire_at_ms, shaping))
+            }
         }
     }
 
@@ -188,7 +181,7 @@ impl Set {
                 {
                     return integers.insert(value);
                 }
-                if self.contains(member) {
+                if canonical_i64(member).is_some_and(|value| integers.search(value).is_ok()) {
                     return false;
                 }
                 self.leave_integers(member, shaping);
@@ -226,14 +219,14 @@ impl Set {
 
     fn pack(&mut self) {
         let mut packed = Packed::default();
-        self.iter().for_each(|element| packed.push(&element));
+        self.every().for_each(|(member, _)| packed.push(&member));
         self.0 = Form::Small(packed);
     }
 
     fn enlarge(&mut self, hasher: &Arc<Hasher>) -> &mut Members {
         if !matches!(self.0, Form::Large(_)) {
             let mut members = Members::new(hasher);
-            for member in self.iter() {
+            for (member, _) in self.every() {
                 members.put(&member, &[], None);
             }
             self.0 = Form::Large(Box::new(members));
@@ -242,6 +235,36 @@ impl Set {
             Form::Large(members) => members,
             Form::Integers(_) | Form::Small(_) => unreachable!("it has just become large"),
         }
+    }
+
+    fn set_expiry(&mut self, member: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) -> bool {
+        if !matches!(self.0, Form::Large(_)) && (expire_at_ms.is_none() || !self.has(member)) {
+            return false;
+        }
+        self.enlarge(shaping.hasher).set_expiry(member, expire_at_ms)
+    }
+
+    /// Whether it is a member, its time passed or not.
+    fn has(&self, member: &[u8]) -> bool {
+        match &self.0 {
+            Form::Integers(integers) => {
+                canonical_i64(member).is_some_and(|value| integers.search(value).is_ok())
+            }
+            Form::Small(packed) => packed.find(member, 1).is_some(),
+            Form::Large(members) => members.find(member).is_some(),
+        }
+    }
+
+    /// All members with their expiries, those included whose time has passed; integers alone are in ascending order.
+    fn every(&self) -> impl Iterator<Item = (Element<'_>, Option<u64>)> {
+        let (integers, small, large) = match &self.0 {
+            Form::Integers(integers) => (Some(integers.iter()), None, None),
+            Form::Small(packed) => (None, Some(packed.iter()), None),
+            Form::Large(members) => (None, None, Some(members.iter())),
+        };
+        let few = integers.into_iter().flatten().chain(small.into_iter().flatten());
+        let many = large.into_iter().flatten().map(|entry| (name_of(entry), entry.expire_at_ms()));
+        few.map(|member| (member, None)).chain(many)
     }
 
     fn remove(&mut self, member: &[u8]) -> bool {
@@ -256,15 +279,15 @@ impl Set {
         }
     }
 
-    /// Writes members from `cursor` on. Returns where to go on.
+    /// Writes members from `cursor` on, with their expiries. Returns where to go on.
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
         let Form::Large(members) = &self.0 else {
-            self.iter().for_each(|member| put_element(out, &member));
+            self.every().for_each(|(member, _)| put_element(out, &member));
             return None;
         };
         let start = out.len();
         members.walk(cursor, |entry| {
-            put_element(out, entry.key());
+            put_member(out, entry.key(), entry.expire_at_ms());
             out.len() - start >= budget
         })
     }
@@ -273,7 +296,12 @@ impl Set {
     pub(super) fn load(&mut self, elements: &[u8], shaping: &Shaping<'_>) -> Result<(), Fault> {
         let mut elements = Elements::new(elements);
         while !elements.is_empty() {
-            self.add(elements.take_element()?, shaping);
+            let (member, expire_at_ms) = elements.take_member()?;
+            self.add(member, shaping);
+            // Elements of a value that has changed meanwhile may come twice: what is said last holds.
+            if expire_at_ms.is_some() || self.next_expiry_ms().is_some() {
+                self.set_expiry(member, expire_at_ms, shaping);
+            }
         }
         Ok(())
     }
@@ -298,7 +326,7 @@ impl Set {
 pub(super) fn check(elements: &[u8]) -> Result<(), Fault> {
     let mut elements = Elements::new(elements);
     while !elements.is_empty() {
-        elements.take_element()?;
+        elements.take_member()?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The large form: slots with member and score, an index by member, and the order.
+//! The large form: slots with member and score, an index by member, the order, and when members expire.
 //!
 //! - Slots have no gaps: when a member goes, the last one moves into its slot. So a slot chosen by chance is a member chosen by
 //!   chance, and memory follows the number of members.
@@ -8,8 +8,10 @@
 use std::sync::Arc;
 
 use super::index::Index;
+use super::lives::Lives;
 use super::order::{Item, Order, Place};
 use crate::table::Hasher;
+use crate::value::expiring::{Life, is_live};
 
 /// Slots in one allocation, from the second on; the first grows as it's filled.
 const CHUNK_SLOTS: usize = 512;
@@ -74,6 +76,8 @@ pub(super) struct Large {
     slots: Slots,
     index: Index,
     order: Order,
+    /// Nothing as long as no member expires.
+    lives: Option<Box<Lives>>,
     hasher: Arc<Hasher>,
 }
 
@@ -83,6 +87,7 @@ impl Large {
             slots: Slots::default(),
             index: Index::new(),
             order: Order::new(),
+            lives: None,
             hasher: Arc::clone(hasher),
         }
     }
@@ -102,7 +107,61 @@ impl Large {
 
     pub(super) fn rank(&self, member: &[u8]) -> Option<usize> {
         let score = self.score(member)?;
-        Some(self.order.rank(Place { score, member }, &|slot| self.slots.member(slot)))
+        Some(self.rank_of(Place { score, member }))
+    }
+
+    fn rank_of(&self, place: Place<'_>) -> usize {
+        self.order.rank(place, &|slot| self.slots.member(slot))
+    }
+
+    /// How long a member lives, also of one whose time has passed.
+    pub(super) fn life(&self, member: &[u8]) -> Life {
+        self.find(self.hasher.hash(member), member).map_or(Life::Absent, |slot| self.end(slot).into())
+    }
+
+    #[inline]
+    fn end(&self, slot: u32) -> Option<u64> {
+        self.lives.as_ref()?.end(slot)
+    }
+
+    /// Says when a member expires. True if it is there, and expired at another time.
+    pub(super) fn set_expiry(&mut self, member: &[u8], expire_at_ms: Option<u64>) -> bool {
+        let Some(slot) = self.find(self.hasher.hash(member), member) else { return false };
+        if self.lives.is_none() && expire_at_ms.is_none() {
+            return false;
+        }
+        self.lives.get_or_insert_default().set_end(slot, expire_at_ms)
+    }
+
+    /// When the first member expires.
+    pub(super) fn next_expiry_ms(&self) -> Option<u64> {
+        self.lives.as_ref()?.first_ms()
+    }
+
+    /// A member whose time has passed.
+    pub(super) fn first_lapsed(&self, now_ms: u64) -> Option<&[u8]> {
+        let slot = self.lives.as_ref()?.passed(now_ms).next()?;
+        Some(self.slots.member(slot))
+    }
+
+    /// The ranks of the members whose time has passed, ascending.
+    pub(super) fn lapsed_ranks(&self, now_ms: u64) -> Vec<usize> {
+        /// What finding a rank costs, in members passed over.
+        const RANK_COST: usize = 16;
+        let Some(lives) = self.lives.as_ref().filter(|lives| lives.first_ms().is_some_and(|at| at < now_ms))
+        else {
+            return Vec::new();
+        };
+        let slots: Vec<u32> = lives.passed(now_ms).collect();
+        if slots.len() * RANK_COST > self.len() {
+            let items = self.order.iter(0, self.len()).enumerate();
+            let lapsed = items.filter(|(_, item)| !is_live(lives.end(item.slot), now_ms));
+            return lapsed.map(|(rank, _)| rank).collect();
+        }
+        let place = |slot: u32| Place { score: self.slots.at(slot).score, member: self.slots.member(slot) };
+        let mut ranks: Vec<usize> = slots.into_iter().map(|slot| self.rank_of(place(slot))).collect();
+        ranks.sort_unstable();
+        ranks
     }
 
     /// How many members, from the first on, are `before`.
@@ -152,6 +211,9 @@ impl Large {
             let gone = std::mem::replace(slots.at_mut(slot), moved);
             slots.member_bytes -= gone.member.len();
         }
+        if let Some(lives) = &mut self.lives {
+            lives.on_removed(slot, last);
+        }
         true
     }
 
@@ -160,20 +222,34 @@ impl Large {
         self.order.iter(start, end).map(|item| (self.slots.member(item.slot), item.score))
     }
 
-    /// A member by a number below the length that means nothing else.
-    pub(super) fn nth(&self, number: usize) -> (&[u8], f64) {
+    /// Those of them whose time has not passed.
+    pub(super) fn iter_live(
+        &self,
+        (start, end): (usize, usize),
+        now_ms: u64,
+    ) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
+        let live = self.order.iter(start, end).filter(move |item| is_live(self.end(item.slot), now_ms));
+        live.map(|item| (self.slots.member(item.slot), item.score))
+    }
+
+    /// A member by a number below the length that means nothing else; with its score, and when it expires.
+    pub(super) fn nth(&self, number: usize) -> (&[u8], f64, Option<u64>) {
         let slot = self.slots.at(number as u32);
-        (&slot.member, slot.score)
+        (&slot.member, slot.score, self.end(number as u32))
     }
 
     /// Visits members from `cursor` on (0: the start), up to the one of which `each` says that it is enough. Returns where to go on;
     /// none at the end.
-    pub(super) fn walk(&self, cursor: u64, mut each: impl FnMut(&[u8], f64) -> bool) -> Option<u64> {
+    pub(super) fn walk<'a>(
+        &'a self,
+        cursor: u64,
+        mut each: impl FnMut(&'a [u8], f64, Option<u64>) -> bool,
+    ) -> Option<u64> {
         let len = self.len();
         let from = if cursor == 0 { len } else { usize::try_from(cursor).map_or(len, |from| from.min(len)) };
         let last = (0..from).rev().find(|number| {
-            let (member, score) = self.nth(*number);
-            each(member, score)
+            let (member, score, expire_at_ms) = self.nth(*number);
+            each(member, score, expire_at_ms)
         });
         last.filter(|number| *number > 0).map(|number| number as u64)
     }
@@ -188,6 +264,7 @@ impl Large {
             + self.slots.member_bytes
             + self.index.memory_bytes()
             + self.order.memory_bytes()
+            + self.lives.as_ref().map_or(0, |lives| lives.memory_bytes())
     }
 
     #[cfg(test)]
@@ -200,11 +277,15 @@ impl Large {
         while budget > 0 && self.slots.pop().is_some() {
             budget -= 1;
         }
+        if let Some(lives) = &mut self.lives {
+            budget = lives.free(budget);
+        }
         budget = self.order.free(budget);
         self.index.free(budget)
     }
 
     pub(super) fn is_freed(&self) -> bool {
-        self.slots.len == 0 && self.order.is_freed() && self.index.is_freed()
+        let lives = self.lives.as_ref().is_none_or(|lives| lives.is_freed());
+        self.slots.len == 0 && lives && self.order.is_freed() && self.index.is_freed()
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! - [`small`]: one [`Packed`], while both limits of [`ValueLimits`](super::ValueLimits) hold.
 //! - [`large`], from then on: ranks, places and scores cost O(log n), members by rank O(log n + members).
+//! - A sorted set with members that expire is large ([`lives`]).
 //! - No score is NaN or minus zero.
 
 mod index;
 mod large;
+mod live;
+mod lives;
 mod order;
 mod small;
 #[cfg(test)]
@@ -17,10 +20,11 @@ use large::Large;
 
 use super::Shaping;
 use super::change::Parts;
-use super::codec::{Elements, Fault, put_element, put_number};
-use super::element::Element;
+use super::codec::{Elements, Fault, put_member, put_number};
 use super::packed::Packed;
 use crate::table::Hasher;
+
+pub use live::LiveSortedSet;
 
 /// A sorted set.
 pub struct SortedSet(Form);
@@ -33,7 +37,7 @@ enum Form {
 /// A change of one member.
 #[derive(Clone, Copy, Debug)]
 pub enum SortedSetChange<'a> {
-    /// The member, new or not, has this score, which is not NaN.
+    /// The member, new or not, has this score, which is not NaN. If it was there, it expires when it did.
     Add {
         /// The member.
         member: &'a [u8],
@@ -44,6 +48,13 @@ pub enum SortedSetChange<'a> {
     Remove {
         /// The member.
         member: &'a [u8],
+    },
+    /// The member expires then, or not any more.
+    Expire {
+        /// The member.
+        member: &'a [u8],
+        /// Absolute expiry, ms of Unix time.
+        expire_at_ms: Option<u64>,
     },
 }
 
@@ -58,6 +69,7 @@ impl Eq for SortedSetChange<'_> {}
 
 const OP_ADD: u8 = 0;
 const OP_REMOVE: u8 = 1;
+const OP_EXPIRE: u8 = 2;
 
 /// A score as a number that is short where the score has few digits: the bytes of the double, the highest as the lowest.
 pub(crate) const fn to_number(score: f64) -> u64 {
@@ -74,6 +86,9 @@ impl<'a> SortedSetChange<'a> {
         match self {
             Self::Add { member, score } => Parts::new(OP_ADD, member, &[]).numbers(&[to_number(score)]),
             Self::Remove { member } => Parts::new(OP_REMOVE, member, &[]),
+            Self::Expire { member, expire_at_ms } => {
+                Parts::new(OP_EXPIRE, member, &[]).numbers(expire_at_ms.as_slice())
+            }
         }
     }
 
@@ -81,6 +96,8 @@ impl<'a> SortedSetChange<'a> {
         match (parts.op, parts.as_numbers(), parts.first, parts.second) {
             (OP_ADD, &[number], member, []) => Some(Self::Add { member, score: from_number(number)? }),
             (OP_REMOVE, [], member, []) => Some(Self::Remove { member }),
+            (OP_EXPIRE, [], member, []) => Some(Self::Expire { member, expire_at_ms: None }),
+            (OP_EXPIRE, &[at], member, []) => Some(Self::Expire { member, expire_at_ms: Some(at) }),
             _ => None,
         }
     }
@@ -96,88 +113,32 @@ impl SortedSet {
         SortedSet(Form::Small(Packed::default()))
     }
 
-    /// Number of members.
-    #[expect(clippy::len_without_is_empty, reason = "an empty sorted set does not exist")]
-    pub fn len(&self) -> usize {
+    /// The sorted set without the members whose time has passed by then.
+    pub fn at(&self, now_ms: u64) -> LiveSortedSet<'_> {
+        LiveSortedSet::new(self, now_ms)
+    }
+
+    /// Number of members, those included whose time has passed and that nobody has come across.
+    pub(super) fn len(&self) -> usize {
         match &self.0 {
             Form::Small(packed) => packed.len() / 2,
             Form::Large(large) => large.len(),
         }
     }
 
-    /// The score of a member.
-    pub fn score(&self, member: &[u8]) -> Option<f64> {
+    /// When the first member expires, ms of Unix time.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
         match &self.0 {
-            Form::Small(packed) => small::find(packed, member).map(|found| found.score),
-            Form::Large(large) => large.score(member),
+            Form::Small(_) => None,
+            Form::Large(large) => large.next_expiry_ms(),
         }
     }
 
-    /// How many members stand before a member.
-    pub fn rank(&self, member: &[u8]) -> Option<usize> {
+    /// A member whose time has passed.
+    pub(super) fn first_lapsed(&self, now_ms: u64) -> Option<&[u8]> {
         match &self.0 {
-            Form::Small(packed) => {
-                small::iter(packed).find(|found| *found.member == *member).map(|found| found.rank)
-            }
-            Form::Large(large) => large.rank(member),
-        }
-    }
-
-    /// How many members, from the first on, are `before`: which must be true up to some member and false from there on.
-    pub fn partition(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
-        match &self.0 {
-            Form::Small(packed) => {
-                small::iter(packed).take_while(|found| before(found.score, &found.member)).count()
-            }
-            Form::Large(large) => large.partition(&before),
-        }
-    }
-
-    /// Members with their scores by rank, `start..end` as far as there are any; goes both ways.
-    pub fn range(&self, start: usize, end: usize) -> impl DoubleEndedIterator<Item = (Element<'_>, f64)> {
-        let (small, large) = match &self.0 {
-            Form::Small(packed) => (Some(small::range(packed, start, end).into_iter()), None),
-            Form::Large(large) => {
-                let members = large.iter(start, end).map(|(member, score)| (Element::bytes(member), score));
-                (None, Some(members))
-            }
-        };
-        small.into_iter().flatten().chain(large.into_iter().flatten())
-    }
-
-    /// All members in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Element<'_>, f64)> {
-        self.range(0, self.len())
-    }
-
-    /// A member chosen evenly.
-    pub fn sample(&self, random: &mut dyn FnMut() -> u64) -> Option<(Element<'_>, f64)> {
-        let number = random().checked_rem(self.len() as u64)? as usize;
-        match &self.0 {
-            Form::Small(_) => self.range(number, number + 1).next(),
-            Form::Large(large) => {
-                let (member, score) = large.nth(number);
-                Some((Element::bytes(member), score))
-            }
-        }
-    }
-
-    /// Visits about `count` members from `cursor` on (0: the start). Returns where to go on; none at the end. A small sorted set is
-    /// visited as a whole. A member that is there during a whole walk is visited at least once.
-    pub fn scan(&self, cursor: u64, count: usize, each: &mut dyn FnMut(Element<'_>, f64)) -> Option<u64> {
-        match &self.0 {
-            Form::Small(packed) => {
-                small::iter(packed).for_each(|found| each(found.member, found.score));
-                None
-            }
-            Form::Large(large) => {
-                let mut seen = 0;
-                large.walk(cursor, |member, score| {
-                    seen += 1;
-                    each(Element::bytes(member), score);
-                    seen >= count
-                })
-            }
+            Form::Small(_) => None,
+            Form::Large(large) => large.first_lapsed(now_ms),
         }
     }
 
@@ -222,6 +183,9 @@ impl SortedSet {
         usize::from(match change {
             SortedSetChange::Add { member, score } => self.put(member, score, shaping),
             SortedSetChange::Remove { member } => self.remove(member),
+            SortedSetChange::Expire { member, expire_at_ms } => {
+                self.set_expiry(member, expire_at_ms, shaping)
+            }
         })
     }
 
@@ -251,13 +215,26 @@ impl SortedSet {
         true
     }
 
-    fn enlarge(&mut self, hasher: &Arc<Hasher>) {
+    fn set_expiry(&mut self, member: &[u8], expire_at_ms: Option<u64>, shaping: &Shaping<'_>) -> bool {
+        if let Form::Small(packed) = &self.0
+            && (expire_at_ms.is_none() || small::find(packed, member).is_none())
+        {
+            return false;
+        }
+        self.enlarge(shaping.hasher).set_expiry(member, expire_at_ms)
+    }
+
+    fn enlarge(&mut self, hasher: &Arc<Hasher>) -> &mut Large {
         if let Form::Small(packed) = &self.0 {
             let mut large = Large::new(hasher);
             for found in small::iter(packed) {
                 large.put(&found.member, found.score);
             }
             self.0 = Form::Large(Box::new(large));
+        }
+        match &mut self.0 {
+            Form::Large(large) => large,
+            Form::Small(_) => unreachable!("it has just become large"),
         }
     }
 
@@ -272,17 +249,17 @@ impl SortedSet {
         }
     }
 
-    /// Writes members from `cursor` on, each with its score. Returns where to go on.
+    /// Writes members from `cursor` on, each with its score and expiry. Returns where to go on.
     pub(super) fn encode(&self, cursor: u64, budget: usize, out: &mut Vec<u8>) -> Option<u64> {
         let start = out.len();
-        let mut put = |member: &[u8], score| {
-            put_scored(out, member, score);
+        let mut put = |member: &[u8], score, expire_at_ms| {
+            put_scored(out, member, score, expire_at_ms);
             out.len() - start >= budget
         };
         match &self.0 {
             Form::Small(packed) => {
                 small::iter(packed).for_each(|found| {
-                    put(&found.member, found.score);
+                    put(&found.member, found.score, None);
                 });
                 None
             }
@@ -294,8 +271,12 @@ impl SortedSet {
     pub(super) fn load(&mut self, elements: &[u8], shaping: &Shaping<'_>) -> Result<(), Fault> {
         let mut elements = Elements::new(elements);
         while !elements.is_empty() {
-            let (member, score) = take(&mut elements)?;
+            let (member, score, expire_at_ms) = take(&mut elements)?;
             self.put(member, score, shaping);
+            // As with sets: what is said last of a member holds.
+            if expire_at_ms.is_some() || self.next_expiry_ms().is_some() {
+                self.set_expiry(member, expire_at_ms, shaping);
+            }
         }
         Ok(())
     }
@@ -316,17 +297,17 @@ impl SortedSet {
     }
 }
 
-/// Writes a member with its score.
-pub(super) fn put_scored(out: &mut Vec<u8>, member: &[u8], score: f64) {
-    put_element(out, member);
+/// Writes a member with its score and expiry.
+pub(super) fn put_scored(out: &mut Vec<u8>, member: &[u8], score: f64, expire_at_ms: Option<u64>) {
+    put_member(out, member, expire_at_ms);
     put_number(out, to_number(score));
 }
 
 /// Reads what [`put_scored`] wrote.
-pub(super) fn take<'a>(elements: &mut Elements<'a>) -> Result<(&'a [u8], f64), Fault> {
-    let member = elements.take_element()?;
+pub(super) fn take<'a>(elements: &mut Elements<'a>) -> Result<(&'a [u8], f64, Option<u64>), Fault> {
+    let (member, expire_at_ms) = elements.take_member()?;
     let score = from_number(elements.take_number()?).ok_or(Fault::Number)?;
-    Ok((member, score))
+    Ok((member, score, expire_at_ms))
 }
 
 /// Checks members as [`SortedSet::load`] takes them.
