@@ -450,10 +450,14 @@ fn members_that_expire_are_exported_without_their_expiry() {
     let redis = Setup::redis().start();
     let refused = redis.connect().command(&[&b"RESTORE"[..], b"copy", b"0", &dumped]);
     assert!(refused.is_error(), "a form of our own: {refused}");
+    connection.line("SET plain x");
+    let url = |server: &Server| format!("redis://127.0.0.1:{}", server.port());
+    expect(&["migrate", "--from", &url(&ours), "--to", &url(&redis)], 1, "3 were refused:");
+    assert_eq!(redis.connect().line("KEYS *").items(), [Value::bulk("plain")]);
     assert!(ours.stop().success());
     let file = place("members.rdb");
     expect(&["export", text(&place("first")), text(&file)], 0, "4 members of sets expire");
-    expect(&["import", text(&file), text(&place("second")), "--shards", "1"], 0, "3 keys");
+    expect(&["import", text(&file), text(&place("second")), "--shards", "1"], 0, "4 keys");
     let again = serve(&place("second"), 1);
     let mut connection = again.connect();
     let lasting = Value::Integer(-1);

@@ -84,11 +84,14 @@ impl Members {
         true
     }
 
-    /// Sets a member's expiry. False if it's absent.
+    /// Sets a member's expiry, or takes it away. False if the member is absent or has none to take.
     pub(crate) fn set_expiry(&mut self, name: &[u8], expire_at_ms: Option<u64>) -> bool {
         let hash = self.hasher.hash(name);
         let Some(at) = self.table.find(hash, 0, name) else { return false };
         let old = self.table.entry(at).expire_at_ms();
+        if old.or(expire_at_ms).is_none() {
+            return false;
+        }
         self.table.update(at, |entry| entry.set_expiry(expire_at_ms));
         self.expiries.note(hash, old, expire_at_ms);
         true

@@ -68,10 +68,11 @@ proptest! {
                 }
                 5..=6 => (HashChange::Delete { field }, model.remove(field).is_some()),
                 _ => {
-                    let expires = model.get_mut(field).map(|(_, expiry)| *expiry = at).is_some();
-                    // A small hash has no expiry to take away.
-                    let small = hash.encoding() == "listpack" && at.is_none();
-                    (HashChange::Expire { field, expire_at_ms: at }, expires && !small)
+                    let found = model.get_mut(field);
+                    // The same time again is a change as any other: it is told of, and so logged.
+                    let applies =
+                        found.is_some_and(|(_, expiry)| std::mem::replace(expiry, at).or(at).is_some());
+                    (HashChange::Expire { field, expire_at_ms: at }, applies)
                 }
             };
             let parts = change.to_parts();
@@ -129,10 +130,9 @@ proptest! {
                     (SetChange::Add { member }, is_new)
                 }
                 5..=6 if expires => {
-                    let expires = model.get_mut(member).map(|expiry| *expiry = *at).is_some();
-                    // A set that is not large has no expiry to take away.
-                    let small = set.encoding() != "hashtable" && at.is_none();
-                    (SetChange::Expire { member, expire_at_ms: *at }, expires && !small)
+                    let found = model.get_mut(member);
+                    let applies = found.is_some_and(|expiry| std::mem::replace(expiry, *at).or(*at).is_some());
+                    (SetChange::Expire { member, expire_at_ms: *at }, applies)
                 }
                 _ => (SetChange::Remove { member }, model.remove(member).is_some()),
             };

@@ -541,7 +541,8 @@ fn waits_without_replicas_are_answered() {
 fn later_commands_are_notified() {
     let scenes = [
         ("HSET h f 1 g 2", "hset"),
-        ("HEXPIRE h 100 FIELDS 2 f g", "hexpire"),
+        ("HEXPIREAT h 4000000000 FIELDS 2 f g", "hexpire"),
+        ("HEXPIREAT h 4000000000 FIELDS 2 f g", "hexpire"),
         ("HPERSIST h FIELDS 1 f", "hpersist"),
         ("HEXPIREAT h 1 FIELDS 1 f", "hdel"),
         ("HSETEX h EXAT 1 FIELDS 1 g 3", "hdel del"),
@@ -556,6 +557,8 @@ fn later_commands_are_notified() {
         ("CL.THROTTLE h 1 1 100 3", ""),
         ("DEL h", "del"),
         ("SADD h a b", "sadd"),
+        ("SEXPIREAT h 4000000000 MEMBERS 2 a b", "sexpire"),
+        ("SEXPIREAT h 4000000000 MEMBERS 2 a b", "sexpire"),
         ("SPEXPIRE h 100000 MEMBERS 2 a b", "sexpire"),
         ("SADD h a", "sadd"),
         ("SADD h a", ""),
@@ -563,6 +566,8 @@ fn later_commands_are_notified() {
         ("SEXPIREAT h 1 MEMBERS 1 a", "srem"),
         ("SEXPIRE h 0 MEMBERS 1 b", "srem del"),
         ("ZADD h 1 a 2 b", "zadd"),
+        ("ZEXPIREAT h 4000000000 MEMBERS 2 a b", "zexpire"),
+        ("ZEXPIREAT h 4000000000 MEMBERS 2 a b", "zexpire"),
         ("ZEXPIRE h 100 MEMBERS 2 a b", "zexpire"),
         ("ZADD h 1 a", "zadd"),
         ("ZINCRBY h 1 b", "zincr"),

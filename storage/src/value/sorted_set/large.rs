@@ -124,13 +124,14 @@ impl Large {
         self.lives.as_ref()?.end(slot)
     }
 
-    /// Says when a member expires. True if it is there, and expired at another time.
+    /// Sets a member's expiry, or takes it away. False if the member is absent or has none to take.
     pub(super) fn set_expiry(&mut self, member: &[u8], expire_at_ms: Option<u64>) -> bool {
         let Some(slot) = self.find(self.hasher.hash(member), member) else { return false };
-        if self.lives.is_none() && expire_at_ms.is_none() {
+        if self.end(slot).or(expire_at_ms).is_none() {
             return false;
         }
-        self.lives.get_or_insert_default().set_end(slot, expire_at_ms)
+        self.lives.get_or_insert_default().set_end(slot, expire_at_ms);
+        true
     }
 
     /// When the first member expires.

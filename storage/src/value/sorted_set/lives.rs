@@ -25,12 +25,12 @@ impl Lives {
         Some(piece[slot as usize % PIECE_SLOTS]).filter(|end| *end != NEVER)
     }
 
-    /// Says when. True if it was another time.
-    pub(super) fn set_end(&mut self, slot: u32, end: Option<u64>) -> bool {
+    /// Says when.
+    pub(super) fn set_end(&mut self, slot: u32, end: Option<u64>) {
         let end = end.filter(|end| *end != NEVER);
         let old = self.end(slot);
         if old == end {
-            return false;
+            return;
         }
         let (index, within) = (slot as usize / PIECE_SLOTS, slot as usize % PIECE_SLOTS);
         if self.ends.len() <= index {
@@ -39,7 +39,6 @@ impl Lives {
         let piece = self.ends[index].get_or_insert_with(|| Box::new([NEVER; PIECE_SLOTS]));
         piece[within] = end.unwrap_or(NEVER);
         self.schedule.note(u64::from(slot), old, end);
-        true
     }
 
     /// The member in a slot is gone, and the one of the last slot takes its place; the last slot itself may be meant.

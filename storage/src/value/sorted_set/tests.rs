@@ -104,8 +104,8 @@ proptest! {
                 }
                 5..=6 if expires => {
                     let found = model.get_mut(member);
-                    let differs = found.is_some_and(|(_, old)| std::mem::replace(old, *at) != *at);
-                    (SortedSetChange::Expire { member, expire_at_ms: *at }, differs)
+                    let applies = found.is_some_and(|(_, old)| std::mem::replace(old, *at).or(*at).is_some());
+                    (SortedSetChange::Expire { member, expire_at_ms: *at }, applies)
                 }
                 _ => (SortedSetChange::Remove { member }, model.remove(member).is_some()),
             };
