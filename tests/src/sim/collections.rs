@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::members::{Life, Mortal, with_live};
 use super::model::{Bytes, Content, FAR_MS, Field, State, Stored, error, flag, wrong_type};
 use crate::resp::Value;
 
@@ -41,18 +42,18 @@ pub enum CollectionAction {
     HashSet(Vec<(usize, Rc<[u8]>)>),
     /// HSETEX, with a far expiry.
     HashSetEx(Vec<(usize, Rc<[u8]>)>),
-    /// HGETEX of a field: it has this expiry (ms of Unix time, far) then, or none.
+    /// HGETEX of a field: it has this expiry (ms of Unix time) then, or none.
     HashGetEx(usize, Option<u64>),
     HashDelete(usize),
     HashIncrement(usize, i64),
-    /// Gives a field this expiry (ms of Unix time), which has passed long ago or is far.
+    /// Gives a field this expiry (ms of Unix time).
     HashExpire(usize, u64),
     HashPersist(usize),
     /// When a field expires.
     HashExpiry(usize),
     SetAdd(Vec<usize>),
     SetRemove(Vec<usize>),
-    /// Gives a member this expiry (ms of Unix time), which has passed long ago or is far.
+    /// Gives a member this expiry (ms of Unix time).
     SetExpire(usize, u64),
     SetPersist(usize),
     /// When a member expires.
@@ -86,12 +87,13 @@ fn with_list<T>(place: &mut Option<Stored>, change: impl FnOnce(&mut Vec<Bytes>)
 
 fn with_hash<T>(
     place: &mut Option<Stored>,
+    now_ms: u64,
     change: impl FnOnce(&mut BTreeMap<usize, Field>) -> T,
 ) -> Result<T, Value> {
     let stored = place.get_or_insert_with(|| Stored::new(Content::Hash(Rc::default())));
     let Content::Hash(hash) = &mut stored.content else { return Err(wrong_type()) };
     let hash = Rc::make_mut(hash);
-    let result = change(hash);
+    let result = with_live(hash, now_ms, change);
     if hash.is_empty() {
         *place = None;
     }
@@ -100,27 +102,41 @@ fn with_hash<T>(
 
 fn with_set<T>(
     place: &mut Option<Stored>,
-    change: impl FnOnce(&mut BTreeMap<usize, Option<u64>>) -> T,
+    now_ms: u64,
+    change: impl FnOnce(&mut BTreeMap<usize, Life>) -> T,
 ) -> Result<T, Value> {
     let stored = place.get_or_insert_with(|| Stored::new(Content::Set(Rc::default())));
     let Content::Set(set) = &mut stored.content else { return Err(wrong_type()) };
     let set = Rc::make_mut(set);
-    let result = change(set);
+    let result = with_live(set, now_ms, change);
     if set.is_empty() {
         *place = None;
     }
     Ok(result)
 }
 
-/// HPEXPIREAT of one field. One whose time has passed goes at once.
-fn expire(hash: &mut BTreeMap<usize, Field>, field: usize, at_ms: u64) -> i64 {
-    if at_ms == 0 {
-        return if hash.remove(&field).is_some() { 2 } else { NO_FIELD };
+/// HPEXPIREAT or SPEXPIREAT of one field or member. One whose time has passed goes at once.
+fn expire<M: Mortal>(members: &mut BTreeMap<usize, M>, member: usize, at_ms: u64, now_ms: u64) -> i64 {
+    if at_ms <= now_ms {
+        return if members.remove(&member).is_some() { 2 } else { NO_FIELD };
     }
-    hash.get_mut(&field).map_or(NO_FIELD, |field| {
-        field.expires_ms = Some(at_ms);
+    members.get_mut(&member).map_or(NO_FIELD, |it| {
+        *it.life_mut() = Life::until(at_ms);
         1
     })
+}
+
+/// HPERSIST or SPERSIST of one.
+fn persist<M: Mortal>(members: &mut BTreeMap<usize, M>, member: usize) -> i64 {
+    members.get_mut(&member).map_or(NO_FIELD, |it| {
+        let life = std::mem::take(it.life_mut());
+        life.expires_ms.map_or(NO_EXPIRY, |_| 1)
+    })
+}
+
+/// HPEXPIRETIME or SPEXPIRETIME of one.
+fn expiry<M: Mortal>(members: &BTreeMap<usize, M>, member: usize) -> i64 {
+    members.get(&member).map_or(NO_FIELD, |it| it.life().expires_ms.map_or(NO_EXPIRY, |at| at as i64))
 }
 
 /// What is replied of a field that isn't there, and of one that doesn't expire.
@@ -162,6 +178,16 @@ impl CollectionAction {
         }
     }
 
+    /// Whether what it does depends on the server's clock.
+    pub(super) fn is_timed(&self) -> bool {
+        match self {
+            CollectionAction::HashGetEx(_, Some(at_ms))
+            | CollectionAction::HashExpire(_, at_ms)
+            | CollectionAction::SetExpire(_, at_ms) => (1..FAR_MS).contains(at_ms),
+            _ => false,
+        }
+    }
+
     /// Brings a reply to the form in which [`Self::apply`] gives it: what has no order comes in one.
     pub fn normalized(&self, reply: Value) -> Value {
         let piece = match self {
@@ -176,18 +202,18 @@ impl CollectionAction {
     }
 
     /// Does it to a key; the reply.
-    pub fn apply(&self, place: &mut Option<Stored>) -> Value {
+    pub fn apply(&self, place: &mut Option<Stored>, now_ms: u64) -> Value {
         let result = match self {
             CollectionAction::Read(Kind::List) => {
                 with_list(place, |list| Value::Array(list.iter().map(Bytes::to_value).collect()))
             }
-            CollectionAction::Read(Kind::Hash) => with_hash(place, |hash| {
+            CollectionAction::Read(Kind::Hash) => with_hash(place, now_ms, |hash| {
                 Value::Array(
                     hash.iter().flat_map(|(name, field)| [bulk(*name), field.value.to_value()]).collect(),
                 )
             }),
             CollectionAction::Read(Kind::Set) => {
-                with_set(place, |set| Value::Array(set.keys().map(|it| bulk(*it)).collect()))
+                with_set(place, now_ms, |set| Value::Array(set.keys().map(|it| bulk(*it)).collect()))
             }
             CollectionAction::Push(end, values) => with_list(place, |list| {
                 for value in values {
@@ -209,73 +235,61 @@ impl CollectionAction {
                 list.truncate(*count);
                 Value::ok()
             }),
-            CollectionAction::HashSet(pairs) => with_hash(place, |hash| {
+            CollectionAction::HashSet(pairs) => with_hash(place, now_ms, |hash| {
                 let added = pairs
                     .iter()
                     .filter(|(field, value)| hash.insert(*field, Field::new(Rc::clone(value))).is_none());
                 integer(added.count())
             }),
-            CollectionAction::HashSetEx(pairs) => with_hash(place, |hash| {
+            CollectionAction::HashSetEx(pairs) => with_hash(place, now_ms, |hash| {
                 for (field, value) in pairs {
-                    hash.insert(*field, Field { expires_ms: Some(FAR_MS), ..Field::new(Rc::clone(value)) });
+                    hash.insert(*field, Field { life: Life::until(FAR_MS), ..Field::new(Rc::clone(value)) });
                 }
                 Value::Integer(1)
             }),
-            CollectionAction::HashGetEx(field, at_ms) => with_hash(place, |hash| {
-                let value = hash.get_mut(field).map_or(Value::NullBulk, |field| {
-                    field.expires_ms = *at_ms;
-                    field.value.to_value()
-                });
+            CollectionAction::HashGetEx(field, at_ms) => with_hash(place, now_ms, |hash| {
+                let value = hash.get(field).map_or(Value::NullBulk, |field| field.value.to_value());
+                match at_ms {
+                    Some(at_ms) => expire(hash, *field, *at_ms, now_ms),
+                    None => persist(hash, *field),
+                };
                 Value::Array(vec![value])
             }),
             CollectionAction::HashDelete(field) => {
-                with_hash(place, |hash| flag(hash.remove(field).is_some()))
+                with_hash(place, now_ms, |hash| flag(hash.remove(field).is_some()))
             }
-            CollectionAction::HashIncrement(field, by) => with_hash(place, |hash| {
+            CollectionAction::HashIncrement(field, by) => with_hash(place, now_ms, |hash| {
                 let before = hash.get(field).map_or(Some(0), |field| field.value.number());
                 let Some(sum) = before.and_then(|number| number.checked_add(*by)) else { return error() };
-                let expires_ms = hash.get(field).and_then(|field| field.expires_ms);
+                let life = hash.get(field).map_or_else(Life::default, |field| field.life);
                 let text = sum.to_string().into_bytes().into();
-                hash.insert(*field, Field { expires_ms, ..Field::new(text) });
+                hash.insert(*field, Field { life, ..Field::new(text) });
                 Value::Integer(sum)
             }),
             CollectionAction::HashExpire(field, at_ms) => {
-                with_hash(place, |hash| of_one(expire(hash, *field, *at_ms)))
+                with_hash(place, now_ms, |hash| of_one(expire(hash, *field, *at_ms, now_ms)))
             }
-            CollectionAction::HashPersist(field) => with_hash(place, |hash| {
-                of_one(match hash.get_mut(field) {
-                    None => NO_FIELD,
-                    Some(field) => field.expires_ms.take().map_or(NO_EXPIRY, |_| 1),
-                })
-            }),
-            CollectionAction::HashExpiry(field) => with_hash(place, |hash| {
-                of_one(match hash.get(field) {
-                    None => NO_FIELD,
-                    Some(field) => field.expires_ms.map_or(NO_EXPIRY, |at| at as i64),
-                })
-            }),
-            CollectionAction::SetAdd(members) => with_set(place, |set| {
-                integer(members.iter().filter(|it| set.insert(**it, None).is_none()).count())
-            }),
-            CollectionAction::SetRemove(members) => {
-                with_set(place, |set| integer(members.iter().filter(|it| set.remove(it).is_some()).count()))
+            CollectionAction::HashPersist(field) => {
+                with_hash(place, now_ms, |hash| of_one(persist(hash, *field)))
             }
-            CollectionAction::SetExpire(member, at_ms) => with_set(place, |set| {
-                of_one(match set.get_mut(member) {
-                    None => NO_FIELD,
-                    Some(_) if *at_ms == 0 => set.remove(member).map_or(NO_FIELD, |_| 2),
-                    Some(expires_ms) => {
-                        *expires_ms = Some(*at_ms);
-                        1
-                    }
-                })
+            CollectionAction::HashExpiry(field) => {
+                with_hash(place, now_ms, |hash| of_one(expiry(hash, *field)))
+            }
+            CollectionAction::SetAdd(members) => with_set(place, now_ms, |set| {
+                integer(members.iter().filter(|it| set.insert(**it, Life::default()).is_none()).count())
             }),
-            CollectionAction::SetPersist(member) => with_set(place, |set| {
-                of_one(set.get_mut(member).map_or(NO_FIELD, |at| at.take().map_or(NO_EXPIRY, |_| 1)))
+            CollectionAction::SetRemove(members) => with_set(place, now_ms, |set| {
+                integer(members.iter().filter(|it| set.remove(it).is_some()).count())
             }),
-            CollectionAction::SetExpiry(member) => with_set(place, |set| {
-                of_one(set.get(member).map_or(NO_FIELD, |at| at.map_or(NO_EXPIRY, |at| at as i64)))
-            }),
+            CollectionAction::SetExpire(member, at_ms) => {
+                with_set(place, now_ms, |set| of_one(expire(set, *member, *at_ms, now_ms)))
+            }
+            CollectionAction::SetPersist(member) => {
+                with_set(place, now_ms, |set| of_one(persist(set, *member)))
+            }
+            CollectionAction::SetExpiry(member) => {
+                with_set(place, now_ms, |set| of_one(expiry(set, *member)))
+            }
         };
         result.unwrap_or_else(|error| error)
     }
@@ -309,7 +323,7 @@ pub(super) fn move_element(state: &mut State, from: usize, to: usize, [take, put
 }
 
 /// SMOVE.
-pub(super) fn move_member(state: &mut State, from: usize, to: usize, member: usize) -> Value {
+pub(super) fn move_member(state: &mut State, [from, to]: [usize; 2], member: usize, now_ms: u64) -> Value {
     let is_set =
         |stored: &Option<Stored>| stored.as_ref().is_none_or(|it| matches!(it.content, Content::Set(_)));
     if state[from].is_none() {
@@ -318,10 +332,10 @@ pub(super) fn move_member(state: &mut State, from: usize, to: usize, member: usi
     if !is_set(&state[from]) || !is_set(&state[to]) {
         return wrong_type();
     }
-    let has = with_set(&mut state[from], |set| set.contains_key(&member)) == Ok(true);
+    let has = with_set(&mut state[from], now_ms, |set| set.contains_key(&member)) == Ok(true);
     if has && from != to {
-        let moved = with_set(&mut state[from], |set| set.remove(&member).is_some());
-        let put = with_set(&mut state[to], |set| set.insert(member, None));
+        let moved = with_set(&mut state[from], now_ms, |set| set.remove(&member).is_some());
+        let put = with_set(&mut state[to], now_ms, |set| set.insert(member, Life::default()));
         assert!(moved == Ok(true) && put.is_ok(), "both are sets");
     }
     flag(has)

@@ -6,7 +6,7 @@
 //!   what came of it;
 //! - [`workload`] makes commands, [`everywhere`] those whose atomicity over all shards is checked on the spot (`lua`: as scripts), [`client`] speaks RESP for them, [`history`] is what was called and answered when;
 //! - [`host`]: a server without faults, for scripts;
-//! - [`model`], with [`collections`], says what a command does, [`checker`] whether some order of all commands explains all answers;
+//! - [`model`], with [`collections`] and `members`, says what a command does, [`checker`] whether some order of all commands explains all answers;
 //! - [`commit`] runs a seed in the code of another commit.
 //!
 //! The shard code is the production code. The model, the checker and the clients share nothing with it.
@@ -20,6 +20,7 @@ pub mod history;
 pub mod host;
 mod life;
 mod lua;
+mod members;
 pub mod model;
 pub mod plan;
 pub mod report;

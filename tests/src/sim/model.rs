@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use super::collections::{self, CollectionAction, End};
+use super::members::{self, Life};
 use crate::resp::Value;
 
 /// Keys of one group.
@@ -69,8 +70,7 @@ pub enum Content {
     Text(Bytes),
     List(Rc<Vec<Bytes>>),
     Hash(Rc<BTreeMap<usize, Field>>),
-    /// Members, and when they expire, ms of Unix time: no clock of a run comes near.
-    Set(Rc<BTreeMap<usize, Option<u64>>>),
+    Set(Rc<BTreeMap<usize, Life>>),
 }
 
 /// A field of a hash.
@@ -78,13 +78,13 @@ pub enum Content {
 pub struct Field {
     /// Its value.
     pub value: Bytes,
-    /// When it expires, ms of Unix time: no clock of a run comes near.
-    pub expires_ms: Option<u64>,
+    /// When it expires.
+    pub life: Life,
 }
 
 impl Field {
     pub(super) fn new(value: Rc<[u8]>) -> Self {
-        Field { value: Bytes::new(value), expires_ms: None }
+        Field { value: Bytes::new(value), life: Life::default() }
     }
 }
 
@@ -108,6 +108,11 @@ impl Stored {
 
     fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_ms.is_some_and(|at| now_ms > at)
+    }
+
+    /// Whether it, or anything in it, comes to an end.
+    pub(super) fn expires(&self) -> bool {
+        self.expires_ms.is_some() || members::expire(&self.content)
     }
 }
 
@@ -252,6 +257,7 @@ impl Action {
             Action::Set { expires: Some(expiry), .. } | Action::Expire(_, expiry) => {
                 !matches!(expiry, Expiry::At(FAR_MS..))
             }
+            Action::Collection(_, action) => action.is_timed(),
             Action::Throttle(_) => true,
             _ => false,
         }
@@ -356,22 +362,15 @@ pub fn normalized(action: &Action, reply: Value) -> Value {
 const FAR_LEFT: i64 = 1_000_000_000;
 
 /// A command's possible effects and replies, when the server's clock shows `now_ms`. There are several only where a key may have
-/// been removed since its time had come, and the clock has gone back.
+/// been removed since its time had come, and the clock has gone back; or where fields or members may have been.
 pub fn apply(state: &State, action: &Action, now_ms: u64) -> Vec<(State, Value)> {
-    let uncertain: Vec<usize> = action
-        .keys()
-        .into_iter()
-        .filter(|key| state[*key].as_ref().is_some_and(|it| it.maybe_gone && !it.is_expired(now_ms)))
-        .collect();
+    let uncertain: Vec<(usize, Option<usize>)> =
+        action.keys().into_iter().flat_map(|key| uncertain(state, key, now_ms)).collect();
     let mut possible: Vec<(State, Value)> = Vec::new();
     for gone in 0_u32..1 << uncertain.len() {
         let mut next = state.clone();
-        for (bit, key) in uncertain.iter().enumerate() {
-            if gone & (1 << bit) != 0 {
-                next[*key] = None;
-            } else if let Some(stored) = &mut next[*key] {
-                stored.maybe_gone = false;
-            }
+        for (bit, (key, member)) in uncertain.iter().enumerate() {
+            decide(&mut next[*key], *member, gone & (1 << bit) != 0, now_ms);
         }
         let reply = change_visible(&mut next, action, now_ms);
         if !possible.contains(&(next.clone(), reply.clone())) {
@@ -379,6 +378,28 @@ pub fn apply(state: &State, action: &Action, now_ms: u64) -> Vec<(State, Value)>
         }
     }
     possible
+}
+
+/// What may be gone of a key: itself, or fields or members of it.
+fn uncertain(state: &State, key: usize, now_ms: u64) -> impl Iterator<Item = (usize, Option<usize>)> {
+    let stored = state[key].as_ref();
+    let itself = stored.filter(|it| it.maybe_gone && !it.is_expired(now_ms)).map(|_| None);
+    let members = stored.map_or_else(Vec::new, |it| members::uncertain(&it.content));
+    itself.into_iter().chain(members.into_iter().map(Some)).map(move |what| (key, what))
+}
+
+/// Something that may be gone is, or is not.
+fn decide(place: &mut Option<Stored>, member: Option<usize>, gone: bool, now_ms: u64) {
+    match (place.as_mut(), member) {
+        (None, _) => {}
+        (Some(_), None) if gone => *place = None,
+        (Some(stored), None) => stored.maybe_gone = false,
+        (Some(stored), Some(member)) => {
+            if members::decide(&mut stored.content, member, gone, now_ms) {
+                *place = None;
+            }
+        }
+    }
 }
 
 /// Expired keys read as absent. Those that the command looks at are gone for good, the others at some moment to come.
@@ -405,6 +426,7 @@ fn change_visible(state: &mut State, action: &Action, now_ms: u64) -> Value {
 pub fn pass(state: &mut State, now_ms: u64) {
     for stored in state.iter_mut().flatten() {
         stored.maybe_gone |= stored.is_expired(now_ms);
+        members::pass(&mut stored.content, now_ms);
     }
 }
 
@@ -426,7 +448,7 @@ fn change(state: &mut State, action: &Action, now_ms: u64) -> Value {
     read(state, action, now_ms)
         .or_else(|| write_text(state, action, now_ms))
         .or_else(|| change_keys(state, action, now_ms))
-        .or_else(|| change_collection(state, action))
+        .or_else(|| change_collection(state, action, now_ms))
         .unwrap_or_else(|| unreachable!("{action:?} belongs to none of these"))
 }
 
@@ -555,11 +577,13 @@ fn change_keys(state: &mut State, action: &Action, now_ms: u64) -> Option<Value>
 }
 
 /// What is about elements of collections; nothing for all others.
-fn change_collection(state: &mut State, action: &Action) -> Option<Value> {
+fn change_collection(state: &mut State, action: &Action, now_ms: u64) -> Option<Value> {
     Some(match action {
-        Action::Collection(key, action) => action.apply(&mut state[*key]),
+        Action::Collection(key, action) => action.apply(&mut state[*key], now_ms),
         Action::ListMove { from, to, ends } => collections::move_element(state, *from, *to, *ends),
-        Action::SetMove { from, to, member } => collections::move_member(state, *from, *to, *member),
+        Action::SetMove { from, to, member } => {
+            collections::move_member(state, [*from, *to], *member, now_ms)
+        }
         _ => return None,
     })
 }

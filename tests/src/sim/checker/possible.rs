@@ -4,7 +4,7 @@
 //! order of their turns. Only where keys expire soon does it matter which turn it was, so only then is it kept.
 
 use super::super::history::{History, Operation, Outcome};
-use super::super::model::{State, apply, pass};
+use super::super::model::{State, Stored, apply, pass};
 use crate::resp::Value;
 
 /// The turns of a group's owner.
@@ -47,7 +47,7 @@ impl<'h> Turns<'h> {
         }
         let mut possible: Vec<Possible> = Vec::new();
         let mut last = None;
-        let matters = operation.action.is_timed() || state.iter().flatten().any(|it| it.expires_ms.is_some());
+        let matters = operation.action.is_timed() || state.iter().flatten().any(Stored::expires);
         for turn in first..self.turns.len() {
             let (at, unix_ms) = self.turns[turn];
             if at >= before || turn > first && !matters {
