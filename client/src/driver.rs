@@ -16,6 +16,7 @@ use crate::{
     Error, Options, Result, Value,
     handshake::{self, Link},
     in_flight::{InFlight, Request},
+    lookout::{Lookout, REPLIES_MIN},
 };
 
 /// Room made for each read: a few hundred small replies.
@@ -83,6 +84,7 @@ impl Driver {
         let mut armed = false;
         let mut heard = Instant::now();
         let mut more = false;
+        let mut lookout = Lookout::new(self.options.spin);
         loop {
             // Who is ready to run may have commands too, and one write for all of them costs a fraction of one for each. (Otherwise the
             // first of them would have this task run next, and the others behind it.)
@@ -90,12 +92,18 @@ impl Driver {
                 yield_once().await;
                 self.take_queued();
             }
+            let sends = !self.in_flight.unsent().is_empty();
             if let Err(error) = self.send(&mut link) {
                 return End::Lost(error);
+            }
+            let awaits = self.in_flight.awaits(REPLIES_MIN);
+            if sends && awaits {
+                lookout.begin();
             }
             if !open && self.in_flight.next_deadline().is_none() {
                 return End::Unused;
             }
+            let looks = awaits && lookout.is_looking();
             if !armed && let Some(deadline) = self.in_flight.next_deadline() {
                 alarm.as_mut().reset(deadline);
                 armed = true;
@@ -113,12 +121,15 @@ impl Driver {
                         return End::Lost(error);
                     }
                     heard = Instant::now();
+                    lookout.on_heard();
                 }
                 ready = link.stream.writable(), if !self.in_flight.unsent().is_empty() || link.stream.wants_write() => {
                     if let Err(error) = ready {
                         return End::Lost(error.into());
                     }
                 }
+                // All others that are ready run first, and the sockets are looked at.
+                () = tokio::task::yield_now(), if looks => lookout.on_nothing(),
                 () = &mut alarm, if armed => {
                     armed = false;
                     let now = Instant::now();

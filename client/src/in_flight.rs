@@ -104,6 +104,15 @@ impl InFlight {
         self.entries.is_empty()
     }
 
+    /// Whether so many replies are due, or more.
+    pub(crate) fn awaits(&self, replies: usize) -> bool {
+        let mut due = 0;
+        self.entries.iter().any(|entry| {
+            due += entry.replies_due;
+            due >= replies
+        })
+    }
+
     pub(crate) fn push(&mut self, request: Request) {
         let Request { payloads, reply_to, deadline, retries, permits } = request;
         let start = self.sent + self.out.len() as u64;

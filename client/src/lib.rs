@@ -58,6 +58,7 @@ mod connection;
 mod driver;
 mod handshake;
 mod in_flight;
+mod lookout;
 mod read;
 mod shards;
 mod stream;

@@ -66,6 +66,10 @@ pub struct Options {
     pub retries: u32,
     /// The most unanswered commands of a connection. Large ones count more than once: one more for each 16 KiB.
     pub in_flight: u32,
+    /// With 16 replies or more due: for how long the connection's task looks for them before it sleeps, in between all other tasks
+    /// that are ready. It saves waking it, which costs caller and server more than the replies themselves. Looks in vain are
+    /// given up. Zero sleeps at once.
+    pub spin: Duration,
 }
 
 impl Options {
@@ -92,6 +96,7 @@ impl Options {
             backoff: Duration::from_millis(20),
             retries: 2,
             in_flight: 4096,
+            spin: Duration::from_micros(50),
         }
     }
 
