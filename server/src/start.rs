@@ -31,6 +31,7 @@ use crate::runtime::epoll::Epoll;
 use crate::runtime::mesh::{MeshEnds, mesh};
 use crate::runtime::peers::Peers;
 use crate::runtime::porter::Porter;
+use crate::runtime::prefault::Prefault;
 use crate::runtime::uring::{self, Uring};
 use crate::runtime::{
     AnyDriver, Clock, DriverChoice, DriverKind, Executor, Rng, RuntimeDisk, listen, threads,
@@ -116,11 +117,14 @@ pub fn run_at(loaded: &Loaded, clock: &Clock) -> Result<(), ServeError> {
         clock: clock.clone(),
         on_end: Arc::new(move || handle.close()),
     };
+    // Before recovery, which uses most of the memory that will be used. Without it everything works, a little slower.
+    let prefault = if loaded.settings.huge_pages { Prefault::start().unwrap_or_default() } else { None };
     let running = open(opening)?;
     tracing::info!(port = running.shared.facts.port, pid = std::process::id(), "ready to accept connections");
     if let Some(signal) = signals.forever().next() {
         tracing::info!(signal, "stopping: draining connections and sealing the log");
     }
+    drop(prefault);
     running.stop()
 }
 

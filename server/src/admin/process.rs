@@ -2,6 +2,8 @@
 
 use std::fs::read_to_string;
 
+use crate::runtime::prefault;
+
 /// A snapshot of the process. What cannot be read is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessFacts {
@@ -9,6 +11,8 @@ pub struct ProcessFacts {
     pub resident_bytes: u64,
     /// The most that was ever resident.
     pub resident_peak_bytes: u64,
+    /// Memory made ready in huge pages ahead of its use, so far.
+    pub prefaulted_bytes: u64,
     /// Bytes of memory in the machine.
     pub machine_memory_bytes: u64,
     /// Seconds of CPU time in the kernel.
@@ -33,6 +37,7 @@ impl ProcessFacts {
         Self {
             resident_bytes: kilobytes(&status, "VmRSS:"),
             resident_peak_bytes: kilobytes(&status, "VmHWM:"),
+            prefaulted_bytes: prefault::prepared_bytes(),
             machine_memory_bytes: kilobytes(&machine, "MemTotal:"),
             cpu_sys_seconds,
             cpu_user_seconds,

@@ -257,6 +257,11 @@ settings! {
     Live "notify-keyspace-events" notify_keyspace_events: EventClasses = EventClasses::default();
     /// The most keys that are remembered for client-side caching; beyond it clients are told to forget some. 0 is no limit.
     Live "tracking-table-max-keys" tracking_table_max_keys: u32 = 1_000_000;
+    /// Whether a thread of its own makes memory ready in huge pages, ahead of its use.
+    ///
+    /// Looking up keys of large keyspaces is up to a third cheaper in them. Up to an eighth more memory is resident than in use.
+    /// Needs `/sys/kernel/mm/transparent_hugepage/enabled` at `madvise` or `always`.
+    Start "huge-pages" huge_pages: bool = true;
     /// The size of one log file; files are prepared ahead, and reused.
     Start "log-segment-size" log_segment_size: u64 = 64 << 20, (1 << 20, 4 << 30);
     /// How many log writes of one shard may be in flight at once.

@@ -14,6 +14,7 @@ pub mod listen;
 pub mod mesh;
 pub mod peers;
 pub mod porter;
+pub mod prefault;
 pub mod rng;
 pub mod sim;
 pub mod threads;

@@ -105,6 +105,7 @@ fn memory(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
             format_args!("{:.2}%", 100.0 * ratio(memory.dataset as f64, used as f64)),
         )
         .field("used_memory_rss_peak", facts.process.resident_peak_bytes)
+        .bytes("used_memory_prefaulted", facts.process.prefaulted_bytes)
         .field("used_memory_tables", memory.tables)
         .field("allocator_allocated", used)
         .field("allocator_active", resident)
