@@ -467,6 +467,26 @@ fn tell_of_recovery(shard: ShardId, report: &RecoveryReport) {
             "a checkpoint is damaged: the log reached back far enough to do without it"
         );
     }
+    if report.takes_past_epochs {
+        tracing::error!(
+            shard = shard.0,
+            "the checkpoint is damaged or gone: what is kept of former numbers of shards has taken its place, nothing is lost. Another one \
+             follows at once; look after the disk"
+        );
+    }
+    if report.segments_taken_back > 0 {
+        let from = report
+            .image
+            .as_ref()
+            .map_or("its beginning".to_owned(), |image| image.path.display().to_string());
+        tracing::error!(
+            shard = shard.0,
+            segments = report.segments_taken_back,
+            from,
+            "the newest checkpoint is damaged or gone: log that was kept for going back in time has taken its place, nothing is lost. Another \
+             checkpoint follows at once; look after the disk"
+        );
+    }
 }
 
 fn start_shards(

@@ -51,6 +51,8 @@ branches! {
     Damaged = "recovery: damage refused, a later frame is proof";
     /// A closed log did not end where the manifest says.
     ClosedChanged = "recovery: damage refused, a closed log has changed";
+    /// A start went on from what was retained, in the place of a damaged checkpoint.
+    PastTaken = "recovery: retained log in the place of a checkpoint";
     /// A scrub found damage.
     ScrubFault = "scrub: damage found";
     /// A segment was not what it should be.

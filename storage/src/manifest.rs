@@ -13,11 +13,16 @@
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod past;
+
 use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub(crate) use past::yield_of_past_epochs;
+pub use past::{EpochsKept, EpochsWanted, PastEpoch, tend_epochs};
 
 use crate::buffer::AlignedBuffer;
 use crate::coverage::{Branch, reached};
@@ -101,8 +106,10 @@ pub struct DataDirectory {
     pub databases: u16,
     /// Starts so far, this one included.
     pub incarnation: u32,
-    /// All epochs; the last one is ours.
+    /// All epochs that a start may need; the last one is ours.
     pub epochs: Vec<Epoch>,
+    /// Those before them that are kept for going back in time.
+    pub past: Vec<PastEpoch>,
     /// The ends of the closed epochs' logs, as far as they have been recorded ([`close_logs`]).
     pub closed: Vec<ClosedLog>,
     /// What this start has changed.
@@ -232,6 +239,7 @@ pub async fn open_data_directory<D: Disk>(
             identity: options.identity,
             databases: options.databases,
             starts: 0,
+            past: Vec::new(),
             epochs: vec![first],
             closed: Vec::new(),
         }
@@ -254,6 +262,7 @@ pub async fn open_data_directory<D: Disk>(
         databases: manifest.databases,
         incarnation: manifest.starts,
         epochs: manifest.epochs.clone(),
+        past: manifest.past.clone(),
         closed: manifest.closed.clone(),
         opened,
     };
@@ -261,8 +270,7 @@ pub async fn open_data_directory<D: Disk>(
         create_epoch(disk, &directory).await?;
     }
     manifest.write(disk, path).await?;
-    let first_kept = directory.epochs.first().map_or(1, |epoch| epoch.number);
-    remove_epochs_before(disk, path, first_kept, Duration::ZERO).await?;
+    remove_epochs_before(disk, path, manifest.first_epoch(), Duration::ZERO).await?;
     Ok((directory, lock))
 }
 
@@ -356,11 +364,18 @@ struct Manifest {
     identity: u64,
     databases: u16,
     starts: u32,
+    past: Vec<PastEpoch>,
     epochs: Vec<Epoch>,
     closed: Vec<ClosedLog>,
 }
 
 impl Manifest {
+    /// The first epoch whose files are kept.
+    fn first_epoch(&self) -> u32 {
+        let past = self.past.first().map(|past| past.epoch);
+        past.or(self.epochs.first().copied()).map_or(1, |epoch| epoch.number)
+    }
+
     fn into_directory(self, path: &Path) -> DataDirectory {
         DataDirectory {
             path: path.to_path_buf(),
@@ -368,6 +383,7 @@ impl Manifest {
             databases: self.databases,
             incarnation: self.starts,
             epochs: self.epochs,
+            past: self.past,
             closed: self.closed,
             opened: Opened::Existing,
         }
@@ -378,8 +394,11 @@ impl Manifest {
             "{TITLE}\nformat {FORMAT_VERSION}\nidentity {:016x}\ndatabases {}\nstarts {}\n",
             self.identity, self.databases, self.starts
         );
-        for epoch in &self.epochs {
+        for PastEpoch { epoch, until_ms } in &self.past {
             // Writing to a string cannot fail.
+            let _ = writeln!(text, "retained {} shards {} until {until_ms}", epoch.number, epoch.shards);
+        }
+        for epoch in &self.epochs {
             let _ = writeln!(text, "epoch {} shards {}", epoch.number, epoch.shards);
         }
         for log in &self.closed {
@@ -417,17 +436,22 @@ impl Manifest {
         let identity = identity.ok_or(ManifestFault::new("no identity"))?;
         let databases = field(&mut lines, "databases")?;
         let starts = field(&mut lines, "starts")?;
-        let (epochs, closed): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("epoch "));
+        let (past, lines): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("retained "));
+        let past = past.into_iter().map(decode_past).collect::<Option<Vec<_>>>();
+        let past = past.ok_or(ManifestFault::new("a retained epoch without a meaning"))?;
+        let (epochs, closed): (Vec<&str>, Vec<&str>) =
+            lines.into_iter().partition(|line| line.starts_with("epoch "));
         let epochs = epochs.into_iter().map(decode_epoch).collect::<Option<Vec<_>>>();
         let epochs = epochs.ok_or(ManifestFault::new("an epoch without a meaning"))?;
         let closed = closed.into_iter().map(decode_closed).collect::<Option<Vec<_>>>();
         let closed = closed.ok_or(ManifestFault::new("a line that is neither an epoch nor a closed log"))?;
-        let first = epochs.first().map_or(1, |epoch| epoch.number);
-        let numbered = first >= 1 && epochs.iter().zip(first..).all(|(epoch, number)| epoch.number == number);
+        let all = || past.iter().map(|past| past.epoch).chain(epochs.iter().copied());
+        let first = all().next().map_or(1, |epoch| epoch.number);
+        let numbered = first >= 1 && all().zip(first..).all(|(epoch, number)| epoch.number == number);
         if epochs.is_empty() || !numbered {
             return Err(ManifestFault::new("epochs are missing"));
         }
-        Ok(Self { identity, databases, starts, epochs, closed })
+        Ok(Self { identity, databases, starts, past, epochs, closed })
     }
 
     async fn read<D: Disk>(disk: &D, directory: &Path) -> Result<Self, OpenError> {
@@ -501,6 +525,12 @@ fn decode_epoch(line: &str) -> Option<Epoch> {
     (1..=SLOT_GROUPS).contains(&epoch.shards).then_some(epoch)
 }
 
+fn decode_past(line: &str) -> Option<PastEpoch> {
+    let (epoch, until_ms) = line.strip_prefix("retained ")?.split_once(" until ")?;
+    let epoch = decode_epoch(&format!("epoch {epoch}"))?;
+    Some(PastEpoch { epoch, until_ms: until_ms.parse().ok()? })
+}
+
 fn decode_closed(line: &str) -> Option<ClosedLog> {
     let mut words = line.strip_prefix("closed ")?.split(' ');
     let mut log = ClosedLog {
@@ -516,15 +546,21 @@ fn decode_closed(line: &str) -> Option<ClosedLog> {
     log.dropped.is_sorted().then_some(log)
 }
 
-/// Gives up the epochs before the newest: every shard of that has a checkpoint. The manifest first, then the files, one by one with
-/// pauses, for each removal may hold up commits for a moment. What a crash leaves of the files the next start removes.
-pub async fn retire_epochs<D: Disk>(disk: &D, directory: &DataDirectory) -> Result<(), OpenError> {
-    let mut manifest = Manifest::read(disk, &directory.path).await?;
-    let newest = directory.epoch().number;
-    manifest.epochs.retain(|epoch| epoch.number >= newest);
-    manifest.closed.retain(|log| log.epoch >= newest);
-    manifest.write(disk, &directory.path).await?;
-    remove_epochs_before(disk, &directory.path, newest, RETIRE_PAUSE).await
+/// Writes the manifest of a copy that has nothing of what is retained. Returns its bytes, 0 if it is there already.
+pub(crate) async fn write_copied_manifest<D: Disk>(
+    disk: &D,
+    from: &Path,
+    to: &Path,
+) -> Result<u64, OpenError> {
+    let mut manifest = Manifest::read(disk, from).await?;
+    manifest.past.clear();
+    let first = manifest.first_epoch();
+    manifest.closed.retain(|log| log.epoch >= first);
+    if Manifest::read(disk, to).await.is_ok_and(|there| there == manifest) {
+        return Ok(0);
+    }
+    manifest.write(disk, to).await?;
+    Ok(manifest.encode().len() as u64)
 }
 
 /// Removes the files of epochs that no manifest names any more; their directories stay, empty.

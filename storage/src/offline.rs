@@ -13,9 +13,7 @@ mod online;
 mod read_only;
 mod rebuild;
 
-pub use backup::{
-    Copied, PathError, Rest, backup_directory, copy_closed_epochs, copy_manifest, directory_in,
-};
+pub use backup::{Copied, PathError, backup_directory, copy_closed_epochs, copy_manifest, directory_in};
 pub use cut::{CutError, FoundCut, LogCut, Moment, consistent_cut};
 pub use exchange::{Examined, RDB_VERSIONS, examine_rdb, load_shard_from_rdb, write_keys_to_rdb};
 pub use online::{CopyError, CopyHelper, CopyPlaces, ShardMoment, copy_shard};
@@ -27,12 +25,12 @@ use std::ops::Range;
 use crate::checkpoint::files::numbers;
 use crate::disk::Disk;
 use crate::log::limits::ALIGNMENT_MIN;
-use crate::manifest::DataDirectory;
+use crate::manifest::{DataDirectory, Epoch};
 use crate::recovery::{
     ImageReport, RecoveryError, RecoveryOptions, RecoveryReport, RetainedCheck, Salvaged, UnusedCheckpoint,
     recover_shard, salvage_shard, survey_and_resolve, verify_checkpoint, verify_retained,
 };
-use crate::recovery::{Outcomes, SalvageOptions};
+use crate::recovery::{Outcomes, PastCheck, SalvageOptions, verify_past_epoch};
 use crate::{Effect, Lsn, ShardId};
 
 /// What a check of one shard has found.
@@ -76,6 +74,22 @@ pub async fn check_shard<D: Disk>(
     }
     let retained = verify_retained(disk, directory, shard).await;
     ShardCheck { shard, start, checkpoints, retained, salvage }
+}
+
+/// Reads everything that is retained of former epochs: of each its number, and what is wrong.
+pub async fn check_past_epochs<D: Disk>(disk: &D, directory: &DataDirectory) -> Vec<(Epoch, PastCheck)> {
+    let disk = &ReadOnly::new(disk);
+    let mut checks = Vec::new();
+    let mut at = directory.with_past();
+    while let Some(before) = at.before() {
+        if directory.past.iter().any(|past| past.epoch == before.epoch()) {
+            let check = verify_past_epoch(disk, &before, &directory.closed).await;
+            checks.push((before.epoch(), check));
+        }
+        at = before;
+    }
+    checks.reverse();
+    checks
 }
 
 /// What becomes of transactions over several logs.

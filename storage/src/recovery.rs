@@ -14,6 +14,7 @@
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 mod assemble;
+mod beginning;
 mod error;
 mod image;
 mod listing;
@@ -33,12 +34,12 @@ mod transaction_tests;
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use error::{Fault, RecoveryError};
+pub use error::{Fault, Gap, RecoveryError};
 pub use image::{ImageReport, UnusedCheckpoint, verify_checkpoint};
 pub use listing::{Listed, list_log};
 pub use outcome::{LogSurvey, Outcomes};
-pub(crate) use past::first_time_ms;
-pub use past::{Reach, RetainedCheck, reach_of, survey_past, verify_retained};
+pub use past::{PastCheck, Reach, RetainedCheck, reach_of, survey_past, verify_past_epoch, verify_retained};
+pub(crate) use past::{first_time_ms, last_time_ms};
 pub(crate) use reader::{SegmentReader, read_front};
 pub use salvage::{SalvageOptions, Salvaged, salvage_shard};
 pub use scrub::{ScrubFault, scrub_shard};
@@ -118,6 +119,12 @@ pub struct RecoveryReport {
     pub image: Option<ImageReport>,
     /// Damaged checkpoints that an older one and the log have replaced.
     pub unused: Vec<UnusedCheckpoint>,
+    /// Segments of this shard's newest log that had been retained, and have their own names again: without them there was no start.
+    pub segments_taken_back: u64,
+    /// This shard has lost its checkpoint, and had to go on from former epochs that are retained.
+    pub takes_past_epochs: bool,
+    /// The greatest number that any checkpoint of this shard has, whole or not.
+    pub checkpoint_number_max: u64,
     /// Where logs of older epochs end that had no recorded end: for [`crate::manifest::close_logs`], before the server writes
     /// anything.
     pub closed: Vec<ClosedLog>,
@@ -151,58 +158,94 @@ pub async fn recover_shard<D: Disk>(
     apply: &mut dyn Replay,
 ) -> Result<Recovered<D::File>, RecoveryError> {
     let mut report = RecoveryReport::default();
+    // A shard that has lost its checkpoint may find what it needs in what is retained. Where older epochs are needed anyway, they have it.
+    let has_only_past = directory.epochs.len() == 1 && !directory.past.is_empty();
+    let full = directory.with_past();
+    let directory = if has_only_past { &full } else { directory };
     let current = directory.epoch();
     assert!(shard.0 < current.shards, "shard {shard} of {}", current.shards);
     let own = current.groups(shard);
-    let log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
-    let older = directory.epochs.iter().take(directory.epochs.len() - 1);
-    let before = if older.len() > 0 { Before::Unread } else { Before::Nothing };
-    let mut own_image = image::load_newest(disk, &log, &own, before, apply, &mut report).await?;
-    report.image = own_image.as_ref().map(Image::report);
-    needs_image(directory, current, &log, own_image.as_ref())?;
+    let mut log = scan::LogPlace::new(directory, current, shard, OpenMode::WRITE_DIRECT);
+    report.checkpoint_number_max = beginning::greatest_number(disk, &log).await;
+    let before = if directory.epochs.len() > 1 { Before::Unread } else { Before::Nothing };
+    let mut own_beginning = beginning::begin(disk, &mut log, &own, before, apply, &mut report).await?;
+    report.image = own_beginning.image.as_ref().map(Image::report);
+    needs_image(directory, current, &log, own_beginning.image.as_ref())?;
     // With an image of its own a shard needs nothing of older epochs.
-    for (index, epoch) in older.enumerate().filter(|_| own_image.is_none()) {
-        for logging in (0..epoch.shards).map(ShardId) {
-            let groups = intersection(&own, &epoch.groups(logging));
-            if !groups.is_empty() {
-                let log = scan::LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
-                let before = match index {
-                    0 => Before::Nothing,
-                    _ => Before::Applied { databases: directory.databases },
-                };
-                let mut image = image::load_newest(disk, &log, &groups, before, apply, &mut report).await?;
-                needs_image(directory, *epoch, &log, image.as_ref())?;
-                let outcome = outcomes.of(epoch.number, logging);
-                let known = scan::Known { image: image.as_mut(), dropped: &outcome.dropped };
-                let end = scan::scan_log(disk, &log, groups, known, apply, &mut report).await?;
-                outcome.check()?;
-                let found = end.closed(*epoch, logging, outcome.dropped);
-                let recorded =
-                    directory.closed.iter().find(|it| (it.epoch, it.shard) == (epoch.number, logging));
-                match recorded {
-                    None => report.closed.push(found),
-                    Some(recorded) if *recorded == found => {}
-                    Some(recorded) => {
-                        reached(Branch::ClosedChanged);
-                        let path = directory.shard_directory(*epoch, logging);
-                        let (recorded, found) = (Box::new(recorded.clone()), Box::new(found));
-                        return Err(RecoveryError::ClosedLogChanged { path, recorded, found });
-                    }
-                }
-            }
-        }
+    if own_beginning.image.is_none() {
+        report.takes_past_epochs = has_only_past;
+        recover_older_epochs(disk, directory, &own, outcomes, apply, &mut report).await?;
     }
     let outcome = outcomes.of(current.number, shard);
-    let known = scan::Known { image: own_image.as_mut(), dropped: &outcome.dropped };
-    let end = scan::scan_log(disk, &log, own, known, apply, &mut report).await?;
+    let end = own_beginning.read_log(disk, &log, own, &outcome, apply, &mut report).await?;
     outcome.check()?;
+    let is_it = |log: &&ClosedLog| (log.epoch, log.shard) == (current.number, shard);
+    if let Some(closed) = directory.closed.iter().find(is_it) {
+        // It is looked back at: later there were other numbers of shards. What is retained may tell of more that was dropped.
+        check_closed(directory, current, end.closed(current, shard, closed.dropped.clone()), &mut report)?;
+    }
     apply.on_end();
     report.transactions_dropped = outcome.new_parts;
     report.clean_stop = end.clean_stop();
     scan::clear_torn_end(disk, &log, &end, options.alignment).await?;
+    own_beginning.take_back(disk, &mut log, &mut report).await?;
     let greatest = outcomes.greatest_transaction();
     let start = end.into_start(log, directory.incarnation, options.alignment, outcome.new, greatest);
     Ok(Recovered { start, report })
+}
+
+/// Reads what older epochs have left of these groups.
+async fn recover_older_epochs<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    own: &Range<u16>,
+    outcomes: &Outcomes,
+    apply: &mut dyn Replay,
+    report: &mut RecoveryReport,
+) -> Result<(), RecoveryError> {
+    let older = directory.epochs.iter().take(directory.epochs.len() - 1);
+    for (index, epoch) in older.enumerate() {
+        for logging in (0..epoch.shards).map(ShardId) {
+            let groups = intersection(own, &epoch.groups(logging));
+            if groups.is_empty() {
+                continue;
+            }
+            let mut log = scan::LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
+            let before = match index {
+                0 => Before::Nothing,
+                _ => Before::Applied { databases: directory.databases },
+            };
+            let mut beginning = beginning::begin(disk, &mut log, &groups, before, apply, report).await?;
+            needs_image(directory, *epoch, &log, beginning.image.as_ref())?;
+            let outcome = outcomes.of(epoch.number, logging);
+            let end = beginning.read_log(disk, &log, groups, &outcome, apply, report).await?;
+            outcome.check()?;
+            let found = end.closed(*epoch, logging, outcome.dropped);
+            check_closed(directory, *epoch, found, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// A closed log ends where it was recorded to end, or that is to be recorded.
+fn check_closed(
+    directory: &DataDirectory,
+    epoch: Epoch,
+    found: ClosedLog,
+    report: &mut RecoveryReport,
+) -> Result<(), RecoveryError> {
+    let is_it = |it: &&ClosedLog| (it.epoch, it.shard) == (found.epoch, found.shard);
+    match directory.closed.iter().find(is_it) {
+        None => report.closed.push(found),
+        Some(recorded) if *recorded == found => {}
+        Some(recorded) => {
+            reached(Branch::ClosedChanged);
+            let path = directory.shard_directory(epoch, found.shard);
+            let (recorded, found) = (Box::new(recorded.clone()), Box::new(found));
+            return Err(RecoveryError::ClosedLogChanged { path, recorded, found });
+        }
+    }
+    Ok(())
 }
 
 /// What was before the first epoch that is still there was given up for checkpoints of that epoch.

@@ -279,3 +279,62 @@ fn what_a_backup_needs_is_kept_until_its_end() {
     assert_eq!(connection.line("SAVE"), Value::ok());
     wait_for("it is given up", || !kept());
 }
+
+fn info(connection: &mut Connection, name: &str) -> String {
+    let text = connection.line("INFO persistence").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name}: {text}")).trim().to_owned()
+}
+
+#[test]
+fn what_former_numbers_of_shards_have_left_is_copied_once_and_info_tells_of_backups() {
+    use std::os::unix::fs::MetadataExt;
+    if target_is_redis() {
+        return;
+    }
+    let setup = |shards| {
+        let off = ["--auto-aof-rewrite-percentage", "0"];
+        Setup::annulus().durability("always").segment_size("1mb").shards(shards).arguments(&off)
+    };
+    let mut server = setup(2).start();
+    let sets: Vec<Vec<String>> =
+        (0..4000).map(|index| vec!["SET".into(), format!("key:{index}"), "x".repeat(900)]).collect();
+    assert!(server.connect().pipeline(&sets).unwrap().iter().all(|reply| *reply == Value::ok()));
+    server.kill();
+    server.start_again_as(&setup(3));
+    let mut connection = server.connect();
+    let state = |connection: &mut Connection| {
+        (info(connection, "backup_in_progress"), info(connection, "last_backup_status"))
+    };
+    assert_eq!(state(&mut connection), ("0".to_owned(), "ok".to_owned()));
+    assert_eq!(info(&mut connection, "last_backup_time"), "0");
+    let scratch = annulus_tests::server::scratch_dir();
+    let target = scratch.path().join("backup");
+    let (dir, to) = (server.data().to_str().expect("a path"), target.to_str().expect("a path"));
+    let from = format!("redis://127.0.0.1:{}", server.port());
+    let places = || -> Vec<(PathBuf, u64)> {
+        let epoch = target.join("epoch-0001");
+        let shards = (0..2).map(|shard| epoch.join(format!("shard-00{shard}")));
+        let entries = shards.flat_map(|shard| fs::read_dir(shard).expect("it can be read"));
+        let place = |path: PathBuf| (path.clone(), fs::metadata(path).expect("it is there").ino());
+        let mut places: Vec<_> = entries.map(|entry| place(entry.expect("an entry").path())).collect();
+        places.sort();
+        places
+    };
+    expect(&["backup", dir, to, "--from", &from], 0, "files written");
+    let first = places();
+    assert!(first.len() >= 4, "{first:?}");
+    assert_eq!(connection.line("SET other value"), Value::ok());
+    expect(&["backup", dir, to, "--from", &from], 0, "files written");
+    assert_eq!(places(), first, "the same files, under the same names");
+    expect(&["check", to], 0, "whole");
+    assert!(info(&mut connection, "last_backup_time").parse::<u64>().unwrap() > 1_700_000_000);
+    assert_eq!(state(&mut connection), ("0".to_owned(), "ok".to_owned()));
+
+    let begun = numbers(&connection.line("BACKUP BEGIN"));
+    assert_eq!(state(&mut connection), ("1".to_owned(), "ok".to_owned()));
+    assert_eq!(connection.line(&format!("BACKUP ABORT {}", begun[0][0])), Value::ok());
+    assert_eq!(state(&mut connection), ("0".to_owned(), "err".to_owned()));
+    expect(&["backup", dir, to, "--from", &from], 0, "files written");
+    assert_eq!(state(&mut connection), ("0".to_owned(), "ok".to_owned()));
+}

@@ -825,7 +825,7 @@ const WITHOUT_METHOD: &[(&str, &[&str])] = &[
     ),
     (
         "`annulus backup --from` sends it, and copies the files itself",
-        &["backup|begin", "backup|cut", "backup|keep", "backup|end"],
+        &["backup|abort", "backup|begin", "backup|cut", "backup|keep", "backup|end"],
     ),
     ("for tests of the server, or for fun", &["debug", "pfdebug", "pfselftest", "script|debug", "lolwut"]),
     ("the same as COMMAND INFO of all", &["command"]),

@@ -21,8 +21,9 @@ use annulus_storage::DataDirectory;
 use annulus_storage::disk::blocking::run_ready;
 use annulus_storage::disk::memory::{EverythingSurvives, MemoryDisk};
 use annulus_storage::manifest::inspect_data_directory;
-use annulus_storage::offline::{ShardCheck, check_shard, outcomes_of};
+use annulus_storage::offline::{ShardCheck, check_past_epochs, check_shard, outcomes_of};
 use annulus_storage::planted::{Planted, plant};
+use annulus_storage::recovery::PastCheck;
 use annulus_tests::damage::{Damage, names_place};
 use annulus_tests::random::{Random, seed_from};
 use annulus_tests::sim::server::DIRECTORY;
@@ -103,19 +104,28 @@ fn kind_of_file(damage: &Damage) -> &'static str {
 struct Examined {
     directory: DataDirectory,
     shards: Vec<ShardCheck>,
+    past: Vec<PastCheck>,
 }
 
 impl Examined {
     /// Whether anything at all is wrong.
     fn is_whole(&self) -> bool {
-        self.shards.iter().all(|shard| {
-            let retained = shard.retained.as_ref();
-            // Of older epochs only a start says what it does without.
-            let starts_with_all = shard.start.as_ref().is_ok_and(|report| report.unused.is_empty());
-            starts_with_all
-                && shard.checkpoints.iter().all(Result::is_ok)
-                && retained.is_ok_and(|it| it.faults.is_empty() && it.images.iter().all(Result::is_ok))
-        })
+        let is_past_whole = |check: &PastCheck| check.faults.is_empty() && check.images.is_empty();
+        self.past.iter().all(is_past_whole)
+            && self.shards.iter().all(|shard| {
+                let retained = shard.retained.as_ref();
+                // Of older epochs only the start says what it does without.
+                let starts_with_all = shard.start.as_ref().is_ok_and(|report| {
+                    report.unused.is_empty() && report.segments_taken_back == 0 && !report.takes_past_epochs
+                });
+                starts_with_all
+                    && shard.checkpoints.iter().all(Result::is_ok)
+                    && retained.is_ok_and(|it| {
+                        it.faults.is_empty()
+                            && it.segments_unusable == 0
+                            && it.images.iter().all(Result::is_ok)
+                    })
+            })
     }
 }
 
@@ -136,7 +146,8 @@ fn examine(disk: &MemoryDisk) -> Result<Examined, String> {
     if let Err(error) = outcomes {
         return Err(error.to_string());
     }
-    Ok(Examined { directory, shards })
+    let past = run_ready(check_past_epochs(&copy, &directory)).into_iter().map(|(_, check)| check).collect();
+    Ok(Examined { directory, shards, past })
 }
 
 fn copy_of(disk: &MemoryDisk) -> MemoryDisk {
@@ -161,6 +172,11 @@ fn expect_none(wrong: &[String]) {
 #[test]
 fn a_start_on_damage_is_refused_or_has_everything() {
     expect_none(&campaign(starts::start, 300));
+}
+
+#[test]
+fn a_start_whose_log_is_kept_needs_no_checkpoint() {
+    expect_none(&campaign(starts::start_without_checkpoints, 60));
 }
 
 #[test]

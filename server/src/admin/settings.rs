@@ -244,7 +244,8 @@ settings! {
     ///
     /// Seconds, or with a unit: `90s`, `15m`, `24h`, `7d`. One can go back that far, and up to about twice as far, for what is kept begins with a checkpoint that is
     /// older than that; so about twice the log of that time takes disk space, and up to two more checkpoints of each shard. When the disk is full what is kept gives way. A new value counts from the next
-    /// checkpoint on.
+    /// checkpoint on. A start whose newest checkpoint is damaged goes on from what is kept. Logs of another number of shards are kept
+    /// until their end is older than that.
     Live "log-retention" log_retention: Period = Period::default(), (0, 100 * 365 * 86_400);
     /// How many bytes of such log all shards together keep at most; 0 is no limit.
     ///

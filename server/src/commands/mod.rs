@@ -380,6 +380,7 @@ pub enum PubSubCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the commands' names; their rows document them")]
 pub enum BackupCommand {
+    Abort,
     Begin,
     End,
     Keep,

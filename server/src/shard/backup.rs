@@ -5,15 +5,17 @@
 //! - CUT: all shards name the last effect in their logs, at one moment at which no transaction over several shards is under way (they hold
 //!   the locks of all keys): what is before it in all logs is a state that clients may have seen.
 //! - KEEP: the backup is still under way; answers how far each log has claimed to be durable.
-//! - END, or no KEEP for a while: it isn't any more. The next checkpoint gives up what was kept.
+//! - END when it is complete, ABORT when it failed, or no KEEP for a while, which is a failure, too: it isn't any more. The next checkpoint gives
+//!   up what was kept.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use annulus_protocol::{Encoder, Version, parse_i64};
 
 use super::Core;
 use super::batch::Work;
 use super::limits::BACKUP_LEASE_NS;
+use crate::admin::info::BackupState;
 use crate::commands::{BackupCommand, Merge};
 use crate::runtime::SocketId;
 
@@ -27,6 +29,11 @@ pub(super) struct Backup {
     number: AtomicU64,
     /// Until then it is under way, monotonic ns.
     until_ns: AtomicU64,
+    /// The number of the last one that was complete, and when that was, Unix seconds.
+    complete: AtomicU64,
+    complete_seconds: AtomicU64,
+    /// The one before the last begun has failed.
+    failed_before: AtomicBool,
 }
 
 impl Backup {
@@ -38,6 +45,7 @@ impl Backup {
             && self.until_ns.compare_exchange(until_ns, lease, Ordering::AcqRel, Ordering::Acquire).is_ok();
         let next = self.number.load(Ordering::Acquire).max(u64::from(starts) << COUNT_BITS) + 1;
         begins.then(|| {
+            self.failed_before.store(self.has_last_failed(), Ordering::Release);
             self.number.store(next, Ordering::Release);
             next
         })
@@ -57,20 +65,44 @@ impl Backup {
         self.until_ns.fetch_max(now_ns.saturating_add(BACKUP_LEASE_NS), Ordering::AcqRel);
     }
 
-    fn end(&self) {
+    /// It's over; `seconds`: when it was complete, if it was.
+    fn end(&self, number: u64, seconds: Option<u64>) {
+        if let Some(seconds) = seconds {
+            self.complete_seconds.store(seconds, Ordering::Release);
+            self.complete.store(number, Ordering::Release);
+        }
         self.until_ns.store(0, Ordering::Release);
+    }
+
+    /// Whether the last that was begun was not complete. One that is under way isn't yet.
+    fn has_last_failed(&self) -> bool {
+        self.number.load(Ordering::Acquire) != self.complete.load(Ordering::Acquire)
+    }
+
+    /// For INFO: whether one is under way, when the last one was complete (0: none was), and whether the last that has ended failed.
+    pub(super) fn state(&self, now_ns: u64) -> BackupState {
+        let is_under_way = self.current(now_ns).is_some();
+        let last_failed =
+            if is_under_way { self.failed_before.load(Ordering::Acquire) } else { self.has_last_failed() };
+        let last_seconds = self.complete_seconds.load(Ordering::Acquire);
+        BackupState { is_under_way, last_seconds, last_failed }
     }
 }
 
 impl Core {
-    /// BACKUP BEGIN, KEEP and END. CUT is a command like DBSIZE.
+    /// BACKUP BEGIN, KEEP, END and ABORT. CUT is a command like DBSIZE.
     pub(super) fn backup(&mut self, socket: SocketId, which: BackupCommand, args: &[&[u8]]) {
         let now_ns = self.time.monotonic_ns;
         let number =
             args.get(2).and_then(|word| parse_i64(word)).and_then(|number| u64::try_from(number).ok());
         let backup = &self.shared.backup;
         let is_known = number.is_some_and(|number| backup.is_current(number, now_ns));
+        let has_all = self.shared.saves.have_all(self.shards);
         match which {
+            BackupCommand::Begin if self.checkpoints.may_need_past(has_all) => {
+                let text = "ERR a checkpoint is under way that the backup needs; begin when it is complete";
+                self.answer(socket, |out| out.error(text));
+            }
             BackupCommand::Begin if self.checkpoints.has_directory() => {
                 if backup.begin(now_ns, self.checkpoints.directory_name().1).is_none() {
                     let text = "ERR a backup is under way; if its program is gone it ends by itself within 20 seconds";
@@ -88,8 +120,13 @@ impl Core {
                 self.start_broadcast(socket, Work::Core(tell_claimed), Merge::Concat, args);
             }
             BackupCommand::End => {
-                backup.end();
-                tracing::info!(shard = self.id.0, "the backup has ended");
+                backup.end(number.unwrap_or_default(), Some(self.time.unix_us / 1_000_000));
+                tracing::info!(shard = self.id.0, "the backup is complete");
+                self.answer_ok(socket);
+            }
+            BackupCommand::Abort => {
+                backup.end(number.unwrap_or_default(), None);
+                tracing::warn!(shard = self.id.0, "the backup has failed: its program says why");
                 self.answer_ok(socket);
             }
         }
@@ -145,8 +182,31 @@ mod tests {
         assert!(!backup.is_current(number, 1000 + BACKUP_LEASE_NS));
         let next = backup.begin(1000 + BACKUP_LEASE_NS, 1).expect("the first has ended");
         assert!(next != number && !backup.is_current(number, 1000 + BACKUP_LEASE_NS));
-        backup.end();
+        backup.end(next, Some(7));
         assert_eq!(backup.current(2000), None);
+    }
+
+    #[test]
+    fn info_tells_of_the_last_backup_that_has_ended() {
+        let backup = Backup::default();
+        let told = |now_ns| {
+            let BackupState { is_under_way, last_seconds, last_failed } = backup.state(now_ns);
+            (is_under_way, last_seconds, last_failed)
+        };
+        assert_eq!(told(1), (false, 0, false));
+        let first = backup.begin(1, 1).expect("none is under way");
+        assert_eq!(told(2), (true, 0, false));
+        backup.end(first, Some(70));
+        assert_eq!(told(3), (false, 70, false));
+        let second = backup.begin(4, 1).expect("none is under way");
+        backup.end(second, None);
+        assert_eq!(told(5), (false, 70, true));
+        let third = backup.begin(6, 1).expect("none is under way");
+        assert_eq!(told(7), (true, 70, true), "the one before has failed");
+        backup.end(third, Some(80));
+        assert_eq!(told(8), (false, 80, false));
+        backup.begin(9, 1).expect("none is under way");
+        assert_eq!(told(9 + BACKUP_LEASE_NS), (false, 80, true), "nobody has kept it");
     }
 
     #[test]

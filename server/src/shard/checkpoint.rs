@@ -18,14 +18,16 @@ mod retention;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use annulus_storage::checkpoint::Retention;
 use annulus_storage::checkpoint::limits::BLOCK_BYTES_MAX;
 use annulus_storage::checkpoint::{
     CheckpointRequest, Imaging, Progress, WalkOptions, publish_checkpoint, remove_unfinished,
     write_checkpoint,
 };
-use annulus_storage::manifest::retire_epochs;
+use annulus_storage::manifest::{EpochsKept, EpochsWanted, tend_epochs};
 use annulus_storage::{DataDirectory, Lsn, RecoveryReport, ShardId};
 
 use self::retention::Retaining;
@@ -112,8 +114,12 @@ pub(super) struct Checkpoints {
     inbox: Inbox,
     /// The data directory; without one (in tests) there are no checkpoints.
     directory: Option<DataDirectory>,
-    /// The number of the newest.
+    /// The number of the newest that a start would go on from; 0 if there is none.
     newest: u64,
+    /// The greatest number that any has, damaged ones among them: none is given twice.
+    number_max: u64,
+    /// The start had to do without a damaged one: another one is due, since until then there's nothing to spare.
+    is_overdue: bool,
     /// One was asked for; it begins when the one under way has ended.
     wanted: bool,
     /// How many requests `Shared` counts for the one under way, and for the next one.
@@ -156,6 +162,12 @@ impl Checkpoints {
         self.directory.as_ref().map_or((0, 0), |directory| (directory.identity, directory.incarnation))
     }
 
+    /// A shard needs what is retained of former epochs, which is nothing that a backup has, until it has a checkpoint.
+    pub(super) fn may_need_past(&self, has_all: bool) -> bool {
+        let has_only_past = |it: &DataDirectory| it.epochs.len() == 1 && !it.past.is_empty();
+        !has_all && self.directory.as_ref().is_some_and(has_only_past)
+    }
+
     /// A backup begins with the newest checkpoint. Returns its number, 0 if there is none.
     pub(super) fn hold(&mut self, backup: u64) -> u64 {
         self.retaining.hold(backup, self.newest);
@@ -182,6 +194,12 @@ impl Core {
             checkpoints.newest = image.number;
             self.shared.saves.note_first();
         }
+        checkpoints.number_max = report.checkpoint_number_max.max(checkpoints.newest);
+        checkpoints.is_overdue =
+            !report.unused.is_empty() || report.segments_taken_back > 0 || report.takes_past_epochs;
+        checkpoints.counters.start_damaged = report.unused.len() as u64;
+        checkpoints.counters.start_taken_back = report.segments_taken_back;
+        self.shared.saves.set_older_epochs(directory.epochs.len() - 1 + directory.past.len());
         if report.retained || self.settings.log_retention.seconds > 0 {
             checkpoints.retaining.look();
         }
@@ -263,7 +281,7 @@ impl Core {
             return self.store.may_begin_image();
         }
         let now_ns = self.time.monotonic_ns;
-        (self.has_grown() || self.save_point_ns().is_some_and(|at| at <= now_ns))
+        (checkpoints.is_overdue || self.has_grown() || self.save_point_ns().is_some_and(|at| at <= now_ns))
             && now_ns >= checkpoints.retry_at_ns
             && !self.log_failed
             && self.store.may_begin_image()
@@ -383,8 +401,9 @@ impl Core {
         checkpoints.waiting.append(&mut checkpoints.waiting_next);
         checkpoints.began_ns = self.time.monotonic_ns;
         checkpoints.counters.in_progress = 1;
-        let number = checkpoints.newest + 1;
-        let (imaging, request) = Imaging::begin(&mut self.store, number, WalkOptions::default());
+        let (number, keeps) = (checkpoints.number_max + 1, checkpoints.newest);
+        let (imaging, mut request) = Imaging::begin(&mut self.store, number, WalkOptions::default());
+        request.keeps = keeps;
         tracing::info!(shard = self.id.0, number, lsn = request.header.from.0, "checkpoint begins");
         // Transactions that begin from now on are to be told by their ids from those that this checkpoint may give up.
         for shard in self.other_shards() {
@@ -525,7 +544,10 @@ impl Core {
     ) -> Stage {
         let seconds = (self.time.monotonic_ns - self.checkpoints.began_ns) / 1_000_000_000;
         let checkpoints = &mut self.checkpoints;
-        checkpoints.newest += 1;
+        let is_first = checkpoints.newest == 0;
+        checkpoints.number_max += 1;
+        checkpoints.newest = checkpoints.number_max;
+        checkpoints.is_overdue = false;
         checkpoints.completed_ns = self.time.monotonic_ns;
         checkpoints.counters = CheckpointCounters {
             bytes,
@@ -546,10 +568,10 @@ impl Core {
             seconds,
             "checkpoint complete"
         );
-        if checkpoints.newest == 1 {
+        if is_first {
             self.shared.saves.note_first();
         }
-        self.retire_older_epochs(executor, disk);
+        self.tend_older_epochs(executor, disk);
         self.end_save(true);
         for shard in self.other_shards() {
             self.links.send(shard, Message::Fence);
@@ -611,24 +633,40 @@ impl Core {
         Stage::Resting
     }
 
-    /// The last shard to get its first checkpoint gives up the epochs before this one: everything of them is in the images.
-    fn retire_older_epochs(&self, executor: &mut Executor, disk: &RuntimeDisk) {
-        let older = self.checkpoints.directory.as_ref().filter(|directory| directory.epochs.len() > 1);
-        let Some(directory) = older else { return };
-        if self.is_backed_up()
-            || !self.shared.saves.have_all(self.shards)
-            || !self.shared.saves.take_retiring()
-        {
+    /// When all shards have a checkpoint the epochs before this one aren't needed any more: everything of them is in the images. They are kept for
+    /// going back in time as long as that is wanted.
+    fn tend_older_epochs(&self, executor: &mut Executor, disk: &RuntimeDisk) {
+        let saves = &self.shared.saves;
+        let Some(directory) = self.checkpoints.directory.clone() else { return };
+        let is_due = saves.older_epochs() > 0 && saves.have_all(self.shards) && !self.is_backed_up();
+        if !is_due || !saves.begin_tending() {
             return;
         }
-        let (disk, directory) = (disk.clone(), directory.clone());
+        let (retained_bytes, _) = self.checkpoints.retaining.counters();
+        let wanted = EpochsWanted {
+            has_all: true,
+            retention: Retention {
+                ms: self.settings.log_retention.seconds.saturating_mul(1000),
+                bytes: self.settings.log_retention_size,
+            },
+            // Of the others about as much.
+            kept_bytes: retained_bytes.saturating_mul(u64::from(self.shards)),
+            now_ms: self.time.unix_ms(),
+        };
+        let (disk, shared) = (disk.clone(), Arc::clone(&self.shared));
         executor.spawn(async move {
-            match retire_epochs(&disk, &directory).await {
-                Ok(()) => tracing::info!("logs of former numbers of shards were given up"),
+            match tend_epochs(&disk, &directory, wanted).await {
+                Ok(EpochsKept { kept, given_up }) => {
+                    shared.saves.set_older_epochs(kept);
+                    if given_up > 0 {
+                        tracing::info!(given_up, "logs of former numbers of shards were given up");
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "logs of former numbers of shards could not be given up");
                 }
             }
+            shared.saves.end_tending();
         });
     }
 

@@ -11,8 +11,10 @@ pub struct Saves {
     completed: Box<[AtomicU64]>,
     /// Shards that have a checkpoint of this epoch.
     having: AtomicU32,
-    /// Somebody gives up the epochs before this one.
-    retiring: AtomicBool,
+    /// Epochs before this one that are there, needed or kept for going back in time.
+    older_epochs: AtomicU32,
+    /// Somebody keeps some of them, or gives them up.
+    tending: AtomicBool,
     /// Steps that checkpoints have taken.
     progress: AtomicU64,
 }
@@ -23,7 +25,8 @@ impl Saves {
             pending: AtomicU32::new(0),
             completed: (0..shards).map(|_| AtomicU64::new(started_seconds)).collect(),
             having: AtomicU32::new(0),
-            retiring: AtomicBool::new(false),
+            older_epochs: AtomicU32::new(0),
+            tending: AtomicBool::new(false),
             progress: AtomicU64::new(0),
         }
     }
@@ -72,8 +75,23 @@ impl Saves {
         self.having.load(Ordering::Acquire) >= u32::from(shards)
     }
 
-    /// True for the first that asks.
-    pub fn take_retiring(&self) -> bool {
-        !self.retiring.swap(true, Ordering::AcqRel)
+    /// There are so many epochs before this one.
+    pub fn set_older_epochs(&self, count: usize) {
+        self.older_epochs.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Release);
+    }
+
+    /// How many there are.
+    pub fn older_epochs(&self) -> u32 {
+        self.older_epochs.load(Ordering::Acquire)
+    }
+
+    /// Whether whoever asks may change what becomes of them: one at a time.
+    pub fn begin_tending(&self) -> bool {
+        !self.tending.swap(true, Ordering::AcqRel)
+    }
+
+    /// That is done.
+    pub fn end_tending(&self) {
+        self.tending.store(false, Ordering::Release);
     }
 }

@@ -31,6 +31,7 @@ use crate::Lsn;
 use crate::disk::{DirectoryEntry, Disk};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::{LogIdentity, SegmentId, is_spare_name};
+use crate::manifest::yield_of_past_epochs;
 use crate::recovery::read_front;
 
 /// How much of the past is kept, of one shard.
@@ -53,6 +54,8 @@ pub struct RetireRequest {
     pub superfluous: Vec<SegmentId>,
     /// The first segment that stays, and the first effect that ends in it.
     pub begins: Option<(SegmentId, Lsn)>,
+    /// What was before the first segment of this epoch is there as well.
+    pub follows_past: bool,
     /// What is to be kept.
     pub retention: Retention,
     /// The image that somebody copies, or 0 for the beginning of the log: it stays, and so does the log from there on.
@@ -126,8 +129,8 @@ struct Stock {
     begins: Option<(SegmentId, Lsn)>,
     /// By number.
     images: Vec<Image>,
-    /// The log's first segment is the beginning of everything.
-    is_first_epoch: bool,
+    /// The log's first segment is the beginning of everything, or what was before it is there as well.
+    has_before: bool,
     retention: Retention,
     held: Option<u64>,
     now_ms: u64,
@@ -153,7 +156,7 @@ impl Stock {
             };
             first.first_lsn <= image.from
         };
-        let has_all = (self.is_first_epoch || self.held == Some(0))
+        let has_all = (self.has_before || self.held == Some(0))
             && self.segments.first().map(|first| first.id).or(self.begins.map(|(id, _)| id))
                 == Some(SegmentId::FIRST);
         // From where one can go on, the earliest first: nothing at all is the beginning of the log.
@@ -225,8 +228,9 @@ pub async fn retire_log<D: Disk>(
     }
     let stock = take_stock(disk, request, &entries, known).await?;
     let plan = stock.plan();
+    let mut removable = give_up_images(disk, request, &entries, &plan).await?;
     let retained = take_names(disk, request, &entries, &stock, &plan).await?;
-    let removable = give_up(disk, request, &entries, &plan, retained).await?;
+    removable.extend(give_up_segments(disk, request, &entries, &plan, retained).await?);
     known
         .segments
         .retain(|id, _| *id >= plan.first && stock.segments.iter().any(|segment| segment.id == *id));
@@ -295,7 +299,7 @@ async fn take_stock<D: Disk>(
         segments,
         begins,
         images,
-        is_first_epoch: request.identity.epoch == 1,
+        has_before: request.identity.epoch == 1 || request.follows_past,
         retention: request.retention,
         held: request.held,
         now_ms: request.now_ms,
@@ -372,8 +376,36 @@ async fn take_names<D: Disk>(
     Ok(stock.segments.iter().filter(|segment| segment.id >= plan.first).count())
 }
 
-/// Gives up what was retained and is not needed any more: as many segments become spares as are soon used again.
-async fn give_up<D: Disk>(
+/// Gives up images that were retained and are not needed any more: before their segments, since an image without those is what damage
+/// leaves.
+async fn give_up_images<D: Disk>(
+    disk: &D,
+    request: &RetireRequest,
+    entries: &[DirectoryEntry],
+    plan: &Plan,
+) -> io::Result<Vec<PathBuf>> {
+    let directory = &request.directory;
+    let mut removable = Vec::new();
+    let mut has_unfinished = entries.iter().any(|entry| entry.name == UNFINISHED_NAME);
+    for entry in entries {
+        let image = retained_checkpoint(&entry.name).filter(|(number, _)| !plan.images.contains(number));
+        if image.is_none() {
+            continue;
+        }
+        let path = directory.join(&entry.name);
+        if has_unfinished {
+            removable.push(path);
+        } else {
+            // The next checkpoint is written over it.
+            rename_if_there(disk, &path, &directory.join(UNFINISHED_NAME)).await?;
+            has_unfinished = true;
+        }
+    }
+    Ok(removable)
+}
+
+/// Gives up segments that were retained and are not needed any more: as many become spares as are soon used again.
+async fn give_up_segments<D: Disk>(
     disk: &D,
     request: &RetireRequest,
     entries: &[DirectoryEntry],
@@ -395,21 +427,6 @@ async fn give_up<D: Disk>(
             changed = true;
         } else {
             removable.push(path);
-        }
-    }
-    let mut has_unfinished = entries.iter().any(|entry| entry.name == UNFINISHED_NAME);
-    for entry in entries {
-        let image = retained_checkpoint(&entry.name).filter(|(number, _)| !plan.images.contains(number));
-        if image.is_none() {
-            continue;
-        }
-        let path = directory.join(&entry.name);
-        if has_unfinished {
-            removable.push(path);
-        } else {
-            // The next checkpoint is written over it.
-            rename_if_there(disk, &path, &directory.join(UNFINISHED_NAME)).await?;
-            (has_unfinished, changed) = (true, true);
         }
     }
     if changed {
@@ -437,7 +454,10 @@ pub async fn remove_slowly<D: Disk>(
 
 /// The disk is full, and the log needs a segment: makes the oldest that is retained a spare. False if there is none.
 pub async fn yield_segment<D: Disk>(disk: &D, directory: &Path) -> io::Result<bool> {
-    let Some(id) = oldest(disk, directory).await? else { return Ok(false) };
+    if yield_past(disk, directory).await? {
+        return Ok(true);
+    }
+    let Some(id) = begin_yielding(disk, directory).await? else { return Ok(false) };
     disk.rename(&directory.join(retained_segment_name(id)), &directory.join(spare_name(id))).await?;
     disk.sync_dir(directory).await?;
     Ok(true)
@@ -445,14 +465,47 @@ pub async fn yield_segment<D: Disk>(disk: &D, directory: &Path) -> io::Result<bo
 
 /// The disk is full, and a checkpoint needs space: removes the oldest segment that is retained. False if there is none.
 pub(super) async fn yield_space<D: Disk>(disk: &D, directory: &Path) -> io::Result<bool> {
-    let Some(id) = oldest(disk, directory).await? else { return Ok(false) };
+    if yield_past(disk, directory).await? {
+        return Ok(true);
+    }
+    let Some(id) = begin_yielding(disk, directory).await? else { return Ok(false) };
     disk.remove(&directory.join(retained_segment_name(id))).await?;
     Ok(true)
 }
 
-async fn oldest<D: Disk>(disk: &D, directory: &Path) -> io::Result<Option<SegmentId>> {
+/// What former numbers of shards have left is older than all else.
+async fn yield_past<D: Disk>(disk: &D, directory: &Path) -> io::Result<bool> {
+    match directory.parent().and_then(Path::parent) {
+        Some(path) => yield_of_past_epochs(disk, path).await,
+        None => Ok(false),
+    }
+}
+
+/// The oldest segment that is retained, if there is one. Images that mean nothing without it are gone then.
+async fn begin_yielding<D: Disk>(disk: &D, directory: &Path) -> io::Result<Option<SegmentId>> {
     let entries = disk.list_dir(directory).await?;
-    Ok(entries.iter().filter_map(|entry| retained_segment(&entry.name)).min())
+    let Some(oldest) = entries.iter().filter_map(|entry| retained_segment(&entry.name)).min() else {
+        return Ok(None);
+    };
+    let next = oldest.next();
+    let names = [retained_segment_name(next), next.file_name()];
+    let Some(name) = names.into_iter().find(|name| entries.iter().any(|entry| entry.name == *name)) else {
+        return Ok(Some(oldest));
+    };
+    let front = front_of(disk, &directory.join(name), SEGMENT_HEADER_BYTES).await?;
+    let Some(header) = SegmentHeader::decode(&front).ok().filter(|header| header.id == next) else {
+        return Ok(Some(oldest));
+    };
+    for entry in &entries {
+        let Some((number, _)) = retained_checkpoint(&entry.name) else { continue };
+        let path = directory.join(&entry.name);
+        let front = front_of(disk, &path, HEADER_BYTES).await?;
+        let image = CheckpointHeader::decode(&front, header.identity, number).ok();
+        if image.is_some_and(|(image, _)| image.from < header.first_lsn) {
+            disk.remove(&path).await?;
+        }
+    }
+    Ok(Some(oldest))
 }
 
 fn spare_name(id: SegmentId) -> String {

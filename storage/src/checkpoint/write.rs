@@ -28,6 +28,8 @@ pub struct CheckpointRequest {
     pub directory: PathBuf,
     /// What the file begins with.
     pub header: CheckpointHeader,
+    /// The checkpoint that a start would go on from until this one has its name: it's not written over. 0: none.
+    pub keeps: u64,
 }
 
 /// A checkpoint that is on stable storage, without a name yet.
@@ -71,7 +73,7 @@ pub struct Imaging {
 }
 
 impl Imaging {
-    /// Begins a checkpoint: the request is for [`write_checkpoint`], together with the pipe.
+    /// Begins a checkpoint: the request is for [`write_checkpoint`], together with the pipe. It keeps the checkpoint before it.
     pub fn begin<F: Clone>(
         store: &mut Store<Log<F>>,
         number: u64,
@@ -103,7 +105,7 @@ impl Imaging {
             is_cut: true,
             records: 0,
         };
-        (imaging, CheckpointRequest { directory, header })
+        (imaging, CheckpointRequest { directory, header, keeps: number.saturating_sub(1) })
     }
 
     /// The pipe to the task.
@@ -214,7 +216,7 @@ async fn write_blocks<D: Disk>(
 ) -> io::Result<Written> {
     let unfinished = request.directory.join(UNFINISHED_NAME);
     let entries = disk.list_dir(&request.directory).await?;
-    let superfluous = numbers(&entries).into_iter().find(|number| number + 1 != request.header.number);
+    let superfluous = numbers(&entries).into_iter().find(|number| *number != request.keeps);
     if let (Some(number), true) = (superfluous, entries.iter().all(|entry| entry.name != UNFINISHED_NAME)) {
         // One that the newest has replaced, or a damaged one. Its blocks have been written before, so writing them is cheap.
         disk.rename(&request.directory.join(checkpoint_name(number)), &unfinished).await?;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{ClosedLog, DirectoryOptions, Epoch, Manifest, OpenError, Opened, open_data_directory};
+use super::{
+    ClosedLog, DirectoryOptions, Epoch, Manifest, OpenError, Opened, PastEpoch, open_data_directory,
+};
 use crate::disk::Disk;
 use crate::disk::blocking::{StdDisk, run_ready};
 use crate::disk::memory::{EverythingSurvives, MemoryDisk};
@@ -114,8 +116,20 @@ fn a_manifest_is_read_back() {
         chain: 0x0bad_cafe,
         dropped: vec![Lsn(3), Lsn(80)],
     };
-    let manifest = Manifest { identity: u64::MAX, databases: 1, starts: u32::MAX, epochs, closed: vec![log] };
-    assert_eq!(Manifest::decode(&manifest.encode()).ok(), Some(manifest));
+    let mut manifest = Manifest {
+        identity: u64::MAX,
+        databases: 1,
+        starts: u32::MAX,
+        past: Vec::new(),
+        epochs,
+        closed: vec![log],
+    };
+    assert_eq!(Manifest::decode(&manifest.encode()).ok().as_ref(), Some(&manifest));
+    manifest.past.push(PastEpoch { epoch: manifest.epochs.remove(0), until_ms: 1_795_298_405_000 });
+    assert_eq!(Manifest::decode(&manifest.encode()).ok().as_ref(), Some(&manifest));
+    // Epochs without the one between.
+    manifest.epochs[0].number = 3;
+    assert!(Manifest::decode(&manifest.encode()).is_err());
 }
 
 #[test]

@@ -8,13 +8,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ReadOnly;
+use super::{CopyHelper, ReadOnly};
 use crate::ShardId;
 use crate::buffer::AlignedBuffer;
 use crate::checkpoint::files::{checkpoint_name, numbers};
 use crate::disk::{Disk, OpenMode, WriteSync};
 use crate::log::SegmentId;
-use crate::manifest::{DataDirectory, Epoch, MANIFEST_NAME};
+use crate::manifest::{DataDirectory, Epoch, MANIFEST_NAME, OpenError, write_copied_manifest};
 
 /// At a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -33,8 +33,26 @@ pub struct Copied {
     pub files_removed: u64,
 }
 
-/// Is called for each piece, with the bytes that were written or compared. An error ends the copying.
-pub type Rest<'a> = &'a mut dyn FnMut(u64) -> io::Result<()>;
+/// Copies of what is not used: at once, and what is there already is in the same place.
+struct AtOnce;
+
+impl CopyHelper for AtOnce {
+    fn pace(&mut self, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn link(&mut self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Where copies go.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    target: &'a Path,
+    /// An older copy elsewhere.
+    older: Option<&'a Path>,
+}
 
 /// An error of the system, with the file.
 pub type PathError = (PathBuf, io::Error);
@@ -47,39 +65,47 @@ pub async fn backup_directory<D: Disk>(
     target: &Path,
 ) -> Result<Copied, PathError> {
     let mut copied = Copied::default();
-    copy_epochs(disk, directory, &directory.epochs, target, &mut |_| Ok(()), &mut copied).await?;
+    let places = Places { target, older: None };
+    copy_epochs(disk, directory, &directory.epochs, places, &mut AtOnce, &mut copied).await?;
     copy_manifest(disk, directory, target, &mut copied).await?;
     Ok(copied)
 }
 
-/// Copies the epochs before the newest, which nobody writes to any more.
+/// Copies the epochs before the newest, which nobody writes to any more. Files that an older copy has, with the same bytes, get a second name.
 pub async fn copy_closed_epochs<D: Disk>(
     disk: &D,
     directory: &DataDirectory,
     target: &Path,
-    pace: Rest<'_>,
+    older: Option<&Path>,
+    helper: &mut dyn CopyHelper,
     copied: &mut Copied,
 ) -> Result<(), PathError> {
     let closed = directory.epochs.split_last().map_or(&[][..], |(_, closed)| closed);
-    copy_epochs(disk, directory, closed, target, pace, copied).await
+    copy_epochs(disk, directory, closed, Places { target, older }, helper, copied).await
 }
 
 async fn copy_epochs<D: Disk>(
     disk: &D,
     directory: &DataDirectory,
     epochs: &[Epoch],
-    target: &Path,
-    pace: Rest<'_>,
+    places: Places<'_>,
+    helper: &mut dyn CopyHelper,
     copied: &mut Copied,
 ) -> Result<(), PathError> {
     let source = &ReadOnly::new(disk);
     for epoch in epochs {
         for shard in (0..epoch.shards).map(ShardId) {
             let from = directory.shard_directory(*epoch, shard);
-            let to = directory_in(disk, directory, *epoch, shard, target).await?;
+            let to = directory_in(disk, directory, *epoch, shard, places.target).await?;
+            let older = places.older.map(|older| {
+                DataDirectory { path: older.to_path_buf(), ..directory.clone() }
+                    .shard_directory(*epoch, shard)
+            });
             let names = needed(source, &from).await?;
             for name in &names {
-                copy_file(disk, &from.join(name), &to.join(name), pace, copied).await?;
+                let older = older.as_ref().map(|older| older.join(name));
+                let files = (&*from.join(name), &*to.join(name), older.as_deref());
+                copy_file(disk, files, helper, copied).await?;
             }
             remove_others(disk, &to, &names, copied).await?;
             disk.sync_dir(&to).await.map_err(at(&to))?;
@@ -114,9 +140,19 @@ pub async fn copy_manifest<D: Disk>(
     copied: &mut Copied,
 ) -> Result<(), PathError> {
     disk.sync_dir(target).await.map_err(at(target))?;
-    let (from, to) = (directory.path.join(MANIFEST_NAME), target.join(MANIFEST_NAME));
-    copy_file(disk, &from, &to, &mut |_| Ok(()), copied).await?;
-    disk.sync_dir(target).await.map_err(at(target))
+    let written =
+        write_copied_manifest(disk, &directory.path, target).await.map_err(|error| match error {
+            OpenError::Io { path, error, .. } => (path, error),
+            other => (directory.path.join(MANIFEST_NAME), io::Error::other(other.to_string())),
+        })?;
+    match written {
+        0 => copied.files_kept += 1,
+        bytes => {
+            copied.files += 1;
+            copied.bytes += bytes;
+        }
+    }
+    Ok(())
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PathError + use<> {
@@ -149,15 +185,22 @@ async fn remove_others<D: Disk>(
     Ok(())
 }
 
-/// Copies a file under another name, and renames it when it is on stable storage.
+/// Copies a file under another name, and renames it when it is on stable storage; unless it's there, or in an older copy.
 async fn copy_file<D: Disk>(
     disk: &D,
-    from: &Path,
-    to: &Path,
-    pace: Rest<'_>,
+    (from, to, older): (&Path, &Path, Option<&Path>),
+    helper: &mut dyn CopyHelper,
     copied: &mut Copied,
 ) -> Result<(), PathError> {
-    if is_same(disk, from, to, pace).await? {
+    if is_same(disk, from, to, helper).await? {
+        copied.files_kept += 1;
+        return Ok(());
+    }
+    if let Some(older) = older
+        && is_same(disk, from, older, helper).await?
+    {
+        let _ = disk.remove(to).await;
+        helper.link(older, to).map_err(at(to))?;
         copied.files_kept += 1;
         return Ok(());
     }
@@ -182,7 +225,7 @@ async fn copy_file<D: Disk>(
         }
         buffer = emptied;
         offset += read as u64;
-        pace(read as u64).map_err(at(from))?;
+        helper.pace(read as u64).map_err(io::Error::other).map_err(at(from))?;
     }
     disk.sync(&file).await.map_err(at(&unfinished))?;
     disk.rename(&unfinished, to).await.map_err(at(to))?;
@@ -191,7 +234,12 @@ async fn copy_file<D: Disk>(
     Ok(())
 }
 
-async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path, pace: Rest<'_>) -> Result<bool, PathError> {
+async fn is_same<D: Disk>(
+    disk: &D,
+    from: &Path,
+    to: &Path,
+    helper: &mut dyn CopyHelper,
+) -> Result<bool, PathError> {
     let source = disk.open(from, OpenMode::READ).await.map_err(at(from))?;
     let Ok(file) = disk.open(to, OpenMode::READ).await else { return Ok(false) };
     let bytes = disk.len(&source).await.map_err(at(from))?;
@@ -209,7 +257,7 @@ async fn is_same<D: Disk>(disk: &D, from: &Path, to: &Path, pace: Rest<'_>) -> R
             return Ok(false);
         }
         offset += read as u64;
-        pace(read as u64).map_err(at(from))?;
+        helper.pace(read as u64).map_err(io::Error::other).map_err(at(from))?;
     }
     Ok(true)
 }

@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use super::ReadOnly;
 use crate::disk::Disk;
 use crate::manifest::DataDirectory;
-use crate::recovery::{Listed, Outcomes, Reach, RecoveryError, list_log, reach_of, survey_past};
+use crate::recovery::{
+    Listed, Outcomes, Reach, RecoveryError, last_time_ms, list_log, reach_of, survey_past,
+};
 use crate::{GroupNote, Lsn, ShardId, TransactionId};
 
 /// Up to where.
@@ -81,8 +83,6 @@ struct Chronicle {
     floor: Lsn,
     /// When that was made.
     floor_ms: u64,
-    /// What was before the log's first effect is in epochs before this one, whose times are not asked for.
-    follows_epochs: bool,
     /// Effects before this one are in an image only.
     first: Lsn,
     /// Before the first group that was made after the time that is asked for.
@@ -92,10 +92,9 @@ struct Chronicle {
 }
 
 impl Chronicle {
-    fn new(reach: Reach, epoch: u32) -> Self {
+    fn new(reach: Reach) -> Self {
         let Reach { first, floor, floor_ms, .. } = reach;
-        let follows_epochs = epoch > 1 && floor == Lsn::ZERO;
-        Self { floor, floor_ms, follows_epochs, first, ..Self::default() }
+        Self { floor, floor_ms, first, ..Self::default() }
     }
 
     fn take(&mut self, listed: &Listed<'_>, time_ms: u64, limit: Lsn) {
@@ -109,7 +108,7 @@ impl Chronicle {
         }
         match note {
             Some(GroupNote::Time { unix_ms }) => {
-                if lsn <= self.floor || std::mem::take(&mut self.follows_epochs) {
+                if lsn <= self.floor {
                     self.floor_ms = self.floor_ms.max(*unix_ms);
                 }
                 if *unix_ms > time_ms {
@@ -129,7 +128,9 @@ impl Chronicle {
 /// A cut, and what is known of the logs before it.
 #[derive(Debug)]
 pub struct FoundCut {
-    /// Of each shard of the newest epoch.
+    /// The directory as it was then: its newest epoch is the one that is cut.
+    pub directory: DataDirectory,
+    /// Of each shard of that epoch.
     pub cuts: Vec<LogCut>,
     /// How far back each of them reaches.
     pub reaches: Vec<Reach>,
@@ -137,13 +138,44 @@ pub struct FoundCut {
     pub outcomes: Outcomes,
 }
 
-/// Finds the cut through the newest epoch's logs, with what is retained of them.
+/// Finds the cut, with what is retained: at a time through the logs of the epoch in which that was, by effects through the newest epoch's.
 pub async fn consistent_cut<D: Disk>(
     disk: &D,
     directory: &DataDirectory,
     moment: Moment<'_>,
 ) -> Result<FoundCut, CutError> {
     let disk = &ReadOnly::new(disk);
+    let directory = match moment {
+        Moment::Time(time_ms) => epoch_at(disk, directory, time_ms).await?,
+        Moment::Lsns(_) => directory.with_past(),
+    };
+    cut_newest(disk, directory, moment).await
+}
+
+/// The directory as it was at a time: epochs that had begun by then, as far as one can tell. All of an epoch is before the next one begins.
+async fn epoch_at<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    time_ms: u64,
+) -> Result<DataDirectory, CutError> {
+    let mut at = directory.with_past();
+    while let Some(before) = at.before() {
+        let failed = |error| CutError::Recovery { shard: ShardId(0), error };
+        if last_time_ms(disk, &before).await.map_err(failed)? <= time_ms {
+            break;
+        }
+        at = before;
+    }
+    Ok(at)
+}
+
+async fn cut_newest<D: Disk>(
+    disk: &ReadOnly<'_, D>,
+    directory: DataDirectory,
+    moment: Moment<'_>,
+) -> Result<FoundCut, CutError> {
+    let disk = &ReadOnly::new(disk);
+    let directory = &directory;
     let shards = || (0..directory.epoch().shards).map(ShardId);
     let time_ms = if let Moment::Time(unix_ms) = moment { unix_ms } else { u64::MAX };
     let failed = |shard| move |error| CutError::Recovery { shard, error };
@@ -154,7 +186,7 @@ pub async fn consistent_cut<D: Disk>(
     let outcomes = survey_past(disk, directory, &reaches).await.map_err(failed(ShardId(0)))?;
     let (mut chronicles, mut cuts) = (Vec::new(), Vec::new());
     for (shard, reach) in shards().zip(&reaches) {
-        let mut chronicle = Chronicle::new(*reach, directory.epoch().number);
+        let mut chronicle = Chronicle::new(*reach);
         let limit = match moment {
             Moment::Time(_) => None,
             Moment::Lsns(lsns) => lsns.iter().find(|(limited, _)| *limited == shard).map(|(_, lsn)| *lsn),
@@ -179,7 +211,7 @@ pub async fn consistent_cut<D: Disk>(
             return Err(CutError::TooEarly { shard, earliest, earliest_ms });
         }
     }
-    Ok(FoundCut { cuts, reaches, outcomes })
+    Ok(FoundCut { directory: directory.clone(), cuts, reaches, outcomes })
 }
 
 /// Whether a shard has taken its part of some transaction, in its oldest image, while another has not.

@@ -9,7 +9,7 @@ use crate::buffer::AlignedBuffer;
 use crate::disk::{DirectoryEntry, Disk, LockError, OpenMode, Reading, WriteSync};
 
 /// Reads pass through. Files are opened for reading whatever was asked for; writes and syncs, such as recovery makes behind a torn
-/// end, do nothing and claim that they did; what changes names fails.
+/// end, do nothing and claim that they did, and so do renamings; making and removing fails.
 #[derive(Debug)]
 pub struct ReadOnly<'d, D> {
     disk: &'d D,
@@ -93,8 +93,9 @@ impl<D: Disk> Disk for ReadOnly<'_, D> {
     async fn allocate(&self, _: &D::File, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
+    /// What recovery does last, when it has read everything: nothing is read by the new name.
     async fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        Ok(())
     }
     async fn remove(&self, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())

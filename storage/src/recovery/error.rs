@@ -63,7 +63,13 @@ pub enum RecoveryError {
     /// A segment that was kept for going back in time isn't there, and later ones are. No start needs it.
     MissingPast { path: PathBuf },
     /// A checkpoint isn't what was written, and the log no longer has what it would take to do without it.
-    DamagedCheckpoint { path: PathBuf, offset: u64, fault: CheckpointFault },
+    DamagedCheckpoint {
+        path: PathBuf,
+        offset: u64,
+        fault: CheckpointFault,
+        /// Where what is kept for going back in time would do in its place, and isn't whole itself.
+        gap: Option<Gap>,
+    },
     /// A shard has no checkpoint, and what the checkpoints of all shards had made superfluous is gone.
     MissingCheckpoint { path: PathBuf },
     /// A log of a closed epoch ends elsewhere than it did when the epoch was closed.
@@ -87,9 +93,31 @@ pub enum RecoveryError {
     MisplacedSlot { path: PathBuf, offset: u64, slot: u16 },
 }
 
+/// Where retained log is not what was retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The file.
+    pub path: PathBuf,
+    /// Where it is damaged; nothing if it is missing.
+    pub offset: Option<u64>,
+}
+
 const RESTORE: &str = "nothing was changed; restore the data directory from a backup";
 
 impl RecoveryError {
+    /// Where in the file something is wrong, if it is a place.
+    pub(super) fn offset(&self) -> Option<u64> {
+        match self {
+            Self::MissingSegment { .. } | Self::MissingPast { .. } => None,
+            Self::Damaged { offset, .. }
+            | Self::DamagedPast { offset, .. }
+            | Self::NewerFrame { offset, .. }
+            | Self::BadRecord { offset, .. }
+            | Self::MisplacedSlot { offset, .. } => Some(*offset),
+            _ => Some(0),
+        }
+    }
+
     /// The file that it is about.
     pub(super) fn path(&self) -> &Path {
         match self {
@@ -175,11 +203,22 @@ impl RecoveryError {
                 f,
                 "{path} is damaged at offset {offset}: {fault}. It is kept for going back in time, which is possible to later times only"
             ),
-            Self::DamagedCheckpoint { offset, fault, .. } => write!(
-                f,
-                "checkpoint {path} is damaged at offset {offset}: {fault}. The log does not reach back far enough to do without \
-                 it; {RESTORE}"
-            ),
+            Self::DamagedCheckpoint { offset, fault, gap, .. } => {
+                write!(f, "checkpoint {path} is damaged at offset {offset}: {fault}. ")?;
+                match gap {
+                    None => write!(f, "The log does not reach back far enough to do without it; {RESTORE}"),
+                    Some(Gap { path, offset: None }) => write!(
+                        f,
+                        "What is kept for going back in time would do in its place, but {} is missing; {RESTORE}",
+                        path.display()
+                    ),
+                    Some(Gap { path, offset: Some(offset) }) => write!(
+                        f,
+                        "What is kept for going back in time would do in its place, but {} is damaged too, at offset {offset}; {RESTORE}",
+                        path.display()
+                    ),
+                }
+            }
             _ => Ok(()),
         }
     }

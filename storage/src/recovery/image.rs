@@ -1,26 +1,22 @@
-//! Loading the image that a log goes on from.
+//! Loading an image. Which one, and what stands in for a damaged one, is decided in [`super::beginning`].
 //!
-//! Recovery takes the newest checkpoint. One that has its name was whole when it got it; if it isn't now it is damaged, and
-//! the one before it does as well if the log still begins before that. What was loaded until the damage was met is dropped again.
+//! One that has its name was whole when it got it; if it isn't now it is damaged. What was loaded until the damage was met is dropped again.
 
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::reader::{SegmentReader, read_front};
-use super::scan::{LogPlace, list_segments};
-use super::{RecoveryError, RecoveryReport, Replay};
+use super::scan::LogPlace;
+use super::{RecoveryError, Replay};
 use crate::checkpoint::Place;
-use crate::checkpoint::files::{checkpoint_name, is_retained_name, numbers};
 use crate::checkpoint::format::{
     BLOCK_HEADER_BYTES, BlockHeader, CheckpointFault, CheckpointHeader, FLAG_LAST, FLAG_SLICE_END,
     HEADER_BYTES, claimed_block_bytes, open_block,
 };
 use crate::checkpoint::window::Window;
 use crate::disk::{Disk, OpenMode};
-use crate::log::SegmentId;
 use crate::log::record::{Record, decode_body, take_record};
-use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::DataDirectory;
 use crate::table::Hasher;
 use crate::{Change, DatabaseId, Effect, Lsn, ShardId, TransactionId};
@@ -97,51 +93,6 @@ pub(super) enum LoadError {
     Damaged { offset: u64, fault: CheckpointFault, databases: u16 },
 }
 
-/// Loads the newest checkpoint of a log, if it has any: `apply` gets what concerns the groups `wanted`.
-pub(super) async fn load_newest<D: Disk>(
-    disk: &D,
-    log: &LogPlace,
-    wanted: &Range<u16>,
-    before: Before,
-    apply: &mut dyn Replay,
-    report: &mut RecoveryReport,
-) -> Result<Option<Image>, RecoveryError> {
-    let Ok(entries) = disk.list_dir(&log.directory).await else {
-        // Reading the log says what is wrong.
-        return Ok(None);
-    };
-    report.retained |= entries.iter().any(|entry| is_retained_name(&entry.name));
-    let numbers = numbers(&entries);
-    for (index, &number) in numbers.iter().enumerate() {
-        let loaded = match before {
-            Before::Nothing | Before::Unread => load(disk, log, number, wanted, apply).await,
-            Before::Applied { databases } => replace(disk, log, number, wanted, databases, apply).await,
-        };
-        match loaded {
-            Ok(image) => {
-                // Its name may be in a cache only, and it stands for all that was before it from now on.
-                let synced = disk.sync_dir(&log.directory).await;
-                let path = log.directory.clone();
-                synced.map_err(|error| RecoveryError::Io { path, doing: "sync", error })?;
-                report.effects += image.report.records;
-                report.applied += image.report.records;
-                report.bytes += image.report.bytes;
-                return Ok(Some(image));
-            }
-            Err(LoadError::Refused(error)) => return Err(error),
-            Err(LoadError::Damaged { offset, fault, databases }) => {
-                let path = log.directory.join(checkpoint_name(number));
-                if !can_do_without(disk, log, numbers.get(index + 1).copied(), before).await? {
-                    return Err(RecoveryError::DamagedCheckpoint { path, offset, fault });
-                }
-                empty(databases, wanted, apply);
-                report.unused.push(UnusedCheckpoint { path, offset, fault });
-            }
-        }
-    }
-    Ok(None)
-}
-
 /// Reads one checkpoint of the newest epoch to its end. Nothing if it is not there any more.
 pub async fn verify_checkpoint<D: Disk>(
     disk: &D,
@@ -187,7 +138,7 @@ impl Replay for Nowhere {
 }
 
 /// Puts an image in the place of what older epochs have left: after a look at all of it, for that does not come back.
-async fn replace<D: Disk>(
+pub(super) async fn replace<D: Disk>(
     disk: &D,
     log: &LogPlace,
     number: u64,
@@ -203,37 +154,12 @@ async fn replace<D: Disk>(
     load(disk, log, number, wanted, apply).await
 }
 
-/// Whether the log goes on from an older checkpoint, or from nothing.
-async fn can_do_without<D: Disk>(
-    disk: &D,
-    log: &LogPlace,
-    older: Option<u64>,
-    before: Before,
-) -> Result<bool, RecoveryError> {
-    let ids = list_segments(disk, log, true).await?;
-    let Some(&first) = ids.first() else { return Ok(false) };
-    if first == SegmentId::FIRST {
-        return Ok(older.is_some() || before != Before::Nothing || log.identity.epoch == 1);
-    }
-    let Some(older) = older else { return Ok(false) };
-    let (Ok(segment), Ok(checkpoint)) = (
-        read_front(disk, &log.path(first), SEGMENT_HEADER_BYTES).await,
-        read_front(disk, &log.directory.join(checkpoint_name(older)), HEADER_BYTES).await,
-    ) else {
-        return Ok(false);
-    };
-    let begins = SegmentHeader::decode(&segment).ok().filter(|header| header.id == first);
-    let from = CheckpointHeader::decode(&checkpoint, log.identity, older).ok().map(|(header, _)| header.from);
-    Ok(begins.zip(from).is_some_and(|(begins, from)| begins.first_lsn <= from))
-}
-
 /// The greatest transaction that the checkpoints of a log know of. Damaged ones say nothing: loading them tells.
 pub(super) async fn greatest_transaction<D: Disk>(disk: &D, log: &LogPlace) -> TransactionId {
     let mut greatest = TransactionId::default();
     let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
-    for number in numbers(&entries) {
-        let path = log.directory.join(checkpoint_name(number));
-        if let Ok(front) = read_front(disk, &path, HEADER_BYTES).await
+    for number in log.image_numbers(&entries) {
+        if let Ok(front) = read_front(disk, &log.image_path(number), HEADER_BYTES).await
             && let Ok((header, _)) = CheckpointHeader::decode(&front, log.identity, number)
         {
             greatest = greatest.max(header.transaction);

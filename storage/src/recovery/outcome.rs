@@ -265,6 +265,7 @@ mod tests {
             databases: 1,
             incarnation: 1,
             epochs: vec![Epoch { number: 1, shards: 2 }],
+            past: Vec::new(),
             closed: Vec::new(),
             opened: Opened::Existing,
         }

@@ -1,7 +1,7 @@
 //! Looking back: a log together with what is retained of the time before it.
 //!
-//! A start never comes here. What is retained may have damage, or holes, that no start has to do with: one can go back then to what lies
-//! behind them only.
+//! What is retained may have damage, or holes, that a start has nothing to do with, unless it needs what is retained in the place of a damaged
+//! checkpoint: one can go back then to what lies behind them only.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,14 +10,15 @@ use super::image::{UnusedCheckpoint, verify_image};
 use super::reader::{SegmentReader, read_front};
 use super::scan::{Given, LogPlace, Passing, segment_ids, walk};
 use super::survey::survey_place;
-use super::{ImageReport, Outcomes, RecoveryError, logs_to_survey, survey_log};
-use crate::checkpoint::files::{retained_checkpoint, retained_segment};
+use super::{ImageReport, Listed, Outcomes, RecoveryError, list_log, logs_to_survey, survey_log};
+use crate::checkpoint::files::{retained_checkpoint, retained_segment, retained_segment_name};
+use crate::checkpoint::format::{CheckpointHeader, HEADER_BYTES};
 use crate::disk::{Disk, OpenMode};
 use crate::log::frame::{FRAME_HEADER_BYTES, claimed_frame_bytes, open_frame};
 use crate::log::record::{Record, decode_note, is_note, take_record};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::{LogIdentity, SegmentId};
-use crate::manifest::{DataDirectory, Epoch};
+use crate::manifest::{ClosedLog, DataDirectory, Epoch};
 use crate::{GroupNote, Lsn, ShardId};
 
 /// What is retained of a log.
@@ -49,6 +50,8 @@ pub struct RetainedCheck {
     pub segments: u64,
     /// What is wrong with them.
     pub faults: Vec<RecoveryError>,
+    /// Segments before the oldest image that one could begin with: what would make them of use is gone.
+    pub segments_unusable: u64,
     /// The images: whole, or damaged where.
     pub images: Vec<Result<ImageReport, UnusedCheckpoint>>,
 }
@@ -62,8 +65,17 @@ impl LogPlace {
         shard: ShardId,
     ) -> Result<(LogPlace, Vec<SegmentId>, Vec<SegmentId>), RecoveryError> {
         let mut log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
-        let (live, _) = segment_ids(disk, &log).await?;
-        let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+        let (retained, live) = log.join_past(disk).await?;
+        Ok((log, retained, live))
+    }
+
+    /// Joins what is retained to the log: the segments that are retained, and the others.
+    pub(super) async fn join_past<D: Disk>(
+        &mut self,
+        disk: &D,
+    ) -> Result<(Vec<SegmentId>, Vec<SegmentId>), RecoveryError> {
+        let (live, _) = segment_ids(disk, self).await?;
+        let entries = disk.list_dir(&self.directory).await.unwrap_or_default();
         let mut retained: Vec<_> = entries.iter().filter_map(|entry| retained_segment(&entry.name)).collect();
         retained.sort_unstable();
         let after = retained.last().map_or(SegmentId::FIRST, |last| last.next());
@@ -71,8 +83,8 @@ impl LogPlace {
             let (number, _) = retained_checkpoint(&entry.name)?;
             Some((number, entry.name.clone()))
         });
-        log.past = Some(Past { until: live.first().copied().unwrap_or(after), images: images.collect() });
-        Ok((log, retained, live))
+        self.past = Some(Past { until: live.first().copied().unwrap_or(after), images: images.collect() });
+        Ok((retained, live))
     }
 }
 
@@ -99,15 +111,13 @@ pub async fn reach_of<D: Disk>(
     let (log, retained, live) = LogPlace::with_past(disk, directory, epoch, shard).await?;
     let (begins, _) = whole_from(disk, &log, &retained, &live).await;
     let beginning = Reach { begins, first: Lsn(1), floor: Lsn::ZERO, floor_ms: 0 };
-    // What is before the first segment of a later epoch, if anything, is in the epochs before it.
-    let has_all = directory.epochs.first().is_some_and(|first| first.number == 1);
+    // What is before the first segment of a later epoch is in the epochs before it, if they are there.
+    let has_all = epoch.number == 1 || directory.epochs.len() > 1;
     if begins == SegmentId::FIRST && has_all {
         return Ok(beginning);
     }
-    let front = read_front(disk, &log.path(begins), SEGMENT_HEADER_BYTES).await;
-    let header = front.ok().and_then(|front| SegmentHeader::decode(&front).ok());
     // Who reads the log says what is wrong with a header.
-    let Some(first) = header.filter(|header| header.id == begins).map(|header| header.first_lsn) else {
+    let Some(first) = segment_header(disk, &log, begins).await.map(|header| header.first_lsn) else {
         return Ok(beginning);
     };
     let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
@@ -129,13 +139,137 @@ pub async fn verify_retained<D: Disk>(
     shard: ShardId,
 ) -> Result<RetainedCheck, RecoveryError> {
     let (log, retained, live) = LogPlace::with_past(disk, directory, directory.epoch(), shard).await?;
-    let (_, faults) = whole_from(disk, &log, &retained, &live).await;
-    let mut check = RetainedCheck { segments: retained.len() as u64, faults, images: Vec::new() };
+    let (begins, faults) = whole_from(disk, &log, &retained, &live).await;
+    let mut check = RetainedCheck { segments: retained.len() as u64, faults, ..RetainedCheck::default() };
     let numbers: Vec<u64> = log.past.iter().flat_map(|past| past.images.keys().copied()).collect();
     for number in numbers {
         check.images.extend(verify_image(disk, &log, number).await.transpose());
     }
+    let oldest = check.images.iter().find_map(|image| image.as_ref().ok().map(|image| image.from));
+    let header = segment_header(disk, &log, begins).await;
+    if let (Some(from), Some(header)) = (oldest, header)
+        && header.first_lsn > from
+        && check.faults.is_empty()
+    {
+        // The image was kept with the log from there on.
+        let before = SegmentId(begins.0.saturating_sub(1));
+        let path = log.directory.join(retained_segment_name(before));
+        check.faults.push(RecoveryError::MissingPast { path });
+    }
+    check.segments_unusable = unusable(disk, &log, &retained, begins).await;
     Ok(check)
+}
+
+/// How many retained segments stand before the oldest image that one could begin with, and after the beginning of the log.
+async fn unusable<D: Disk>(disk: &D, log: &LogPlace, retained: &[SegmentId], begins: SegmentId) -> u64 {
+    if begins == SegmentId::FIRST {
+        return 0;
+    }
+    let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+    let first = segment_header(disk, log, begins).await.map(|header| header.first_lsn);
+    let mut from = None;
+    for number in log.image_numbers(&entries) {
+        let front = read_front(disk, &log.image_path(number), HEADER_BYTES).await.unwrap_or_default();
+        let header =
+            CheckpointHeader::decode(&front, log.identity, number).ok().map(|(header, _)| header.from);
+        from = header.filter(|from| first.is_some_and(|first| first <= *from)).or(from);
+    }
+    let mut count = 0;
+    for (index, id) in retained.iter().enumerate() {
+        let next = retained.get(index + 1).copied().unwrap_or(id.next());
+        let next = segment_header(disk, log, next).await.map(|header| header.first_lsn);
+        let is_needed = *id >= begins && from.zip(next).is_some_and(|(from, next)| from < next);
+        count += u64::from(!is_needed);
+    }
+    count
+}
+
+/// The header of a segment, if it is whole.
+async fn segment_header<D: Disk>(disk: &D, log: &LogPlace, id: SegmentId) -> Option<SegmentHeader> {
+    let front = read_front(disk, &log.path(id), SEGMENT_HEADER_BYTES).await.ok()?;
+    SegmentHeader::decode(&front).ok().filter(|header| header.id == id)
+}
+
+/// What a look at a former epoch that is retained has found.
+#[derive(Debug, Default)]
+pub struct PastCheck {
+    /// Segments, of all its shards.
+    pub segments: u64,
+    /// What is wrong with them.
+    pub faults: Vec<RecoveryError>,
+    /// Damaged images.
+    pub images: Vec<UnusedCheckpoint>,
+}
+
+/// Reads everything that is kept of a former epoch: the newest of `directory`, which is as it was then.
+pub async fn verify_past_epoch<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    closed: &[ClosedLog],
+) -> PastCheck {
+    let epoch = directory.epoch();
+    let mut check = PastCheck::default();
+    for shard in (0..epoch.shards).map(ShardId) {
+        let (log, retained, live) = match LogPlace::with_past(disk, directory, epoch, shard).await {
+            Ok(found) => found,
+            Err(error) => {
+                check.faults.push(error);
+                continue;
+            }
+        };
+        check.segments += (retained.len() + live.len()) as u64;
+        let (_, faults) = whole_from(disk, &log, &retained, &live).await;
+        check.faults.extend(faults);
+        let recorded = closed.iter().find(|it| (it.epoch, it.shard) == (epoch.number, shard));
+        check.faults.extend(wrong_end(disk, &log, &live, recorded).await);
+        let entries = disk.list_dir(&log.directory).await.unwrap_or_default();
+        for number in log.image_numbers(&entries) {
+            check.images.extend(verify_image(disk, &log, number).await.err());
+        }
+    }
+    check
+}
+
+/// What is wrong with a closed log that does not end where it did.
+async fn wrong_end<D: Disk>(
+    disk: &D,
+    log: &LogPlace,
+    live: &[SegmentId],
+    recorded: Option<&ClosedLog>,
+) -> Option<RecoveryError> {
+    let whole = super::scan::unbroken(live, true);
+    if let Some(&later) = live.get(whole) {
+        let before = live.get(whole.wrapping_sub(1)).map_or(later, |id| id.next());
+        return Some(RecoveryError::MissingSegment { path: log.path(before), later });
+    }
+    let walked = match walk(disk, log, live, Given::Any, &mut Passing).await {
+        Ok(walked) => walked,
+        Err(error) => return Some(error),
+    };
+    let recorded = recorded?;
+    let found =
+        ClosedLog { last_lsn: walked.end.last_lsn(), chain: walked.end.checksum(), ..recorded.clone() };
+    let path = log.directory.clone();
+    (found != *recorded).then(|| RecoveryError::ClosedLogChanged {
+        path,
+        recorded: Box::new(recorded.clone()),
+        found: Box::new(found),
+    })
+}
+
+/// The last time that any log of a directory's newest epoch tells, ms of Unix time; 0 if none does.
+pub(crate) async fn last_time_ms<D: Disk>(disk: &D, directory: &DataDirectory) -> Result<u64, RecoveryError> {
+    let mut last_ms = 0;
+    for shard in (0..directory.epoch().shards).map(ShardId) {
+        let begins = reach_of(disk, directory, shard).await?.begins;
+        let mut each = |listed: Listed<'_>| {
+            if let Listed::Note { note: GroupNote::Time { unix_ms }, .. } = listed {
+                last_ms = last_ms.max(unix_ms);
+            }
+        };
+        list_log(disk, directory, shard, begins, &mut each).await?;
+    }
+    Ok(last_ms)
 }
 
 /// Surveys all logs for transactions, those of the newest epoch from these segments on, and decides.

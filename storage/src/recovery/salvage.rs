@@ -17,8 +17,8 @@ use super::image::{self, Image, LoadError, Loading, Nowhere};
 use super::outcome::Outcomes;
 use super::past::log_from;
 use super::reader::{SegmentReader, read_front};
-use super::scan::{Given, LogPlace, judge_end, segment_ids, unbroken, walk};
-use super::{RecoveryError, RecoveryReport, Replay, intersection};
+use super::scan::{Given, LogEnd, LogPlace, judge_end, segment_ids, unbroken, walk};
+use super::{RecoveryError, RecoveryReport, Replay, intersection, recover_older_epochs};
 use crate::buffer::BUFFER_ALIGNMENT;
 use crate::checkpoint::files::numbers;
 use crate::checkpoint::format::{
@@ -30,7 +30,7 @@ use crate::checkpoint::{Place, WalkOptions};
 use crate::disk::{Disk, OpenMode};
 use crate::log::SegmentId;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::DataDirectory;
+use crate::manifest::{ClosedLog, DataDirectory};
 use crate::table::Hasher;
 use crate::{Change, DatabaseId, Effect, Lsn, ShardId};
 
@@ -71,6 +71,8 @@ pub async fn salvage_shard<D: Disk>(
     apply: &mut dyn Replay,
 ) -> Salvaged {
     let mut salvaged = Salvaged::default();
+    let full = directory.with_past();
+    let directory = if options.past.is_some() { &full } else { directory };
     let current = directory.epoch();
     let own = current.groups(shard);
     let mut log = LogPlace::new(directory, current, shard, OpenMode::READ_DIRECT);
@@ -85,40 +87,67 @@ pub async fn salvage_shard<D: Disk>(
     let databases = directory.databases;
     let newest = Wanted { until: options.until, groups: &own, databases };
     let image = salvage_newest(disk, &log, newest, &mut unknown, apply, &mut salvaged).await;
-    if image.is_none() {
-        let older = directory.epochs.iter().take(directory.epochs.len() - 1);
-        for (index, epoch) in older.enumerate() {
-            for logging in (0..epoch.shards).map(ShardId) {
-                let groups = intersection(&own, &epoch.groups(logging));
-                if groups.is_empty() {
-                    continue;
-                }
-                let log = LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
-                let mut unknown = Unknown::default();
-                let all = Wanted { until: Lsn(u64::MAX), groups: &groups, databases };
-                if index > 0 && has_checkpoint(disk, &log).await {
-                    // An image of this epoch replaces what older ones have left; a log alone goes on from it.
-                    image::empty(databases, &groups, apply);
-                }
-                let image = salvage_newest(disk, &log, all, &mut unknown, apply, &mut salvaged).await;
-                let begins = index == 0 && epoch.number > 1;
-                let until = Lsn(u64::MAX);
-                let part = Part { log: &log, segments: None, wanted: groups, until, begins_unknown: begins };
-                let outcome = outcomes.of(epoch.number, logging);
-                salvage_log(disk, part, image, &outcome.dropped, &mut unknown, apply, &mut salvaged).await;
-                salvaged.losses.extend(outcome.check().err());
-                salvaged.note_unknown(&unknown);
-            }
-        }
+    if image.is_none() && options.past.is_some() {
+        // Whoever goes back wants all of it, and gets along with what a start gets along with.
+        let report = &mut salvaged.report;
+        let older = recover_older_epochs(disk, directory, &own, outcomes, apply, report).await;
+        salvaged.losses.extend(older.err());
+    } else if image.is_none() {
+        salvage_older_epochs(disk, directory, &own, outcomes, apply, &mut salvaged).await;
     }
     let begins = directory.epochs.len() == 1 && current.number > 1;
-    let part = Part { log: &log, segments, wanted: own, until: options.until, begins_unknown: begins };
+    let closed = directory.closed.iter().find(|log| (log.epoch, log.shard) == (current.number, shard));
+    let until = options.until;
+    let part = Part { log: &log, segments, wanted: own, until, begins_unknown: begins, closed };
     let outcome = outcomes.of(current.number, shard);
     salvaged.last_lsn =
         salvage_log(disk, part, image, &outcome.dropped, &mut unknown, apply, &mut salvaged).await;
     salvaged.losses.extend(outcome.check().err());
     salvaged.note_unknown(&unknown);
     salvaged
+}
+
+/// What can be trusted of what older epochs have left of these groups.
+async fn salvage_older_epochs<D: Disk>(
+    disk: &D,
+    directory: &DataDirectory,
+    own: &Range<u16>,
+    outcomes: &Outcomes,
+    apply: &mut dyn Replay,
+    salvaged: &mut Salvaged,
+) {
+    let databases = directory.databases;
+    let older = directory.epochs.iter().take(directory.epochs.len() - 1);
+    for (index, epoch) in older.enumerate() {
+        for logging in (0..epoch.shards).map(ShardId) {
+            let groups = intersection(own, &epoch.groups(logging));
+            if groups.is_empty() {
+                continue;
+            }
+            let log = LogPlace::new(directory, *epoch, logging, OpenMode::READ_DIRECT);
+            let mut unknown = Unknown::default();
+            let all = Wanted { until: Lsn(u64::MAX), groups: &groups, databases };
+            if index > 0 && has_checkpoint(disk, &log).await {
+                // An image of this epoch replaces what older ones have left; a log alone goes on from it.
+                image::empty(databases, &groups, apply);
+            }
+            let image = salvage_newest(disk, &log, all, &mut unknown, apply, salvaged).await;
+            let begins = index == 0 && epoch.number > 1;
+            let until = Lsn(u64::MAX);
+            let part = Part {
+                log: &log,
+                segments: None,
+                wanted: groups,
+                until,
+                begins_unknown: begins,
+                closed: None,
+            };
+            let outcome = outcomes.of(epoch.number, logging);
+            salvage_log(disk, part, image, &outcome.dropped, &mut unknown, apply, salvaged).await;
+            salvaged.losses.extend(outcome.check().err());
+            salvaged.note_unknown(&unknown);
+        }
+    }
 }
 
 impl Salvaged {
@@ -174,7 +203,7 @@ async fn salvage_newest<D: Disk>(
                 continue;
             }
         };
-        salvaged.losses.push(RecoveryError::DamagedCheckpoint { path, offset, fault });
+        salvaged.losses.push(RecoveryError::DamagedCheckpoint { path, offset, fault, gap: None });
         let image = salvage_image(disk, log, number, wanted, unknown, apply).await;
         if let Some((image, slices_lost)) = image.filter(|(image, _)| image.window.to() <= until) {
             salvaged.report.effects += image.report.records;
@@ -286,6 +315,8 @@ struct Part<'a> {
     until: Lsn,
     /// What was before the log is gone, whether or not its first segment is there.
     begins_unknown: bool,
+    /// Where it ended when its epoch was closed, if that is to be asked.
+    closed: Option<&'a ClosedLog>,
 }
 
 /// Applies a log as far as it is whole; returns its last effect that was taken.
@@ -298,7 +329,7 @@ async fn salvage_log<D: Disk>(
     apply: &mut dyn Replay,
     salvaged: &mut Salvaged,
 ) -> Lsn {
-    let Part { log, segments, wanted, until, begins_unknown } = part;
+    let Part { log, segments, wanted, until, begins_unknown, closed } = part;
     let image_to = image.as_ref().map_or(Lsn::ZERO, |image| image.window.to());
     let ids = match segments {
         Some(ids) => skip_imaged(disk, log, ids, image.as_ref()).await,
@@ -348,6 +379,7 @@ async fn salvage_log<D: Disk>(
     match walked {
         Ok(walked) => {
             let last = walked.end.last_lsn();
+            salvaged.losses.extend(closed.and_then(|closed| too_short(log, closed, &walked.end, until)));
             let judged = judge_end(disk, log, walked.end, walked.broken, claim, &mut salvaged.report).await;
             salvaged.losses.extend(judged.err());
             last.min(until).max(image_to)
@@ -357,6 +389,19 @@ async fn salvage_log<D: Disk>(
             image_to
         }
     }
+}
+
+/// A closed log that has lost some of what is wanted of it.
+fn too_short<F>(log: &LogPlace, closed: &ClosedLog, end: &LogEnd<F>, until: Lsn) -> Option<RecoveryError> {
+    let (last_lsn, chain) = (end.last_lsn(), end.checksum());
+    let is_whole =
+        last_lsn >= until.min(closed.last_lsn) && (until < closed.last_lsn || chain == closed.chain);
+    let found = ClosedLog { last_lsn, chain, ..closed.clone() };
+    (!is_whole).then(|| RecoveryError::ClosedLogChanged {
+        path: log.directory.clone(),
+        recorded: Box::new(closed.clone()),
+        found: Box::new(found),
+    })
 }
 
 /// Leaves out the segments that have nothing beyond the image.

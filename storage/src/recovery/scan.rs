@@ -52,6 +52,13 @@ impl LogPlace {
         }
     }
 
+    /// The same log with nothing but its own names.
+    pub(super) fn alone(&self) -> Self {
+        let Self { directory, identity, seed, groups, mode, past: _ } = self;
+        let (directory, groups) = (directory.clone(), groups.clone());
+        Self { directory, identity: *identity, seed: *seed, groups, mode: *mode, past: None }
+    }
+
     pub(super) fn path(&self, segment: SegmentId) -> PathBuf {
         match &self.past {
             Some(past) if segment < past.until => self.directory.join(retained_segment_name(segment)),
@@ -62,6 +69,11 @@ impl LogPlace {
     pub(super) fn image_path(&self, number: u64) -> PathBuf {
         let retained = self.past.as_ref().and_then(|past| past.images.get(&number));
         self.directory.join(retained.unwrap_or(&checkpoint_name(number)))
+    }
+
+    /// Whether an image has the name of one that is retained.
+    pub(super) fn is_retained(&self, number: u64) -> bool {
+        self.past.as_ref().is_some_and(|past| past.images.contains_key(&number))
     }
 
     /// The numbers of the checkpoints in the directory, and of those that are retained, if that is asked for. The newest first.
@@ -226,6 +238,10 @@ pub(super) struct Known<'a> {
     pub(super) image: Option<&'a mut Image>,
     /// Groups to pass over, by their first effects, sorted.
     pub(super) dropped: &'a [Lsn],
+    /// Its segments, if some of them are retained; else those with their own names.
+    pub(super) segments: Option<Vec<SegmentId>>,
+    /// That it was durable up to some effect.
+    pub(super) claim: Option<Claim>,
 }
 
 /// Reads a log to its end, and applies what concerns the groups `wanted`, is not in the image and not dropped.
@@ -238,9 +254,13 @@ pub(super) async fn scan_log<D: Disk>(
     report: &mut RecoveryReport,
 ) -> Result<LogEnd<D::File>, RecoveryError> {
     let given = known.image.as_ref().map_or(Given::Nothing, |image| Given::Up(image.window.from()));
-    let claim = known.image.as_ref().map(|image| image.claim());
+    let claims = known.claim.into_iter().chain(known.image.as_ref().map(|image| image.claim()));
+    let claim = claims.max_by_key(|claim| claim.horizon);
     let window = known.image.map(|image| &mut image.window);
-    let ids = checked_segments(disk, log, given).await?;
+    let ids = match known.segments {
+        Some(ids) => ids,
+        None => checked_segments(disk, log, given).await?,
+    };
     let mut assembler = Assembler::new(log.groups.clone(), wanted, window, known.dropped, apply, report);
     assembler.expect_bytes(likely_bytes(disk, log, &ids).await?);
     let Walked { end, ends, broken } = walk(disk, log, &ids, given, &mut assembler).await?;

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::assemble::PayloadFault;
+use super::beginning::place_to_survey;
 use super::outcome::{LogSurvey, Outcomes, PendingGroup};
-use super::scan::{FrameTaker, Given, LogPlace, checked_segments, walk};
+use super::scan::{FrameTaker, Given, LogPlace, walk};
 use super::{RecoveryError, image};
 use crate::disk::{Disk, OpenMode};
 use crate::log::SegmentId;
@@ -46,8 +47,8 @@ pub async fn survey_log<D: Disk>(
     epoch: Epoch,
     shard: ShardId,
 ) -> Result<LogSurvey, RecoveryError> {
-    let log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
-    let ids = checked_segments(disk, &log, Given::Any).await?;
+    let mut log = LogPlace::new(directory, epoch, shard, OpenMode::READ_DIRECT);
+    let ids = place_to_survey(disk, &mut log).await?;
     survey_place(disk, &log, &ids).await
 }
 

@@ -117,7 +117,10 @@ fn copy(disk: &MemoryDisk, moments: &[ShardMoment], with_older: bool) -> Result<
         io::ErrorKind::NotFound => format!("{} is missing", path.display()),
         _ => format!("{}: {error}", path.display()),
     };
-    run_ready(copy_closed_epochs(disk, &directory, target, &mut |_| Ok(()), &mut copied)).map_err(failed)?;
+    let before = with_older.then_some(Path::new(BACKUP));
+    let mut links = Links(disk);
+    let closed = copy_closed_epochs(disk, &directory, target, before, &mut links, &mut copied);
+    run_ready(closed).map_err(failed)?;
     let epoch = directory.epoch();
     for moment in moments {
         let made = directory_in(disk, &directory, epoch, moment.shard, target);

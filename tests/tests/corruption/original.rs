@@ -77,6 +77,11 @@ impl Original {
         let _ = write!(self.name, " [{} shards, {commands} commands, {saves} saves, {end}]", self.shards);
     }
 
+    /// Log is kept from the beginning on, for going back in time.
+    pub(super) fn is_retained(&self) -> bool {
+        self.retention_seconds > 0
+    }
+
     /// A disk of its own with the directory.
     pub(super) fn disk(&self) -> MemoryDisk {
         copy_of(&self.disk)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use annulus_storage::disk::memory::MemoryDisk;
-use annulus_tests::damage::{Damage, Kind, inflict};
+use annulus_tests::damage::{Damage, Files, Kind, inflict, inflict_on};
 use annulus_tests::random::Random;
 use annulus_tests::resp::Value;
 use annulus_tests::sim::server::DIRECTORY;
@@ -33,6 +33,32 @@ fn start_on(
     (damage, outcome)
 }
 
+/// All that is damaged are checkpoints, and the log is kept from its beginning on: a start has everything.
+pub(super) fn start_without_checkpoints(
+    original: &Original,
+    random: &mut Random,
+) -> (Vec<Damage>, Result<Outcome, String>) {
+    if !original.is_retained() {
+        return (Vec::new(), Ok(Outcome::Passed));
+    }
+    let is_checkpoint = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with("checkpoint-") || name.starts_with("retained-checkpoint-"))
+    };
+    let mut disk = original.disk();
+    let place = Path::new(DIRECTORY);
+    if !disk.list(place).0.iter().any(|path| is_checkpoint(path)) {
+        return (Vec::new(), Ok(Outcome::Passed));
+    }
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::RemovedDirectory).collect();
+    let damage = inflict_on(&mut disk, place, &kinds, &is_checkpoint, random);
+    let outcome = match judge(original, &disk, &damage, random) {
+        Ok(Outcome::Refused) => Err(format!("refused: {:?}", examine(&disk).err())),
+        other => other,
+    };
+    (damage, outcome)
+}
+
 fn judge(
     original: &Original,
     disk: &MemoryDisk,
@@ -46,7 +72,8 @@ fn judge(
         Ok(host) => host,
         Err(text) => {
             judge_refusal(&text)?;
-            if check.is_ok() {
+            // The check is of as many shards as were last: only for those do retained epochs stand in for a checkpoint.
+            if check.is_ok() && shards == original.shards {
                 return Err(format!("the start is refused, and the check says nothing: {text}"));
             }
             if random.one_in(4) {

@@ -170,6 +170,10 @@ counters! {
         sum retained_bytes: u64,
         /// Since when the shard can be restored to any time, ms of Unix time; 0 when nothing is kept. Of the server: since when all can.
         max reaches_ms: u64,
+        /// Damaged ones that the start did without.
+        sum start_damaged: u64,
+        /// Segments that were kept for going back in time, and that the start needed in their place.
+        sum start_taken_back: u64,
         /// Whether the last attempt failed.
         either failed: bool,
     }

@@ -21,6 +21,17 @@ pub const REDIS_VERSION: &str = "7.4.0";
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What is known of backups since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackupState {
+    /// One is under way.
+    pub is_under_way: bool,
+    /// When the last one was complete, Unix seconds; 0 if none was.
+    pub last_seconds: u64,
+    /// The last that has ended was not complete.
+    pub last_failed: bool,
+}
+
 /// What the sections say about the server as a whole.
 #[derive(Clone, Debug)]
 pub struct ServerFacts<'a> {
@@ -40,6 +51,10 @@ pub struct ServerFacts<'a> {
     pub last_save_seconds: u64,
     /// Whether any shard has a checkpoint to take, or is taking one.
     pub saving: bool,
+    /// Backups of this server while it serves.
+    pub backup: BackupState,
+    /// Former numbers of shards whose logs are there.
+    pub older_epochs: u32,
     /// The settings file; empty when there's none.
     pub config_file: &'a str,
     /// The driver that was chosen: `uring` or `epoll`.

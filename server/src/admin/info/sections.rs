@@ -146,6 +146,9 @@ fn persistence(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
     out.field("module_fork_in_progress", 0).field("durability", facts.settings.durability.name());
     log_state(out, facts, total);
     checkpoints(out, total);
+    out.field("backup_in_progress", u8::from(facts.backup.is_under_way))
+        .field("last_backup_time", facts.backup.last_seconds)
+        .field("last_backup_status", status(facts.backup.last_failed));
     out.field("recovery_records", total.log.recovered_records).field("recovery_usec", total.log.recovery_us);
 }
 
@@ -213,6 +216,7 @@ fn log_state(out: &mut Text, facts: &ServerFacts<'_>, total: &ShardCounters) {
         .field("log_segments_spare", log.segments_spare)
         .field("log_disk_bytes", log.disk_bytes)
         .field("log_retained_bytes", total.checkpoint.retained_bytes)
+        .field("log_older_epochs", facts.older_epochs)
         .field("log_reaches_back_seconds", reaches_back_seconds);
 }
 
@@ -228,6 +232,8 @@ fn checkpoints(out: &mut Text, total: &ShardCounters) {
         .field("checkpoint_bytes", saved.bytes)
         .field("checkpoint_lsn", saved.lsn)
         .field("checkpoint_memory_bytes", saved.memory)
+        .field("start_damaged_checkpoints", saved.start_damaged)
+        .field("start_retained_segments", saved.start_taken_back)
         .field("scrub_in_progress", u8::from(scrub.in_progress > 0))
         .field("scrub_progress_perc", format!("{progress:.2}"))
         .field("scrub_last_age_sec", if scrub.never { -1 } else { scrub.age_seconds as i64 })

@@ -42,6 +42,8 @@ fn with_facts(check: impl FnOnce(&ServerFacts<'_>)) {
         maxmemory_policy: "noeviction",
         last_save_seconds: 600,
         saving: false,
+        backup: super::BackupState { is_under_way: true, last_seconds: 900, last_failed: false },
+        older_epochs: 2,
         maxclients: 9000,
         used_memory_peak: 0,
         scripts: (2, 300),

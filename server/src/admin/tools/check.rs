@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use annulus_storage::disk::blocking::{StdDisk, run_ready};
-use annulus_storage::offline::{ShardCheck, check_shard, outcomes_of};
-use annulus_storage::recovery::Salvaged;
+use annulus_storage::manifest::Epoch;
+use annulus_storage::offline::{ShardCheck, check_past_epochs, check_shard, outcomes_of};
+use annulus_storage::recovery::{Salvaged, UnusedCheckpoint};
 use annulus_storage::{DataDirectory, RecoveryReport};
 
 use super::{ToolError, open, shards};
@@ -17,6 +18,8 @@ pub(super) enum Verdict {
     Whole,
     /// A start goes on without what is damaged.
     Starts,
+    /// The same, and what it goes on from is not what it should be: an older checkpoint, or none.
+    DoesWithout,
     /// A start is refused.
     Refused,
 }
@@ -29,11 +32,17 @@ pub(super) fn check(dir: &Path, out: &mut dyn Write) -> Result<u8, ToolError> {
         "{}",
         match verdict {
             Verdict::Whole => "whole",
-            Verdict::Starts => "damaged: a server starts, and does without what is damaged",
+            Verdict::Starts | Verdict::DoesWithout => {
+                "damaged: a server starts, and does without what is damaged"
+            }
             Verdict::Refused => "damaged: a start is refused; `annulus repair` says what can be saved",
         }
     )?;
-    Ok(verdict as u8)
+    Ok(match verdict {
+        Verdict::Whole => 0,
+        Verdict::Starts | Verdict::DoesWithout => 1,
+        Verdict::Refused => 2,
+    })
 }
 
 /// Reads everything, and says what it finds.
@@ -66,6 +75,19 @@ pub(super) fn examine(directory: &DataDirectory, out: &mut dyn Write) -> Result<
         let found = run_ready(check_shard(&StdDisk, directory, shard, &outcomes));
         verdict = verdict.max(tell(&found, out)?);
     }
+    for (epoch, check) in run_ready(check_past_epochs(&StdDisk, directory)) {
+        let Epoch { number, shards } = epoch;
+        writeln!(out, "retained of epoch {number}, with {shards} shards: {} segments", check.segments)?;
+        for fault in &check.faults {
+            writeln!(out, "  {fault}")?;
+        }
+        for UnusedCheckpoint { path, offset, fault } in &check.images {
+            writeln!(out, "  {} is damaged at offset {offset}: {fault}", path.display())?;
+        }
+        if !check.faults.is_empty() || !check.images.is_empty() {
+            verdict = verdict.max(Verdict::Starts);
+        }
+    }
     Ok(verdict)
 }
 
@@ -83,7 +105,7 @@ fn tell(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
                     torn.bytes
                 )?;
             }
-            Verdict::Whole
+            tell_unused(found, report, out)?
         }
         Err(error) => {
             writeln!(out, "shard {shard}: {error}")?;
@@ -107,7 +129,38 @@ fn tell(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
     Ok(verdict)
 }
 
-/// What is kept for going back in time: no start needs it.
+/// Damaged checkpoints that a start does without, and what it takes in their place.
+fn tell_unused(
+    found: &ShardCheck,
+    report: &RecoveryReport,
+    out: &mut dyn Write,
+) -> Result<Verdict, ToolError> {
+    // Those of the newest epoch are told with its other checkpoints, and those that are retained with what is retained.
+    let told = found.checkpoints.iter().chain(found.retained.iter().flat_map(|check| &check.images));
+    let told: Vec<&Path> = told.filter_map(|it| it.as_ref().err()).map(|it| it.path.as_path()).collect();
+    for damaged in report.unused.iter().filter(|damaged| !told.contains(&damaged.path.as_path())) {
+        let UnusedCheckpoint { path, offset, fault } = damaged;
+        writeln!(out, "  {} is damaged at offset {offset}: {fault}", path.display())?;
+    }
+    if report.segments_taken_back > 0 {
+        writeln!(
+            out,
+            "  a start takes {} retained segments in the place of the newest checkpoint",
+            report.segments_taken_back
+        )?;
+    }
+    if report.takes_past_epochs {
+        writeln!(
+            out,
+            "  a start takes what is retained of former numbers of shards in the place of the checkpoint"
+        )?;
+    }
+    let does_without =
+        !report.unused.is_empty() || report.segments_taken_back > 0 || report.takes_past_epochs;
+    Ok(if does_without { Verdict::DoesWithout } else { Verdict::Whole })
+}
+
+/// What is kept for going back in time: no start needs it, unless the newest checkpoint is damaged.
 fn tell_retained(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, ToolError> {
     let mut verdict = Verdict::Whole;
     match &found.retained {
@@ -121,6 +174,13 @@ fn tell_retained(found: &ShardCheck, out: &mut dyn Write) -> Result<Verdict, Too
             for fault in &check.faults {
                 writeln!(out, "  {fault}")?;
                 verdict = Verdict::Starts;
+            }
+            if check.segments_unusable > 0 {
+                let count = check.segments_unusable;
+                writeln!(
+                    out,
+                    "  {count} of the retained segments are of no use: what stood before them, or the checkpoint to begin with, is gone"
+                )?;
             }
             for damaged in check.images.iter().filter_map(|image| image.as_ref().err()) {
                 let path = damaged.path.display();

@@ -19,11 +19,19 @@ pub(super) fn backup(dir: &Path, target: &Path, out: &mut dyn Write) -> Result<u
         }
         other => other,
     })?;
-    if examine(&directory, out)? == Verdict::Refused {
-        return Err(ToolError::Refused(
-            "the directory is damaged: nothing was copied; `annulus repair` says what can be saved"
-                .to_owned(),
-        ));
+    let refused = match examine(&directory, out)? {
+        Verdict::Whole | Verdict::Starts => None,
+        // A copy has one checkpoint a shard, and no more of the log than that needs.
+        Verdict::DoesWithout => Some(
+            "a checkpoint is damaged that a start does without: nothing was copied. A start on the directory writes a new one; `annulus \
+             restore` makes a new directory at once",
+        ),
+        Verdict::Refused => {
+            Some("the directory is damaged: nothing was copied; `annulus repair` says what can be saved")
+        }
+    };
+    if let Some(reason) = refused {
+        return Err(ToolError::Refused(reason.to_owned()));
     }
     let _target_lock = match names(target)? {
         None => {

@@ -75,10 +75,11 @@ pub(super) fn backup_online(
     let place = Place::prepare(dir, target)?;
     let (mut lease, begun) = Lease::begin(&online.from)?;
     let copied = copy_to(dir, &place, (&mut lease, online.bandwidth), &begun, out);
+    let finished = copied.and_then(|copied| Ok((copied, place.finish(target)?)));
     // Also of a copy that failed: the server need not wait until it hears nothing any more.
-    lease.end();
-    let copied = copied?;
-    place.finish(target)?;
+    lease.end(finished.is_ok());
+    let (copied, superseded) = finished?;
+    superseded.map_or(Ok(()), |path| StdDisk::remove_tree(&path).map_err(at(&path)))?;
     writeln!(
         out,
         "{}: {} files written ({}), {} were there already",
@@ -170,8 +171,8 @@ fn copy(
 ) -> Result<(), ToolError> {
     let began_ns = lease.clock.monotonic_ns();
     let mut pace = Pace { lease, bandwidth, began_ns, bytes: 0 };
-    let mut rests = |bytes| pace.pace(bytes).map_err(io::Error::other);
-    let closed = copy_closed_epochs(&StdDisk, directory, &place.unfinished, &mut rests, copied);
+    let older = place.older.as_ref().map(|older| &*older.directory.path);
+    let closed = copy_closed_epochs(&StdDisk, directory, &place.unfinished, older, &mut pace, copied);
     run_ready(closed).map_err(failed)?;
     let epoch = directory.epoch();
     for moment in moments {
@@ -271,9 +272,11 @@ impl Lease {
         }
     }
 
-    /// The server keeps nothing for it any more. Should it not hear that, it ends by itself.
-    fn end(&self) {
-        let _ = self.client.command::<Value>(Command::new("BACKUP").arg("END").arg(self.number.to_string()));
+    /// The server keeps nothing for it any more, and says in INFO what has come of it. Should it not hear that, it ends by itself.
+    fn end(&self, is_complete: bool) {
+        let subcommand = if is_complete { "END" } else { "ABORT" };
+        let command = Command::new("BACKUP").arg(subcommand).arg(self.number.to_string());
+        let _ = self.client.command::<Value>(command);
     }
 }
 
@@ -369,15 +372,14 @@ impl Place {
         }
     }
 
-    /// The copy takes the place of the target, which goes.
-    fn finish(self, target: &Path) -> Result<(), ToolError> {
+    /// The copy takes the place of the target, which may be removed then: its place is the answer.
+    fn finish(self, target: &Path) -> Result<Option<PathBuf>, ToolError> {
         if !self.is_there {
-            return rename(&self.unfinished, target);
+            return rename(&self.unfinished, target).map(|()| None);
         }
         StdDisk::exchange(target, &self.unfinished).map_err(at(target))?;
         run_ready(StdDisk.sync_dir(parent(target))).map_err(at(target))?;
-        drop(self.older);
-        StdDisk::remove_tree(&self.unfinished).map_err(at(&self.unfinished))
+        Ok(Some(self.unfinished))
     }
 }
 

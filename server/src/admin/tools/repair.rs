@@ -55,15 +55,15 @@ pub(super) fn restore(
     if names(target)?.is_some_and(|names| !names.is_empty()) {
         return Err(ToolError::Taken { path: target.to_path_buf() });
     }
-    let (until, outcomes) = if let Some(found) = cut(&directory, limits, out)? {
-        (limited(&found), found.outcomes)
+    let (until, outcomes, then) = if let Some(found) = cut(&directory, limits, out)? {
+        (limited(&found), found.outcomes, found.directory)
     } else {
         let failed = |error| ToolError::Recovery { shard: ShardId(0), error };
-        (Vec::new(), run_ready(outcomes_of(&StdDisk, &directory)).map_err(failed)?)
+        (Vec::new(), run_ready(outcomes_of(&StdDisk, &directory)).map_err(failed)?, directory.clone())
     };
     let unfinished = free_name(target, ".restoring")?;
     let identity = Rng::seed_from_kernel().map_err(at(target))?;
-    let source = Source { directory: &directory, mode: Mode::Whole { until: &until }, outcomes };
+    let source = Source { directory: &then, mode: Mode::Whole { until: &until }, outcomes };
     rebuild(&source, &unfinished, identity, out)?;
     rename(&unfinished, target)?;
     writeln!(out, "restored to {}", target.display())?;
@@ -110,6 +110,10 @@ fn cut(
             moment::format(earliest_ms)
         )),
     })?;
+    let epoch = found.directory.epoch();
+    if epoch != directory.epoch() {
+        writeln!(out, "that was in epoch {}, with {} shards", epoch.number, epoch.shards)?;
+    }
     for cut in found.cuts.iter().filter(|cut| cut.until < cut.asked) {
         writeln!(
             out,

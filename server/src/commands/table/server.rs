@@ -55,6 +55,12 @@ pub(super) const ROWS: &[Command] = &[
         "Lets a program copy the data directory of a server that serves",
         "",
     ),
+    backup("abort", 3, BackupCommand::Abort).docs(
+        "1.0.0",
+        "O(1)",
+        "Says that it has failed, and keeps nothing for it any more",
+        "backup:integer",
+    ),
     backup("begin", 2, BackupCommand::Begin)
         .docs("1.0.0", "O(1)", "Keeps the newest checkpoints and the logs behind them from now on", "")
         .tips(GATHERED),
@@ -66,7 +72,7 @@ pub(super) const ROWS: &[Command] = &[
     backup("end", 3, BackupCommand::End).docs(
         "1.0.0",
         "O(1)",
-        "Keeps nothing for it any more",
+        "Says that it is complete, and keeps nothing for it any more",
         "backup:integer",
     ),
     help("backup"),

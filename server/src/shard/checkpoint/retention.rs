@@ -91,6 +91,7 @@ impl Core {
             identity: log.identity(),
             superfluous: self.checkpoints.retaining.superfluous.clone(),
             begins: log.begins(),
+            follows_past: self.shared.saves.older_epochs() > 0,
             retention: Retention {
                 ms: settings.log_retention.seconds.saturating_mul(1000),
                 // None of a small limit is no limit.

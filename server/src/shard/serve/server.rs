@@ -36,6 +36,8 @@ impl Core {
             maxmemory_policy: self.settings.maxmemory_policy.name(),
             last_save_seconds: self.shared.saves.last_seconds(),
             saving: self.shared.saves.any(),
+            backup: self.shared.backup.state(self.time.monotonic_ns),
+            older_epochs: self.shared.saves.older_epochs(),
             io_driver: self.shared.facts.driver.kind.name(),
             io_features: &self.shared.facts.driver.features.join(","),
             now_us: self.time.unix_us,
