@@ -23,7 +23,7 @@ use ground::{BLOCK_BYTES, Ground, Memory};
 
 /// Between two looks while memory is being used up, and while not.
 const BUSY: Duration = Duration::from_millis(10);
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(250);
 /// Looks without news until the thread calls itself idle, and from one look at everything to the next.
 const LOOKS: u32 = 16;
 /// Smaller mappings are no allocator's arenas.
@@ -157,9 +157,8 @@ impl Memory for Kernel {
         if outcome != 0 {
             return Err(io::Error::last_os_error());
         }
-        touched.extend(
-            pages.chunks(BLOCK_BYTES / PAGE_BYTES).map(|block| block.iter().any(|page| page & 1 != 0)),
-        );
+        let is_touched = |block: &[u8]| block.iter().fold(0, |all, page| all | page) & 1 != 0;
+        touched.extend(pages.chunks(BLOCK_BYTES / PAGE_BYTES).map(is_touched));
         Ok(())
     }
 

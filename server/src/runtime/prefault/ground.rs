@@ -11,7 +11,7 @@ const WINDOW_MAX: usize = 64;
 /// At most this part of what is in use is made ready at a time.
 const WINDOW_PART: usize = 8;
 /// How far behind what is known a short look goes.
-const LOOK_BLOCKS: usize = 16;
+const LOOK_BLOCKS: usize = 4;
 
 /// What is asked of the kernel.
 pub(super) trait Memory {
