@@ -22,6 +22,8 @@ const COUNTED_PIECE_BYTES_MAX: usize = 8 << 10;
 /// Room in a new piece at an end of a long list, which is likely to grow to its limit: without it, a buffer that gets elements of 64 bytes
 /// is moved every fourth time. What isn't used is given back when the next piece is begun.
 const END_PIECE_ROOM_BYTES: usize = 4 << 10;
+/// With so many pieces the room of a whole one does not count.
+const MANY_PIECES: usize = 64;
 
 /// Of a piece beside its buffer: with the counts of its sharing, and a pointer to it.
 const PIECE_BYTES: usize = size_of::<Packed>() + 3 * size_of::<usize>();
@@ -260,13 +262,18 @@ impl Pieces {
                 return;
             }
         }
-        self.insert_alone(index, value);
+        self.insert_alone(index, value, limit);
     }
 
     /// Inserts a piece of one element between two others, or at an end.
-    fn insert_alone(&mut self, index: usize, value: &Encoded<'_>) {
+    fn insert_alone(&mut self, index: usize, value: &Encoded<'_>, limit: PieceLimit) {
         let at_end = index == 0 || index == self.len;
-        let single = Packed::with_room(value, if at_end { END_PIECE_ROOM_BYTES } else { 0 }, index == 0);
+        let room = match self.count {
+            _ if !at_end => 0,
+            MANY_PIECES.. => limit.bytes.min(COUNTED_PIECE_BYTES_MAX),
+            _ => END_PIECE_ROOM_BYTES,
+        };
+        let single = Packed::with_room(value, room, index == 0);
         if index == self.len {
             self.push_piece(single);
             return;
