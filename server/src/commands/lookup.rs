@@ -58,26 +58,25 @@ pub enum Refusal {
 }
 
 /// The row of a client's request, with its subcommand and the number of its arguments checked.
+#[inline(always)]
 pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, Refusal> {
-    resolve_words(args.first().copied(), args.get(1).copied(), args.len())
+    resolve_words(|index| args.get(index).copied(), args.len())
 }
 
 /// The same of a request of so many arguments, by its first two.
 #[inline(always)]
-pub fn resolve_words(
-    name: Option<&[u8]>,
-    second: Option<&[u8]>,
+pub fn resolve_words<'a>(
+    word: impl Fn(usize) -> Option<&'a [u8]>,
     count: usize,
 ) -> Result<&'static Command, Refusal> {
-    let command = name.and_then(lookup).ok_or(Refusal::UnknownCommand)?;
+    let command = word(0).and_then(lookup).ok_or(Refusal::UnknownCommand)?;
     if command.is_internal() {
         return Err(Refusal::UnknownCommand);
     }
+    let second = if command.has_subcommands() { word(1) } else { None };
     let command = match second {
-        Some(name) if command.has_subcommands() => {
-            lookup_subcommand(command, name).ok_or(Refusal::UnknownSubcommand(command))?
-        }
-        _ => command,
+        Some(name) => lookup_subcommand(command, name).ok_or(Refusal::UnknownSubcommand(command))?,
+        None => command,
     };
     if command.accepts(count) { Ok(command) } else { Err(Refusal::Arity(command)) }
 }

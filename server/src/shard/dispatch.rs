@@ -31,18 +31,12 @@ pub struct Parsed {
 }
 
 /// What is known of a command before it runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Resolved {
-    /// Its row, or why it is not run.
-    pub(super) command: Result<&'static Command, Refusal>,
+    /// Its row; none if it is not run. Why, is looked for again when it is refused: this is written and read for each command.
+    pub(super) command: Option<&'static Command>,
     /// The slot of the argument where most commands have their (first) key, once it has been computed.
     pub(super) slot: Option<u16>,
-}
-
-impl Default for Resolved {
-    fn default() -> Self {
-        Self { command: Err(Refusal::UnknownCommand), slot: None }
-    }
 }
 
 /// What becomes of the commands behind one.
@@ -72,9 +66,15 @@ pub fn owner_of_group(group: u16, shards: u16) -> ShardId {
 
 /// The row of a command that has been parsed from the start of some bytes.
 #[inline]
-fn resolve(args: &Args, bytes: &[u8]) -> Result<&'static Command, Refusal> {
+fn resolve(args: &Args, bytes: &[u8]) -> Option<&'static Command> {
     let word = |index: usize| (index < args.len()).then(|| args.get(index, bytes));
-    commands::resolve_words(word(0), word(1), args.len())
+    commands::resolve_words(word, args.len()).ok()
+}
+
+/// Why a command is not run.
+#[cold]
+fn refusal(args: &[&[u8]]) -> Result<&'static Command, Refusal> {
+    commands::resolve(args)
 }
 
 impl Core {
@@ -246,7 +246,7 @@ impl Core {
         let mut last: Option<Key<'_>> = None;
         for parsed in ahead {
             // What is worth it has its first key behind its name.
-            let Some(command) = parsed.request.command.ok() else { continue };
+            let Some(command) = parsed.request.command else { continue };
             if command.keys.first != 1 || parsed.args.len() < 2 {
                 continue;
             }
@@ -384,7 +384,7 @@ impl Core {
     }
 
     fn route(&mut self, socket: SocketId, args: &[&[u8]], request: Resolved) -> Flow {
-        let command = match request.command {
+        let command = match request.command.map_or_else(|| refusal(args), Ok) {
             Ok(command) => command,
             Err(refusal) => {
                 self.refuse(socket, args, refusal);

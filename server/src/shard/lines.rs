@@ -37,7 +37,7 @@ impl LineCommand {
     /// A command with these arguments, its name first. `key_slot`: the slot of the argument behind the name, if it's known.
     pub fn new(words: Words, key_slot: Option<u16>) -> Self {
         debug_assert!(key_slot.is_none_or(|slot| words.get(1).map(annulus_protocol::slot) == Some(slot)));
-        let command = resolve_words(words.get(0), words.get(1), words.len());
+        let command = resolve_words(|index| words.get(index), words.len()).ok();
         LineCommand { words, request: Resolved { command, slot: key_slot } }
     }
 }
