@@ -174,7 +174,8 @@ pub async fn recover_shard<D: Disk>(
     // With an image of its own a shard needs nothing of older epochs.
     if own_beginning.image.is_none() {
         report.takes_past_epochs = has_only_past;
-        recover_older_epochs(disk, directory, &own, outcomes, apply, &mut report).await?;
+        let places = (directory, &full);
+        recover_what_was_before(disk, places, &own, outcomes, apply, &mut report).await?;
     }
     let outcome = outcomes.of(current.number, shard);
     let end = own_beginning.read_log(disk, &log, own, &outcome, apply, &mut report).await?;
@@ -192,6 +193,29 @@ pub async fn recover_shard<D: Disk>(
     let greatest = outcomes.greatest_transaction();
     let start = end.into_start(log, directory.incarnation, options.alignment, outcome.new, greatest);
     Ok(Recovered { start, report })
+}
+
+/// Reads what older epochs have left of these groups: of those that a start needs; or, where one of them has lost its checkpoint, of all that are there.
+async fn recover_what_was_before<D: Disk>(
+    disk: &D,
+    (directory, full): (&DataDirectory, &DataDirectory),
+    own: &Range<u16>,
+    outcomes: &Outcomes,
+    apply: &mut dyn Replay,
+    report: &mut RecoveryReport,
+) -> Result<(), RecoveryError> {
+    let before = report.clone();
+    let older = recover_older_epochs(disk, directory, own, outcomes, apply, report).await;
+    let lacks_checkpoint = matches!(
+        older,
+        Err(RecoveryError::DamagedCheckpoint { .. } | RecoveryError::MissingCheckpoint { .. })
+    );
+    if !lacks_checkpoint || directory.past.is_empty() {
+        return older;
+    }
+    *report = RecoveryReport { takes_past_epochs: true, ..before };
+    image::empty(directory.databases, own, apply);
+    recover_older_epochs(disk, full, own, outcomes, apply, report).await
 }
 
 /// Reads what older epochs have left of these groups.
