@@ -12,7 +12,7 @@ use crate::log::frame::FRAME_HEADER_BYTES;
 /// Over what time the flow of records is averaged.
 const FLOW_NS: u64 = 1_000_000;
 /// Waiting ends when nothing comes for the time that this part of a block takes at the usual flow.
-const GAP_PART: usize = 8;
+const GAP_PART: usize = 2;
 /// How many frames leave as they are, at most, after waiting in vain.
 const PASSES_MAX: u32 = 63;
 /// Padding up to this part of a block isn't worth waiting for.
